@@ -26,6 +26,7 @@ help: ## List these verbs
 # --- environments -----------------------------------------------------------------------------------------------------
 
 setup: $(VENV)/.installed-dev ## Make .venv with Segue and everything to test and check it
+	@:
 
 run: $(VENV)/.installed-run ## Start the server on SQLite at 127.0.0.1:8080
 	@exec $(BIN)/segue serve --dev $(ARGS)
@@ -43,6 +44,7 @@ $(VENV)/.installed-run: pyproject.toml constraints.txt | $(UV)
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(UV)
 	@$(UV) pip install --python $(BIN)/python $(PIN) --editable '.[server]' --group dev
 	@touch $(VENV)/.installed-run $@
+	@echo 'segue: ready in $(BIN)'
 
 lock: $(VENV)/.installed-dev ## Choose versions anew: rewrite constraints.txt from pyproject.toml
 	@$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --upgrade --quiet \
@@ -58,7 +60,7 @@ test: setup ## Run the unit, contract and acceptance tests and the short simulat
 	@$(PYTEST) -n $(WORKERS) -m "$(QUICK)" --req-report $(REPORTS)/test.json $(ARGS)
 
 sim: setup ## Run every simulation; SEED=42 runs that seed only
-	@SEGUE_SIM_SEED='$(SEED)' $(PYTEST) tests/simulation -n $(WORKERS) --req-report $(REPORTS)/simulation.json $(ARGS)
+	@$(if $(SEED),SEGUE_SIM_SEED='$(SEED)') $(PYTEST) tests/simulation -n $(WORKERS) --req-report $(REPORTS)/simulation.json $(ARGS)
 
 crash: setup ## Kill real processes at every journal write
 	@$(PYTEST) tests/crash -n $(WORKERS) --req-report $(REPORTS)/crash.json $(ARGS)

@@ -1,4 +1,4 @@
-"""What every test shares: the async backend, Hypothesis' settings, and the record of which test shows which requirement.
+"""What all tests share: the async backend, Hypothesis' settings, and which test shows which requirement.
 
 `pytest --req-report FILE` writes one JSON document `{"tests": [{"test", "requirements", "outcome"}, ...]}`, from which
 `scripts/coverage_map.py` prints the map. Works under pytest-xdist too: workers send the numbers along with each report.
