@@ -76,10 +76,9 @@ coverage-map: setup ## Print requirement, clauses, tests and result, after runni
 	@$(PYTEST) -q -n $(WORKERS) -m "$(QUICK)" --req-report $(REPORTS)/test.json $(ARGS) || echo "some tests failed: see the map"
 	@$(BIN)/python scripts/coverage_map.py $(REPORTS)
 
-bench: $(UV) ## Measure Segue beside other engines and the bare disk
-	@test -x bench/.peers/bin/python || PYTHON='$(PYTHON)' sh scripts/make-venv.sh bench/.peers
-	@$(UV) pip install --quiet --python bench/.peers/bin/python --editable '.[server]' --group bench
-	@bench/.peers/bin/python bench/run.py $(ARGS)
+bench: setup ## Measure Segue beside other engines and the bare disk (ARGS=--quick: one short round)
+	@$(BIN)/python -m bench.peers.setup || echo 'segue: measuring without the engines that are left out'
+	@$(BIN)/python -m bench.run $(ARGS)
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
