@@ -1,0 +1,162 @@
+"""The syntax tree: immutable nodes, each with its place in the source (offsets in characters, end exclusive).
+
+Spellings that mean the same are one node: `a | f(b)`, `a.f(b)` and `f(a, b)` are `Call`, `and` is `&&`, `$x` is `x`.
+`&&` and `||` take any number of operands, so that a long condition is not a deep one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What every node has."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Literal(Node):
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Node):
+    name: str
+    dollar: bool
+    """Written `$name`: then it is never a type (`$type`) nor a namespace (`$math`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Node):
+    operand: Expr
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Node):
+    operand: Expr
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    name: str
+    args: tuple[Expr, ...]
+    receiver: bool
+    """The first argument stood before a `.` or `|`: a null there makes the result null."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListLiteral(Node):
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapLiteral(Node):
+    entries: tuple[tuple[Expr, Expr], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary(Node):
+    op: str
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Node):
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Logical(Node):
+    op: str
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional(Node):
+    test: Expr
+    then: Expr
+    other: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesce(Node):
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Has(Node):
+    target: Select | Index
+
+
+@dataclass(frozen=True, slots=True)
+class Macro(Node):
+    kind: str
+    source: Expr
+    variables: tuple[str, ...]
+    predicate: Expr | None
+    body: Expr | None
+
+
+Expr: TypeAlias = (
+    Literal
+    | Name
+    | Select
+    | Index
+    | Call
+    | ListLiteral
+    | MapLiteral
+    | Unary
+    | Binary
+    | Logical
+    | Conditional
+    | Coalesce
+    | Has
+    | Macro
+)
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    """The nodes directly below, in source order."""
+    match node:
+        case Literal() | Name():
+            return ()
+        case Select(operand=operand) | Unary(operand=operand):
+            return (operand,)
+        case Index():
+            return (node.operand, node.index)
+        case Call():
+            return node.args
+        case ListLiteral():
+            return node.items
+        case MapLiteral():
+            return tuple(part for entry in node.entries for part in entry)
+        case Binary() | Coalesce():
+            return (node.left, node.right)
+        case Logical():
+            return node.operands
+        case Conditional():
+            return (node.test, node.then, node.other)
+        case Has():
+            return (node.target,)
+        case Macro():
+            return tuple(part for part in (node.source, node.predicate, node.body) if part is not None)
+
+
+def depth(root: Expr) -> int:
+    """Nesting of the tree, counted without recursion, so that a hostile tree cannot overflow the stack."""
+    deepest = 0
+    pending: list[tuple[Expr, int]] = [(root, 1)]
+    while pending:
+        node, level = pending.pop()
+        deepest = max(deepest, level)
+        pending.extend((child, level + 1) for child in children(node))
+    return deepest

@@ -1,0 +1,24 @@
+"""The function library: one table a group, joined here. Adding a group is one module and one line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from segue.expr.library.calendar import CALENDAR
+from segue.expr.library.core import CORE
+from segue.expr.library.table import Function, FunctionDoc
+
+_TABLES: Final = (CORE, CALENDAR)
+
+FUNCTIONS: Final[dict[str, Function]] = {
+    function.about.name: function for table in _TABLES for function in table.functions
+}
+"""Every function by its name; those with a dot (`math.abs`) are called by the whole name only."""
+
+
+def functions() -> tuple[FunctionDoc, ...]:
+    """What there is to know about each function, in the order of the documentation."""
+    return tuple(function.about for function in FUNCTIONS.values())
+
+
+__all__ = ["FUNCTIONS", "Function", "FunctionDoc", "functions"]

@@ -1,0 +1,116 @@
+"""Which names, and which paths below them, an expression reads: found in the tree, before anything runs.
+
+The checker follows a reference into the output schema of the step that it names; the kernel sees from it what a step needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from segue.expr import ast
+from segue.expr.library import FUNCTIONS
+from segue.expr.types import DENOTATIONS, QUALIFIED_DENOTATIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One read of the scope: `$root.path[0]["key"]`."""
+
+    root: str
+    """The name that the scope is asked for; `$` is the value at hand."""
+    path: tuple[str | int, ...]
+    """The constant fields and indexes behind it, up to the first computed one."""
+    start: int
+    end: int
+    guarded: bool = False
+    """In `has(…)` or left of `??`: the writer reckons with the field's absence."""
+    at: tuple[str | int, ...] = ()
+    """Where the scalar is inside of a raw value; `start` and `end` count within that scalar."""
+
+    @property
+    def text(self) -> str:
+        """The reference as one would write it."""
+        root = self.root if self.root == "$" else f"${self.root}"
+        return root + "".join(_part_text(part) for part in self.path)
+
+    def inside(self, at: tuple[str | int, ...]) -> Reference:
+        """The same reference, in the scalar at that path."""
+        return replace(self, at=at)
+
+
+def _part_text(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    if part.isidentifier():
+        return f".{part}"
+    escaped = part.replace("\\", "\\\\").replace('"', '\\"')
+    return f'["{escaped}"]'
+
+
+def static_path(node: ast.Expr) -> tuple[ast.Name, tuple[str | int, ...]] | None:
+    """The root and the constant parts, if the node is a name followed by nothing but fields and constant indexes."""
+    parts: list[str | int] = []
+    while True:
+        match node:
+            case ast.Name():
+                return node, tuple(reversed(parts))
+            case ast.Select():
+                parts.append(node.field)
+                node = node.operand
+            case ast.Index(index=ast.Literal(value=str() | int() as part)) if type(part) in (str, int):
+                parts.append(part)
+                node = node.operand
+            case _:
+                return None
+
+
+def references(root: ast.Expr) -> tuple[Reference, ...]:
+    """Every read of the scope, in source order."""
+    found = sorted(_walk(root, frozenset(), False), key=lambda reference: (reference.start, reference.end))
+    return tuple(found)
+
+
+def _walk(node: ast.Expr, bound: frozenset[str], guarded: bool) -> Iterator[Reference]:
+    if (path := static_path(node)) is not None:
+        name, parts = path
+        if name.name not in bound and not _is_type(name, parts):
+            yield Reference(root=name.name, path=parts, start=node.start, end=node.end, guarded=guarded)
+        return
+    match node:
+        case ast.Macro():
+            yield from _walk(node.source, bound, guarded)
+            inner = bound | frozenset(node.variables)
+            for part in (node.predicate, node.body):
+                if part is not None:
+                    yield from _walk(part, inner, False)
+        case ast.Has():
+            yield from _walk(node.target, bound, True)
+        case ast.Coalesce():
+            yield from _walk(node.left, bound, True)
+            yield from _walk(node.right, bound, guarded)
+        case ast.Call():
+            args = node.args[1:] if _is_namespaced(node, bound) else node.args
+            for arg in args:
+                yield from _walk(arg, bound, node.name in ("default", "isEmpty"))
+        case ast.Index() | ast.Select():
+            yield from _walk(node.operand, bound, guarded)
+            if isinstance(node, ast.Index):
+                yield from _walk(node.index, bound, False)
+        case _:
+            for child in ast.children(node):
+                yield from _walk(child, bound, False)
+
+
+def _is_type(name: ast.Name, parts: tuple[str | int, ...]) -> bool:
+    if name.dollar:
+        return False
+    dotted = ".".join((name.name, *(str(part) for part in parts)))
+    return dotted in QUALIFIED_DENOTATIONS if parts else name.name in DENOTATIONS
+
+
+def _is_namespaced(node: ast.Call, bound: frozenset[str]) -> bool:
+    root = node.args[0] if node.receiver else None
+    if not isinstance(root, ast.Name) or root.dollar or root.name in bound:
+        return False
+    return f"{root.name}.{node.name}" in FUNCTIONS
