@@ -78,7 +78,7 @@ ROWS = (
     Row(
         label="W4 all 100 go on, s after imports",
         workload="w4",
-        value=_pick("all_going_on_after_opening_s"),
+        value=_pick("all_after_opening_s"),
         ratio="times",
     ),
     Row(label="W4 all 100 done, s (3 asleep)", workload="w4", value=_pick("all_done_s")),
@@ -98,7 +98,8 @@ GOALS: tuple[tuple[str, str, float, str], ...] = (
     ("W2 1,000 parallel steps, s", "value", 0.15, "≤ 0.15 s"),
     ("W3 ms a step, 50 in a chain", "times", 1.5, "at most 1.5 times the bare loop"),
     ("syncs a flow, 100 in flight", "value", 0.1, "≤ 0.1"),
-    ("W4 all 100 go on, s after imports", "value", 0.3, "≤ 0.3 s"),
+    ("W4 all 100 go on, s", "value", 0.3, "≤ 0.3 s from the start of the process"),
+    ("W4 all 100 go on, s after imports", "value", 0.3, "≤ 0.3 s from the opening of the store"),
     ("memory at rest, MB", "value", 120.0, "≤ 120 MB"),
     ("cold start, s", "value", 1.0, "< 1 s"),
 )

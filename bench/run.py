@@ -56,7 +56,7 @@ class System:
 
 
 SYSTEMS = (
-    System(name="limit", python=Path(sys.executable), module="bench.limit_loop", flows=10_000, fans=5),
+    System(name="limit", python=Path(sys.executable), module="bench.limit_loop", flows=20_000, fans=5),
     System(
         name="segue",
         python=Path(sys.executable),
