@@ -1,0 +1,248 @@
+"""The store port: what the engine needs kept. SQLite, PostgreSQL and the memory twin pass one contract suite.
+
+Writing is one operation, `commit`: everything that one decision of the kernel changes (journal rows, the run's head
+row, callbacks opened and closed, log lines) is kept together or not at all. Commits of all runs share one flush to
+disk. Times are integer milliseconds since the epoch (UTC). Reading sees committed data only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+
+class JournalRow(NamedTuple):
+    """One event of a run. `kind` is the event's number, `step` the step instance it speaks of (-1: the run itself)."""
+
+    seq: int
+    kind: int
+    step: int
+    at: int
+    data: bytes
+
+
+class LogRow(NamedTuple):
+    """One log line of a run, written by a step. `level`: debug, info, warning, error. `data` is JSON, already
+    masked.
+    """
+
+    at: int
+    level: str
+    step: str
+    message: str
+    data: bytes = b""
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The row that a run's first commit creates.
+
+    With an `idempotency_key`, the same key and `request_digest` in the same workspace is a repeat: the commit fails
+    with `ConflictError` and the caller looks the first run up.
+    """
+
+    run_id: str
+    workspace: str
+    flow_id: str
+    flow_version: int
+    trigger: str
+    created_at: int
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+    parent_run_id: str | None = None
+
+
+class RunHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The run's projection for lists and for finding work: derived from the journal, never a truth of its own.
+
+    `wake_at` is the earliest open timer of a run at rest (None: it waits for an outside signal or is over).
+    """
+
+    status: str
+    started_at: int | None = None
+    finished_at: int | None = None
+    wake_at: int | None = None
+    recovered: bool = False
+    error: str | None = None
+
+
+class CallbackRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An open callback. Only the SHA-256 of its token is kept."""
+
+    token_hash: bytes
+    run_key: int
+    step: int
+    generation: int
+    step_path: str
+    expires_at: int
+    created_at: int
+    state: str = "open"
+    """open, used, expired, cancelled"""
+
+
+class Commit(msgspec.Struct, kw_only=True):
+    """All that one decision changes in one run; `rows` continue the journal without a gap."""
+
+    run_key: int
+    rows: Sequence[JournalRow]
+    new_run: NewRun | None = None
+    head: RunHead | None = None
+    callbacks_opened: Sequence[CallbackRow] = ()
+    callbacks_closed: Sequence[tuple[bytes, str]] = ()
+    """(token hash, new state) pairs."""
+    logs: Sequence[LogRow] = ()
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's row."""
+
+    key: int
+    run_id: str
+    workspace: str
+    flow_id: str
+    flow_version: int
+    trigger: str
+    created_at: int
+    status: str
+    started_at: int | None = None
+    finished_at: int | None = None
+    wake_at: int | None = None
+    recovered: bool = False
+    error: str | None = None
+    parent_run_id: str | None = None
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+
+
+class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable flow version. `digest` is the SHA-256 of the canonical model; `model` that model as JSON."""
+
+    key: int
+    flow_id: str
+    digest: str
+    version: str | None
+    model: bytes
+    source: str
+    created_at: int
+
+
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list shows. Empty fields do not filter; times are a half-open range of `created_at`."""
+
+    workspace: str | None = None
+    flow_id: str | None = None
+    statuses: tuple[str, ...] = ()
+    created_from: int | None = None
+    created_before: int | None = None
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """Newest first; `cursor` continues after the last one (None: the end)."""
+
+    runs: tuple[RunRecord, ...]
+    cursor: str | None
+
+
+CommitDone: TypeAlias = Callable[[Commit, "BaseException | None"], None]
+
+
+class Store(Protocol):
+    """Durable operations of the engine. One store object belongs to one event loop.
+
+    All `async` methods raise `StoreUnavailableError` if the database cannot be reached.
+    """
+
+    async def open(self) -> None:
+        """Connect, migrate to the current schema, start the writer. Raises StoreInUseError if another process hosts
+        it.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Flush what is queued, then release everything. Safe to repeat."""
+        ...
+
+    def next_run_key(self) -> int:
+        """A run key never given before in this database, without waiting."""
+        ...
+
+    def commit(self, commit: Commit, done: CommitDone) -> None:
+        """Queue a commit and return at once; call from the event loop's thread only.
+
+        `done(commit, error)` is called on the event loop after the flush to disk (error None) or after it failed: then
+        nothing of this commit was kept. Commits of one run are applied in the order of the calls; one whose first row
+        does not continue the run's journal fails with JournalConflictError, so that all that builds on a lost commit
+        fails too.
+        """
+        ...
+
+    def log(self, run_key: int, rows: Sequence[LogRow]) -> None:
+        """Queue log lines outside of a decision; kept with the next flush, without a promise."""
+        ...
+
+    async def put_flow_version(self, version: FlowVersion) -> FlowVersion:
+        """Keep a version (its `key` is ignored) and return it with its key; the same flow id and digest return the
+        first.
+        """
+        ...
+
+    async def get_flow_version(self, key: int) -> FlowVersion | None:
+        """The version with this key."""
+        ...
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """The run with this id, in whatever state."""
+        ...
+
+    async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
+        """The run that holds a key now: the last one created with it, even if more than 24 hours ago."""
+        ...
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
+        """At most 1,000 a page."""
+        ...
+
+    async def count_runs(self, workspace: str | None = None) -> dict[str, int]:
+        """Number of runs by status."""
+        ...
+
+    async def unfinished_runs(self, *, after_key: int = 0, limit: int = 1000) -> list[RunRecord]:
+        """Runs that a host must adopt at its start (queued, running), by key."""
+        ...
+
+    async def due_runs(self, now: int, *, limit: int = 1000) -> list[RunRecord]:
+        """Runs at rest whose `wake_at` has come, earliest first."""
+        ...
+
+    async def next_wake_at(self) -> int | None:
+        """The earliest `wake_at` of all runs at rest."""
+        ...
+
+    async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:
+        """A run's journal rows after `after_seq`, in order; large payloads are back in their place."""
+        ...
+
+    async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
+        """(line number, line) pairs with a number greater than `after`, in order."""
+        ...
+
+    async def find_callback(self, token_hash: bytes) -> CallbackRow | None:
+        """The callback of a token, in whatever state."""
+        ...
+
+    async def callbacks_of_run(self, run_key: int) -> list[CallbackRow]:
+        """All callbacks of a run, oldest first."""
+        ...
+
+    async def get_setting(self, name: str) -> bytes | None:
+        """The value kept under a name."""
+        ...
+
+    async def put_setting(self, name: str, value: bytes, *, only_if_absent: bool = False) -> bytes:
+        """Keep a value and return what stands there now (the older one if `only_if_absent` and present)."""
+        ...
+
+    async def statistics(self) -> dict[str, int]:
+        """Counters since open: commits, flushes (transactions), rows; for benchmarks and metrics."""
+        ...

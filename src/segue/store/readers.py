@@ -1,0 +1,236 @@
+"""Reading from SQLite: a few read-only connections in a small thread pool, beside the writer and never in its way.
+
+Every question is one statement that answers with one JSON text, which msgspec turns into records. One answer in one
+row rather than a row at a time, because each row is a call of SQLite that gives up Python's global lock and, beside a
+busy event loop, waits up to 5 ms to have it back (see `segue.store.batch`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from heapq import merge
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+import msgspec
+
+from segue.errors import JournalCorruptError
+from segue.store import rules
+from segue.store.port import (
+    CallbackRow,
+    FlowVersion,
+    JournalRow,
+    LogRow,
+    RunFilter,
+    RunPage,
+    RunRecord,
+)
+from segue.store.sqlite_file import open_for_reading
+from segue.store.writer import unavailable
+
+READERS = 2
+JOURNAL_ROWS_A_STATEMENT = 512
+"""Bounds one answer: rows of at most 64 KiB, doubled by hexadecimal, make 64 MiB at worst."""
+
+T = TypeVar("T")
+_BIND = tuple["int | str | bytes | None", ...]
+
+_RUN_FIELDS = ",".join(
+    "'recovered', json(iif(recovered, 'true', 'false'))" if field == "recovered" else f"'{field}', \"{field}\""
+    for field in RunRecord.__struct_fields__
+)
+RUNS = f"SELECT json_group_array(json_object({_RUN_FIELDS})) FROM (SELECT * FROM run WHERE {{where}})"  # noqa: S608
+
+RUN_BY_ID = RUNS.format(where="run_id = ?")
+RUN_BY_KEY = RUNS.format(
+    where="key = (SELECT run_key FROM idempotency WHERE idempotency.workspace = ? AND idempotency.key = ?)"
+)
+UNFINISHED = RUNS.format(where="key > ? AND status IN ('queued', 'running') ORDER BY key LIMIT ?")
+DUE = RUNS.format(where="wake_at <= ? ORDER BY wake_at LIMIT ?")
+NEXT_WAKE_AT = "SELECT min(wake_at) FROM run WHERE wake_at IS NOT NULL"
+# The index leads from one workspace to the next without looking at the runs between.
+WORKSPACES = """WITH RECURSIVE w(name) AS (
+    SELECT min(workspace) FROM run
+    UNION ALL
+    SELECT (SELECT min(workspace) FROM run WHERE workspace > w.name) FROM w WHERE w.name IS NOT NULL
+) SELECT json_group_array(name) FROM w WHERE name IS NOT NULL"""
+COUNT_RUNS = """SELECT json_group_object(status, number) FROM (
+    SELECT status, count(*) AS number FROM run WHERE workspace = ? GROUP BY status)"""
+JOURNAL = """SELECT json_group_array(json_array(seq, kind, step, at, hex(data), typeof(data) = 'text'))
+    FROM (SELECT * FROM journal WHERE run_key = ? AND seq > ? ORDER BY seq LIMIT ?)"""
+BLOB = "SELECT data FROM blob WHERE hash = ?"
+LOGS = """SELECT json_group_array(json_array(n, at, level, step, message, hex(data)))
+    FROM (SELECT * FROM log_line WHERE run_key = ? AND n > ? ORDER BY n LIMIT ?)"""
+_CALLBACKS = "SELECT token_hash, run_key, step, generation, step_path, expires_at, created_at, state FROM callback"
+CALLBACK = f"{_CALLBACKS} WHERE token_hash = ?"
+CALLBACKS_OF_RUN = f"{_CALLBACKS} WHERE run_key = ? ORDER BY created_at, token_hash"
+FLOW_VERSION = "SELECT key, flow_id, digest, version, model, source, created_at FROM flow_version WHERE key = ?"
+SETTING = "SELECT value FROM setting WHERE name = ?"
+
+_decode_runs = msgspec.json.Decoder(list[RunRecord]).decode
+_decode_journal = msgspec.json.Decoder(list[tuple[int, int, int, int, str, int]]).decode
+_decode_logs = msgspec.json.Decoder(list[tuple[int, int, str, str, str, str]]).decode
+_decode_names = msgspec.json.Decoder(list[str]).decode
+_decode_counts = msgspec.json.Decoder(dict[str, int]).decode
+
+
+class Readers:
+    """The connections and their threads."""
+
+    def __init__(self, path: Path) -> None:
+        # As many as threads, so that a thread always finds one.
+        self._free = deque(open_for_reading(path) for _ in range(READERS))
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="segue-store-reader")
+
+    async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        """Run a function in a reader's thread. Raises StoreUnavailableError for errors of the database."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, question)
+
+    async def close(self) -> None:
+        """Wait for what is being read, then let go."""
+        await asyncio.to_thread(self._pool.shutdown)
+        while self._free:
+            self._free.pop().close()
+
+    def _answer(self, question: Callable[[apsw.Connection], T]) -> T:
+        db = self._free.pop()
+        try:
+            return question(db)
+        except apsw.Error as error:
+            raise unavailable(error) from error
+        finally:
+            self._free.append(db)
+
+
+def runs(db: apsw.Connection, text: str, values: _BIND) -> list[RunRecord]:
+    """The runs of a statement made from `RUNS`."""
+    return _decode_runs(db.execute(text, values).get)
+
+
+def one_run(db: apsw.Connection, text: str, values: _BIND) -> RunRecord | None:
+    """The only run of a statement made from `RUNS`, if there is one."""
+    found = runs(db, text, values)
+    return found[0] if found else None
+
+
+def run_page(db: apsw.Connection, where: RunFilter, limit: int, cursor: str | None) -> RunPage:
+    """A page, newest first: each workspace and status is read in order from its own index, and the lists are merged."""
+    limit = rules.page_limit(limit)
+    after = None if cursor is None else rules.decode_cursor(cursor)
+    workspaces = [where.workspace] if where.workspace is not None else _decode_names(db.execute(WORKSPACES).get)
+    lists = [
+        runs(db, *list_statement(where, workspace, status, after, limit + 1))
+        for workspace in workspaces
+        for status in (where.statuses if where.statuses and where.flow_id is None else (None,))
+    ]
+    newest = merge(*lists, key=lambda run: (run.created_at, run.key), reverse=True)
+    found = tuple(islice(newest, limit + 1))
+    if len(found) <= limit:
+        return RunPage(found, None)
+    last = found[limit - 1]
+    return RunPage(found[:limit], rules.encode_cursor(last.created_at, last.key))
+
+
+def list_statement(
+    where: RunFilter, workspace: str, status: str | None, after: tuple[int, int] | None, limit: int
+) -> tuple[str, _BIND]:
+    """One ordered list of runs: by flow (its statuses looked at one by one), by one status, or all of a workspace."""
+    conditions = ["workspace = ?"]
+    values: list[int | str | bytes | None] = [workspace]
+    if where.flow_id is not None:
+        conditions.append("flow_id = ?")
+        values.append(where.flow_id)
+        if where.statuses:
+            # The plus keeps this condition away from the index, which is to give the order.
+            conditions.append(f"+status IN ({','.join('?' * len(where.statuses))})")
+            values += where.statuses
+    elif status is not None:
+        conditions.append("status = ?")
+        values.append(status)
+    if where.created_from is not None:
+        conditions.append("created_at >= ?")
+        values.append(where.created_from)
+    if where.created_before is not None:
+        conditions.append("created_at < ?")
+        values.append(where.created_before)
+    if after is not None:
+        conditions.append("(created_at, key) < (?, ?)")
+        values += after
+    values.append(limit)
+    return RUNS.format(where=f"{' AND '.join(conditions)} ORDER BY created_at DESC, key DESC LIMIT ?"), tuple(values)
+
+
+def count_runs(db: apsw.Connection, workspace: str | None) -> dict[str, int]:
+    """Number of runs by status, added over the workspaces."""
+    workspaces = [workspace] if workspace is not None else _decode_names(db.execute(WORKSPACES).get)
+    counts: dict[str, int] = {}
+    for name in workspaces:
+        for status, number in _decode_counts(db.execute(COUNT_RUNS, (name,)).get).items():
+            counts[status] = counts.get(status, 0) + number
+    return counts
+
+
+def journal(db: apsw.Connection, run_key: int, after_seq: int, limit: int | None) -> list[JournalRow]:
+    """A run's journal with its large payloads put back in place."""
+    found: list[JournalRow] = []
+    while limit is None or len(found) < limit:
+        wanted = JOURNAL_ROWS_A_STATEMENT if limit is None else min(JOURNAL_ROWS_A_STATEMENT, limit - len(found))
+        rows = _decode_journal(db.execute(JOURNAL, (run_key, after_seq, wanted)).get)
+        for seq, kind, step, at, hexadecimal, is_hash in rows:
+            data = bytes.fromhex(hexadecimal)
+            found.append(JournalRow(seq, kind, step, at, _payload(db, run_key, seq, data) if is_hash else data))
+        if len(rows) < wanted:
+            break
+        after_seq = rows[-1][0]
+    return found
+
+
+def logs(db: apsw.Connection, run_key: int, after: int, limit: int) -> list[tuple[int, LogRow]]:
+    """A run's log lines with their numbers."""
+    rows = _decode_logs(db.execute(LOGS, (run_key, after, limit)).get)
+    return [(n, LogRow(at, level, step, message, bytes.fromhex(data))) for n, at, level, step, message, data in rows]
+
+
+def callbacks(db: apsw.Connection, text: str, value: bytes | int) -> list[CallbackRow]:
+    """Callbacks of a statement made from the callback columns."""
+    return [
+        CallbackRow(
+            token_hash=token_hash,
+            run_key=run_key,
+            step=step,
+            generation=generation,
+            step_path=step_path,
+            expires_at=expires_at,
+            created_at=created_at,
+            state=state,
+        )
+        for token_hash, run_key, step, generation, step_path, expires_at, created_at, state in db.execute(
+            text, (value,)
+        )
+    ]
+
+
+def flow_version(db: apsw.Connection, key: int) -> FlowVersion | None:
+    """A flow version by its key."""
+    return flow_version_from_row(db.execute(FLOW_VERSION, (key,)).fetchone())
+
+
+def flow_version_from_row(row: Sequence[object] | None) -> FlowVersion | None:
+    """A flow version from its columns in the table's order."""
+    fields = FlowVersion.__struct_fields__
+    return None if row is None else msgspec.convert(dict(zip(fields, row, strict=True)), FlowVersion)
+
+
+def _payload(db: apsw.Connection, run_key: int, seq: int, digest: bytes) -> bytes:
+    compressed: bytes | None = db.execute(BLOB, (digest.decode(),)).get
+    if compressed is None:
+        raise JournalCorruptError(
+            f"Run {run_key}: the payload of event {seq} is missing from the database.", last_valid_seq=seq - 1
+        )
+    return zlib.decompress(compressed)

@@ -1,0 +1,215 @@
+"""The store in a SQLite file: WAL, one writer thread with group commit, readers on connections of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from segue.errors import StoreUnavailableError
+from segue.store import readers
+from segue.store.host_lock import HostLock
+from segue.store.port import (
+    CallbackRow,
+    Commit,
+    CommitDone,
+    FlowVersion,
+    JournalRow,
+    LogRow,
+    RunFilter,
+    RunPage,
+    RunRecord,
+)
+from segue.store.readers import Readers
+from segue.store.sqlite_file import Synchronous, open_for_writing, prepare_folder
+from segue.store.writer import Writer
+
+QUEUED_LOG_LINES_MAX = 100_000
+"""Log lines outside of decisions that may wait for the writer; more are dropped and counted (`log_lines_dropped`)."""
+
+_NEXT_KEY = """SELECT 1 + max(coalesce((SELECT max(key) FROM run), 0), coalesce((SELECT max(run_key) FROM journal), 0),
+    coalesce((SELECT max(run_key) FROM log_line INDEXED BY log_line_by_run), 0))"""
+
+_PUT_SETTING = """INSERT INTO setting VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = iif(?3, value, excluded.value) RETURNING value"""
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """A `Store` in the file `path`. Its host lock is taken by `open` and published by whoever serves (`host_lock`)."""
+
+    def __init__(self, path: Path, *, synchronous: Synchronous = "FULL") -> None:
+        self.path = path.absolute()
+        self._synchronous: Synchronous = synchronous
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._host_lock: HostLock | None = None
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._run_keys = itertools.count(1)
+        self._log_lines_queued = 0
+        self._log_lines_dropped = 0
+
+    @property
+    def host_lock(self) -> HostLock:
+        """The lock of an open store, for `publish`."""
+        if self._host_lock is None:
+            raise self._closed()
+        return self._host_lock
+
+    async def open(self) -> None:
+        """See `Store.open`. Raises StoreUnavailableError for a file that cannot be used, DatabaseHostedError if
+        taken.
+        """
+        if self._host_lock is not None:
+            return
+        loop = asyncio.get_running_loop()
+        lock, db, self._readers = await asyncio.to_thread(self._open)
+        self._run_keys = itertools.count(db.execute(_NEXT_KEY).get)
+        self._host_lock, self._loop, self._writer = lock, loop, Writer(db, loop)
+
+    def _open(self) -> tuple[HostLock, apsw.Connection, Readers]:
+        prepare_folder(self.path)
+        lock = HostLock.acquire(self.path)
+        try:
+            db = open_for_writing(self.path, self._synchronous)
+            return lock, db, Readers(self.path)
+        except BaseException:
+            lock.release()
+            raise
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        writer, opened, lock = self._writer, self._readers, self._host_lock
+        self._writer = self._readers = self._host_lock = None
+        if opened is not None:
+            await opened.close()
+        if writer is not None:
+            await writer.close()
+        if lock is not None:
+            lock.release()
+
+    def next_run_key(self) -> int:
+        """See `Store.next_run_key`."""
+        return next(self._run_keys)
+
+    def commit(self, commit: Commit, done: CommitDone) -> None:
+        """See `Store.commit`. A closed store fails the commit, on the loop like any other."""
+        if self._writer is not None:
+            self._writer.submit(commit, done)
+        else:
+            asyncio.get_running_loop().call_soon(done, commit, self._closed())
+
+    def log(self, run_key: int, rows: Sequence[LogRow]) -> None:
+        """See `Store.log`."""
+        if self._writer is None or self._log_lines_queued + len(rows) > QUEUED_LOG_LINES_MAX:
+            self._log_lines_dropped += len(rows)
+            return
+        self._log_lines_queued += len(rows)
+        self._writer.submit(Commit(run_key=run_key, rows=(), logs=rows), self._logged)
+
+    def _logged(self, commit: Commit, error: BaseException | None) -> None:
+        self._log_lines_queued -= len(commit.logs)
+        if error is not None:
+            self._log_lines_dropped += len(commit.logs)
+
+    async def put_flow_version(self, version: FlowVersion) -> FlowVersion:
+        """See `Store.put_flow_version`."""
+
+        def put(db: apsw.Connection) -> FlowVersion:
+            row = db.execute(
+                "INSERT INTO flow_version(flow_id, digest, version, model, source, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)"
+                # Not DO NOTHING: only a row that was touched comes back.
+                " ON CONFLICT (flow_id, digest) DO UPDATE SET digest = excluded.digest"
+                " RETURNING key, flow_id, digest, version, model, source, created_at",
+                (version.flow_id, version.digest, version.version, version.model, version.source, version.created_at),
+            ).fetchone()
+            kept = readers.flow_version_from_row(row)
+            assert kept is not None, "RETURNING gives the row"
+            return kept
+
+        return await self._write(put)
+
+    async def get_flow_version(self, key: int) -> FlowVersion | None:
+        """See `Store.get_flow_version`."""
+        return await self._ask(lambda db: readers.flow_version(db, key))
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """See `Store.get_run`."""
+        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_ID, (run_id,)))
+
+    async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
+        """See `Store.find_run_by_idempotency_key`."""
+        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_KEY, (workspace, key)))
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
+        """See `Store.list_runs`."""
+        return await self._ask(lambda db: readers.run_page(db, where, limit, cursor))
+
+    async def count_runs(self, workspace: str | None = None) -> dict[str, int]:
+        """See `Store.count_runs`."""
+        return await self._ask(lambda db: readers.count_runs(db, workspace))
+
+    async def unfinished_runs(self, *, after_key: int = 0, limit: int = 1000) -> list[RunRecord]:
+        """See `Store.unfinished_runs`."""
+        return await self._ask(lambda db: readers.runs(db, readers.UNFINISHED, (after_key, limit)))
+
+    async def due_runs(self, now: int, *, limit: int = 1000) -> list[RunRecord]:
+        """See `Store.due_runs`."""
+        return await self._ask(lambda db: readers.runs(db, readers.DUE, (now, limit)))
+
+    async def next_wake_at(self) -> int | None:
+        """See `Store.next_wake_at`."""
+        return await self._ask(lambda db: db.execute(readers.NEXT_WAKE_AT).get)
+
+    async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:
+        """See `Store.load_journal`."""
+        return await self._ask(lambda db: readers.journal(db, run_key, after_seq, limit))
+
+    async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
+        """See `Store.load_logs`."""
+        return await self._ask(lambda db: readers.logs(db, run_key, after, limit))
+
+    async def find_callback(self, token_hash: bytes) -> CallbackRow | None:
+        """See `Store.find_callback`."""
+        found = await self._ask(lambda db: readers.callbacks(db, readers.CALLBACK, token_hash))
+        return found[0] if found else None
+
+    async def callbacks_of_run(self, run_key: int) -> list[CallbackRow]:
+        """See `Store.callbacks_of_run`."""
+        return await self._ask(lambda db: readers.callbacks(db, readers.CALLBACKS_OF_RUN, run_key))
+
+    async def get_setting(self, name: str) -> bytes | None:
+        """See `Store.get_setting`."""
+        return await self._ask(lambda db: db.execute(readers.SETTING, (name,)).get)
+
+    async def put_setting(self, name: str, value: bytes, *, only_if_absent: bool = False) -> bytes:
+        """See `Store.put_setting`."""
+        return await self._write(lambda db: db.execute(_PUT_SETTING, (name, value, only_if_absent)).get)
+
+    async def statistics(self) -> dict[str, int]:
+        """See `Store.statistics`. Also: failed commits, blobs kept, checkpoints, pages in the log, log lines
+        dropped.
+        """
+        if self._writer is None:
+            raise self._closed()
+        more = {"wal_pages": self._writer.wal_pages, "log_lines_dropped": self._log_lines_dropped}
+        return self._writer.counters | more
+
+    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        if self._readers is None:
+            raise self._closed()
+        return await self._readers.ask(question)
+
+    async def _write(self, operation: Callable[[apsw.Connection], T]) -> T:
+        if self._writer is None:
+            raise self._closed()
+        return await self._writer.run(operation)
+
+    def _closed(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"The database {self.path} is not open here. Nothing was kept.")

@@ -1,0 +1,1 @@
+"""The public test kit: what projects that build on Segue (and Segue itself) test with."""
