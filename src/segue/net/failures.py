@@ -46,6 +46,7 @@ from segue.net.transport import Exchange
 from segue.observe.masking import DEFAULT_MASKER, Masker
 
 EXCERPT_LENGTH_MAX: Final = 500
+_EXCERPT_SOURCE_BYTES_MAX: Final = 64 * 1024
 # A server that asks for more means "not today"; a wait is bounded by the retry policy besides.
 RETRY_AFTER_SECONDS_MAX: Final = 7 * 24 * 3600.0
 
@@ -162,12 +163,13 @@ def body_excerpt(response: HttpResponse, masker: Masker = DEFAULT_MASKER) -> str
     body = response.body
     if body is None:
         return ""
-    if isinstance(body, str):
-        text = masker.mask_text(body)
-    elif isinstance(body, dict) and body.get("encoding") == "base64" and "size_bytes" in body:
+    if isinstance(body, dict) and body.get("encoding") == "base64" and "size_bytes" in body:
         text = f"{body['size_bytes']} bytes of {body.get('content_type')}"
-    else:
+    elif response.size_bytes <= _EXCERPT_SOURCE_BYTES_MAX and not isinstance(body, str):
         text = msgspec.json.encode(masker.mask_json(body)).decode()
+    else:
+        # Masking 10 MiB to show 500 characters would hold the event loop for a second.
+        text = masker.mask_text(response.content[:_EXCERPT_SOURCE_BYTES_MAX].decode(errors="replace"))
     text = " ".join(text.split())
     return text if len(text) <= EXCERPT_LENGTH_MAX else text[:EXCERPT_LENGTH_MAX] + "…"
 

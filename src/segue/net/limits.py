@@ -21,6 +21,8 @@ class HttpLimits:
     connect_timeout_seconds: float = 5.0
     """For one TCP and TLS handshake; a name with several addresses may take several."""
     resolve_timeout_seconds: float = 5.0
+    resolve_cache_seconds: int = 10
+    """How long an answer of the resolver is used again; 0 asks each time. The egress rule is asked in any case."""
     total_timeout_seconds: float = 30.0
     response_bytes_max: int = 10 * MEBIBYTE
     response_bytes_ceiling: int = 100 * MEBIBYTE

@@ -90,6 +90,8 @@ class SegueConnector(TCPConnector):
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - aiohttp leaves socket addresses untyped
             resolver=_BoundedResolver(resolver, limits.resolve_timeout_seconds),
             socket_factory=self._open_socket,
+            use_dns_cache=limits.resolve_cache_seconds > 0,
+            ttl_dns_cache=limits.resolve_cache_seconds,
             limit=limits.connections_max,
             limit_per_host=limits.connections_per_host_max,
             keepalive_timeout=limits.keepalive_seconds,

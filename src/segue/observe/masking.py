@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar, cast
 
+import msgspec
+
 from segue.observe.sensitive import (
     NOT_SENSITIVE_NAMES,
     PERSONAL_DATA_RULES,
@@ -31,13 +33,33 @@ DEPTH_MAX: Final = 128
 # The table of answered names stays small even when a flow invents names; beyond it, answers are computed each time.
 _NAMES_REMEMBERED_MAX = 4096
 
-_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"'<>]+(?=@)")
+# The patterns of what is a secret by its grammar. Each consumes what it looked at, so that hostile text costs linear
+# time.
+_USERINFO = re.compile(r"(?<=://)[^\s/?#\"'<>]+(?=@)")
 _PARAMETER = re.compile(r"(?<=[?&#;])([A-Za-z0-9_.%\[\]-]{1,64})=([^&#;\s\"'<>]+)")
-_CREDENTIAL = re.compile(r"\b(bearer|basic|digest|negotiate|apikey)(\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
-# `password=x`, `"api_key": "x"`, `secret: x`: a name, at most one quote, a sign, then a quoted text or one word.
-_ASSIGNMENT = re.compile(
-    r"""(?<![\w-])([A-Za-z][\w.-]{1,63})(\\?["']?\s{0,4}[:=]\s{0,4})(\\?"(?:[^"\\]|\\.)*"|'[^'\n]*'|[^\s"',;&}\]]+)"""
+# `Bearer x`; but not "Basic authentication is required", which a person must be able to read.
+_CREDENTIAL = re.compile(
+    r"\b(bearer|basic)(\s{1,4})(?!auth|realm|token|scheme|credential|access)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE
 )
+_HEADER_LINE = re.compile(
+    r"(?<![\w\"'-])((?:proxy-)?authorization|(?:set-)?cookie)([ \t]{0,4}:[ \t]{0,4})[^\s\"'{}][^\r\n\"'{}]*",
+    re.IGNORECASE,
+)
+# `password=x`, `"api_key": "x"`, `secret: x`, `\"token\": \"x\"`: a name, a sign, then a quoted text (closed or cut
+# off) or one word.
+_ASSIGNMENT = re.compile(
+    r"""(?<![\w-])([A-Za-z][\w.-]{1,63})(\\?["']?\s{0,4}[:=]\s{0,4})"""
+    r"""(\\"[^"\\]*(?:\\")?|"(?:[^"\\]|\\.)*"?|'[^'\n]*'?|[^\s"',;&}\]\\]+)""",
+    re.DOTALL,
+)
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_JSON_WEB_TOKEN = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?")
+_OPENING_QUOTE = re.compile(r"""\\?["']""")
+# What no rule of `_mask_grammar` can do without: a text that has none of these is left alone at once. Plain searches
+# are many times faster than one pattern, and most texts of a flow's data are short and have none.
+_HINTS: Final = (":", "=", "eyJ", "earer", "asic", "EARER", "ASIC")
 
 _Header = TypeVar("_Header", bound="str | Sequence[str]")
 
@@ -57,6 +79,8 @@ class Masker:
             raise ValueError(f"unknown masking rule {unknown[0]!r}: use one of {', '.join(PERSONAL_DATA_RULES)}")
         forms = {form for value in self._values for form in forms_of(value) if len(form) >= VALUE_LENGTH_MIN}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+        # As msgspec writes them inside a document, so that `_may_contain_a_value` misses none.
+        self._encoded_forms = tuple(msgspec.json.encode(form)[1:-1] for form in self._forms)
         self._rules = tuple(PERSONAL_DATA_RULES[rule] for rule in self._rule_names)
         self._remembered: dict[str, bool] = {}
 
@@ -92,18 +116,30 @@ class Masker:
         """`value` (JSON, and tuples) with every secret replaced. `null` and booleans under a sensitive name stay,
         since they tell nothing. Objects that JSON does not know are returned as they are: turn them into text first.
         """
-        return self._mask(value, 0)
+        return self._mask(value, 0, scans_values=self._may_contain_a_value(value))
+
+    def _may_contain_a_value(self, value: object) -> bool:
+        """One search of the whole document instead of one for each of its texts. False is certain."""
+        if not self._forms:
+            return False
+        if isinstance(value, str):
+            return True
+        try:
+            document = msgspec.json.encode(value, enc_hook=str)
+        except (TypeError, ValueError, RecursionError):
+            return True
+        return any(form in document for form in self._encoded_forms)
 
     def mask_text(self, text: str) -> str:
         """`text` with registered values, URL secrets, `Bearer …`, `name=value` of sensitive names and personal data
         hidden.
         """
-        masked = self.mask_values(text)
-        if "://" in masked or "?" in masked or "&" in masked:
-            masked = self._mask_url_parts(masked)
-        if ":" in masked or "=" in masked:
-            masked = _ASSIGNMENT.sub(self._mask_assignment, masked)
-        masked = _CREDENTIAL.sub(rf"\1\2{MASK}", masked)
+        return self._mask_text(text, scans_values=bool(self._forms))
+
+    def _mask_text(self, text: str, *, scans_values: bool) -> str:
+        masked = self.mask_values(text) if scans_values else text
+        if any(hint in masked for hint in _HINTS):
+            masked = self._mask_grammar(masked)
         for pattern, is_it in self._rules:
             masked = pattern.sub(lambda match, is_it=is_it: MASK if is_it(match[0]) else match[0], masked)
         return text if masked == text else masked
@@ -146,6 +182,18 @@ class Masker:
             return MASK if hide else self.mask_text(value)
         return [MASK if hide else self.mask_text(part) for part in value]
 
+    def _mask_grammar(self, text: str) -> str:
+        if "PRIVATE KEY" in text:
+            text = _PRIVATE_KEY.sub(MASK, text)
+        if "eyJ" in text:
+            text = _JSON_WEB_TOKEN.sub(MASK, text)
+        if ":" in text:
+            text = _HEADER_LINE.sub(rf"\1\2{MASK}", text)
+        text = _CREDENTIAL.sub(rf"\1\2{MASK}", text)
+        if ":" in text or "=" in text:
+            text = _ASSIGNMENT.sub(self._mask_assignment, self._mask_url_parts(text))
+        return text
+
     def _mask_url_parts(self, text: str) -> str:
         return _PARAMETER.sub(self._mask_parameter, _USERINFO.sub(MASK, text))
 
@@ -156,44 +204,45 @@ class Masker:
         name, sign, value = match.groups()
         if not self.is_sensitive(name) or value in {"null", "true", "false", MASK}:
             return match[0]
-        if _CREDENTIAL_SCHEME.fullmatch(value):
-            return match[0]  # `Authorization: Bearer x`: the credential rule hides what follows the scheme
-        quote = re.match(r"""\\?["']""", value)
+        quote = _OPENING_QUOTE.match(value)
         return f"{name}{sign}{quote[0]}{MASK}{quote[0]}" if quote else f"{name}{sign}{MASK}"
 
-    def _mask(self, value: object, depth: int) -> object:
+    def _mask(self, value: object, depth: int, *, scans_values: bool) -> object:
         if isinstance(value, str):
-            return self.mask_text(value)
+            return self._mask_text(value, scans_values=scans_values)
         if isinstance(value, Mapping):
-            return self._mask_map(cast("Mapping[object, object]", value), depth)
+            return self._mask_map(cast("Mapping[object, object]", value), depth, scans_values=scans_values)
         if isinstance(value, list | tuple):
-            return self._mask_list(cast("list[object] | tuple[object, ...]", value), depth)
+            items = cast("list[object] | tuple[object, ...]", value)
+            return self._mask_list(items, depth, scans_values=scans_values)
+        if scans_values and isinstance(value, int | float) and str(value) in self._values:
+            return MASK
         return value
 
-    def _mask_map(self, value: Mapping[object, object], depth: int) -> object:
+    def _mask_map(self, value: Mapping[object, object], depth: int, *, scans_values: bool) -> object:
         if depth >= DEPTH_MAX:
             return MASK
         changed = False
         masked: dict[object, object] = {}
         for name, item in value.items():
-            if isinstance(name, str):
-                hide = item is not None and not isinstance(item, bool) and self.is_sensitive(name)
-                shown_name = self.mask_values(name)
+            shown_name = name
+            if isinstance(name, str) and item is not None and not isinstance(item, bool) and self.is_sensitive(name):
+                shown: object = MASK
             else:
-                hide, shown_name = False, name
-            shown = MASK if hide else self._mask(item, depth + 1)
+                shown = self._mask(item, depth + 1, scans_values=scans_values)
+            if scans_values and isinstance(name, str):
+                shown_name = self.mask_values(name)
             changed = changed or shown is not item or shown_name is not name
             masked[shown_name] = shown
         return masked if changed else value
 
-    def _mask_list(self, value: list[object] | tuple[object, ...], depth: int) -> object:
+    def _mask_list(self, value: list[object] | tuple[object, ...], depth: int, *, scans_values: bool) -> object:
         if depth >= DEPTH_MAX:
             return MASK
-        masked = [self._mask(item, depth + 1) for item in value]
+        masked = [self._mask(item, depth + 1, scans_values=scans_values) for item in value]
         if all(shown is item for shown, item in zip(masked, value, strict=True)):
             return value
         return masked
 
 
-_CREDENTIAL_SCHEME = re.compile(r"bearer|basic|digest|negotiate|apikey", re.IGNORECASE)
 DEFAULT_MASKER: Final = Masker()

@@ -51,6 +51,7 @@ BASE64_PIECE_LENGTH_MIN: Final = 8
 # Lines of a many-line secret (a PEM key) are looked for one by one from this length on.
 LINE_LENGTH_MIN: Final = 16
 
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 _SEPARATORS = str.maketrans("", "", "-_. ")
 
 
@@ -67,10 +68,9 @@ def forms_of(value: str) -> Iterator[str]:
     a set of them.
     """
     yield value
-    yield quote(value, safe="")
-    yield quote(value)
-    yield quote_plus(value)
-    yield quote(value, safe="").replace("%2E", ".").lower() if "%" in quote(value, safe="") else value
+    for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
+        yield encoded
+        yield _PERCENT.sub(lambda match: match[0].lower(), encoded)
     escaped = json.dumps(value)[1:-1]
     yield escaped
     yield escaped.replace("/", "\\/")

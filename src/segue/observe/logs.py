@@ -1,0 +1,158 @@
+"""Structured logs: one line for each event, with the request, run and step it belongs to, and no secret in it.
+
+`configure_logging` is called once by whatever starts a process (command line, server, worker); nothing happens at
+import, and an embedding program that never calls it keeps its own logging. Lines of the standard library's loggers
+(aiohttp, uvicorn, …) take the same way, so that they are masked too.
+
+Secrets are hidden twice: field by field before a line is written, and by exact value in the finished line, where they
+may have come back through the text of an object.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final, TextIO, cast
+
+import msgspec
+import structlog
+from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from segue.observe.masking import DEFAULT_MASKER, DEPTH_MAX, MASK, Masker
+
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+# What structlog itself puts into an event and takes out again; it is no data of ours.
+_INTERNAL: Final = frozenset({"_record", "_from_structlog"})
+
+_MASKER: ContextVar[Masker | None] = ContextVar("segue_log_masker", default=None)
+
+
+def configure_logging(*, json: bool, level: str, masker: Masker = DEFAULT_MASKER, stream: TextIO | None = None) -> None:
+    """Send all logs of this process to `stream` (default: standard error), as JSON lines or for people to read.
+
+    `level` is one of `LEVELS`; ValueError for another. `masker` holds where `masking_with` has set none. Calling it
+    again replaces what the last call set up and nothing else: other handlers of the root logger stay.
+    """
+    if level.lower() not in LEVELS:
+        raise ValueError(f"unknown log level {level!r}: use one of {', '.join(LEVELS)}")
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    renderer: Processor = (
+        _render_json
+        if json
+        else structlog.dev.ConsoleRenderer(
+            colors=stream is None and sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    formatter = ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[_Mask(masker), ProcessorFormatter.remove_processors_meta, renderer, _MaskLine(masker)],
+    )
+    handler = _SegueHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    for earlier in [handler for handler in root.handlers if isinstance(handler, _SegueHandler)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
+    root.setLevel(number)
+
+
+def get_logger(name: str) -> BoundLogger:
+    """A logger; `name` is the module's. Cheap, and safe to call before `configure_logging`."""
+    return structlog.stdlib.get_logger(name)
+
+
+@contextmanager
+def log_context(
+    *, request_id: str | None = None, run_id: str | None = None, step: str | None = None
+) -> Generator[None]:
+    """Put these ids on every line written inside, by this task and those it starts. What is None is left as it is
+    around.
+    """
+    given = {"request_id": request_id, "run_id": run_id, "step": step}
+    with structlog.contextvars.bound_contextvars(**{name: value for name, value in given.items() if value is not None}):
+        yield
+
+
+@contextmanager
+def masking_with(masker: Masker) -> Generator[None]:
+    """Hide with `masker` (which knows a run's secrets) in all lines written inside, by this task and those it
+    starts.
+    """
+    token = _MASKER.set(masker)
+    try:
+        yield
+    finally:
+        _MASKER.reset(token)
+
+
+class _SegueHandler(logging.StreamHandler[TextIO]):
+    """Its own class, so that a second `configure_logging` knows what the first one added."""
+
+
+class _Mask:
+    """Makes an event plain JSON and hides secrets in it. Objects become their text first, or their secrets would
+    pass.
+    """
+
+    def __init__(self, default: Masker) -> None:
+        self._default = default
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> Mapping[str, object]:
+        masker = _MASKER.get() or self._default
+        plain = {name: value if name in _INTERNAL else plain_value(value) for name, value in event.items()}
+        internal = {name: value for name, value in plain.items() if name in _INTERNAL}
+        shown = masker.mask_json({name: value for name, value in plain.items() if name not in _INTERNAL})
+        return {**cast("dict[str, object]", shown), **internal}
+
+
+class _MaskLine:
+    """The second net: exact values in the finished line."""
+
+    def __init__(self, default: Masker) -> None:
+        self._default = default
+
+    def __call__(self, logger: WrappedLogger, method: str, line: object) -> str:
+        return (_MASKER.get() or self._default).mask_values(str(line))
+
+
+def plain_value(value: object, depth: int = 0) -> object:
+    """`value` as JSON: maps, lists, text, numbers, booleans and null stay; anything else becomes its text."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if depth >= DEPTH_MAX:
+        return MASK
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return {str(name): plain_value(item, depth + 1) for name, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_value(item, depth + 1) for item in cast("list[object]", value)]
+    return str(value)
+
+
+def _render_json(logger: WrappedLogger, method: str, event: MutableMapping[str, object]) -> str:
+    # First what a person looks for in a line, then the rest in the order it was given.
+    first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
+    return msgspec.json.encode({**first, **event}, enc_hook=str).decode()
