@@ -1,0 +1,378 @@
+"""Booking one event into a run's state; see `segue.kernel.state` for the theory.
+
+One small function an event. Each checks nothing but the transition tables (`apply` does that for all): a journal that was
+written by the decisions of `segue.kernel.decide` always fits, one that does not is corrupt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from segue.errors import JournalCorruptError
+from segue.kernel import events as ev
+from segue.kernel.plan import Plan
+from segue.kernel.state import (
+    RUN_STEP,
+    RunState,
+    StepState,
+    close_block,
+    derived_output,
+    drop_timers,
+    follow,
+    open_block,
+    settle,
+    settle_dead,
+)
+from segue.kernel.status import RUN_TRANSITIONS, STEP_TRANSITIONS, RunStatus, StepStatus, failed_status
+
+
+def apply(state: RunState, number: int, event: ev.Event, at: int) -> None:
+    """Book `event` of step `number` (-1: the run) that happened at `at` (ms). Raises JournalCorruptError if it cannot."""
+    kind = type(event)
+    seq = state.seq
+    state.seq = seq + 1
+    if number >= 0:
+        try:
+            step = state.nodes[number]
+        except IndexError:
+            raise _corrupt(state, seq, f"{kind.__name__} speaks of step instance {number}, which does not exist") from None
+        if kind not in STEP_TRANSITIONS[step.status]:
+            raise _corrupt(state, seq, f"{kind.__name__} cannot follow on {step.address} being {step.status}")
+        _STEP_EVENTS[kind](state, step, event, seq, at)
+    elif kind is ev.RunAccepted:
+        if seq != 0:
+            raise _corrupt(state, seq, "RunAccepted stands in the middle of the journal")
+        _accepted(state, event, at)  # pyright: ignore[reportArgumentType]
+    else:
+        target = RUN_TRANSITIONS[state._status].get(kind)  # pyright: ignore[reportPrivateUsage]
+        if target is None or seq == 0:
+            raise _corrupt(state, seq, f"{kind.__name__} cannot follow on a run that is {state.status}")
+        state.set_status(target)
+        _RUN_EVENTS[kind](state, event, at)
+
+
+def fold(plan: Plan, run_id: str, rows: Iterable[tuple[int, int, int, int, bytes]]) -> RunState:
+    """The state of a run from its journal rows (seq, kind, step, at, data), or from the first of them.
+
+    Raises JournalCorruptError, with the last event that folds, if a row is missing, unreadable or impossible.
+    """
+    state = RunState(plan, run_id)
+    for seq, kind, number, at, data in rows:
+        if seq != state.seq:
+            raise _corrupt(state, state.seq, f"event {state.seq} is missing: the next one is {seq}")
+        try:
+            event = ev.decode(kind, data)
+        except (KeyError, msgspec.MsgspecError) as error:
+            raise _corrupt(state, seq, f"event {seq} (kind {kind}) cannot be read: {error}") from error
+        apply(state, number, event, at)
+    state.ended_blocks.clear()
+    state.failed_blocks.clear()
+    return state
+
+
+def _corrupt(state: RunState, seq: int, what: str) -> JournalCorruptError:
+    return JournalCorruptError(
+        f"the journal of run {state.run_id} does not fold at event {seq}: {what}", last_valid_seq=seq - 1
+    )
+
+
+# ---------------------------------------------------------------- events of the run
+
+
+def _accepted(state: RunState, event: ev.RunAccepted, at: int) -> None:
+    state.inputs = event.inputs
+    state.trigger = event.trigger
+    state.seed = event.seed
+    state.accepted_at = at
+
+
+def _run_started(state: RunState, event: ev.RunStarted, at: int) -> None:
+    state.started_at = at
+    flow = state.plan.flow
+    state.vars = event.vars
+    if flow.timeout_seconds is not None:
+        state.set_timer(RUN_STEP, "run", at + round(flow.timeout_seconds * 1000))
+    state.root = open_block(state, state.plan.root, None)
+
+
+def _run_ended(state: RunState, event: Any, at: int) -> None:
+    state.finished_at = at
+    state.timers.clear()
+    state.active.clear()
+    state.ready.clear()
+    if isinstance(event, ev.RunSucceeded):
+        state.outputs = event.outputs
+        state.recovered = event.recovered
+        state.stopped_by = event.stopped_by
+    elif isinstance(event, ev.RunFailed | ev.RunTimedOut):
+        state.error = event.error
+
+
+def _cancel_requested(state: RunState, event: ev.CancelRequested, _at: int) -> None:
+    state.cancelling = event.reason or "cancelled"
+
+
+def _deadline(state: RunState, _event: ev.RunDeadlineReached, _at: int) -> None:
+    state.timed_out = True
+    state.timers.pop((RUN_STEP, "run"), None)
+
+
+def _flow_handlers(state: RunState, event: ev.FlowHandlersStarted, _at: int) -> None:
+    state.phase = "handlers"
+    state.flow_error = event.error
+    if state.plan.flow_handlers is not None:
+        open_block(state, state.plan.flow_handlers, None, bindings={"error": msgspec.to_builtins(event.error)})
+
+
+def _finally(state: RunState, event: ev.FinallyStarted, _at: int) -> None:
+    state.phase = "finally"
+    state.outcome = event
+    if state.plan.flow_finally is not None:
+        bindings = None if event.error is None else {"error": msgspec.to_builtins(event.error)}
+        open_block(state, state.plan.flow_finally, None, bindings=bindings)
+
+
+def _nothing(_state: RunState, _event: ev.Event, _at: int) -> None:
+    return
+
+
+_RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
+    ev.RunStarted: _run_started,
+    ev.RunSucceeded: _run_ended,
+    ev.RunFailed: _run_ended,
+    ev.RunCancelled: _run_ended,
+    ev.RunTimedOut: _run_ended,
+    ev.RunPaused: _nothing,
+    ev.RunResumed: _nothing,
+    ev.CancelRequested: _cancel_requested,
+    ev.RunDeadlineReached: _deadline,
+    ev.HostRestarted: _nothing,
+    ev.FlowHandlersStarted: _flow_handlers,
+    ev.FinallyStarted: _finally,
+}
+
+
+# ---------------------------------------------------------------- events of a step
+
+
+def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int, at: int) -> None:
+    state.ready.pop(step.id, None)
+    step.status = StepStatus.RUNNING
+    step.started_at = at
+    step.started_seq = seq
+    step.vars = state.vars
+    plan = step.plan
+    if plan.is_action:
+        step.attempt = step.tries = 1
+        state.active[step.id] = step
+    timeout = plan.step.timeout
+    if timeout is not None:
+        if timeout.total_seconds is not None:
+            state.set_timer(step.id, "total", at + round(timeout.total_seconds * 1000))
+        if timeout.attempt_seconds is not None and plan.is_action:
+            state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
+    callback = plan.step.callback
+    if callback is not None:
+        step.callback = True
+        step.until = at + round(callback.expires_seconds * 1000)
+
+
+def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: int, at: int) -> None:
+    if step.started_at is None:
+        step.started_at = at
+        step.started_seq = seq
+        step.vars = state.vars
+    step.output = derived_output(state, step) if event.derived else event.output
+    step.reason = event.reason
+    if step.plan.kind == "set" and isinstance(step.output, dict):
+        state.vars = {**state.vars, **step.output}
+    step.callback = False
+    settle(state, step, StepStatus.SUCCEEDED, seq, at)
+
+
+def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at: int) -> None:
+    step.error = event.error
+    step.callback = False
+    status = failed_status(event.error.category, deadline=event.deadline)
+    step.status, step.settled_seq, step.ended_at = status, seq, at
+    state.active.pop(step.id, None)
+    state.ready.pop(step.id, None)
+    drop_timers(state, step)
+    block = step.block
+    if event.continues:
+        settle_dead(state, step)
+    else:
+        block.failure = event.error
+        close_block(state, block)
+        state.failed_blocks.append(block)
+
+
+def _skipped(state: RunState, step: StepState, event: ev.StepSkipped, seq: int, at: int) -> None:
+    step.reason = event.reason
+    state.dead.pop(step.id, None)
+    if not event.dead:
+        settle(state, step, StepStatus.SKIPPED, seq, at)
+        return
+    step.status, step.settled_seq, step.ended_at = StepStatus.SKIPPED, seq, at
+    settle_dead(state, step)
+
+
+def _cancelled(state: RunState, step: StepState, event: ev.StepCancelled, seq: int, at: int) -> None:
+    step.status, step.settled_seq, step.ended_at = StepStatus.CANCELLED, seq, at
+    step.reason = event.reason
+    close_block(state, step.block)
+    step.callback = False
+    state.active.pop(step.id, None)
+    state.ready.pop(step.id, None)
+    drop_timers(state, step)
+
+
+def _recovered(state: RunState, step: StepState, event: ev.StepRecovered, seq: int, at: int) -> None:
+    step.output = derived_output(state, step) if event.derived else event.output
+    step.error = event.error or step.error
+    step.callback = False
+    settle(state, step, StepStatus.RECOVERED, seq, at)
+
+
+def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted, _seq: int, at: int) -> None:
+    if step.waits_on == "lost":
+        step.waits_on = None
+    elif step.waits_on != "poll":
+        step.tries += 1
+    step.attempt += 1
+    step.status = StepStatus.RUNNING
+    if not step.callback:
+        step.until = None
+    state.active[step.id] = step
+    for kind in ("retry", "poll"):
+        state.timers.pop((step.id, kind), None)
+    timeout = step.plan.step.timeout
+    if timeout is not None and timeout.attempt_seconds is not None:
+        state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
+
+
+def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _seq: int, _at: int) -> None:
+    step.status = StepStatus.RETRYING
+    step.error = event.error
+    step.until = event.retry_at
+    step.waits_on = "retry"
+    state.active.pop(step.id, None)
+    state.timers.pop((step.id, "attempt"), None)
+    state.set_timer(step.id, "retry", event.retry_at)
+
+
+def _attempt_lost(state: RunState, step: StepState, _event: ev.AttemptLost, _seq: int, _at: int) -> None:
+    step.status = StepStatus.RETRYING
+    step.lost += 1
+    step.waits_on = "lost"
+    state.active.pop(step.id, None)
+    state.timers.pop((step.id, "attempt"), None)
+
+
+def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq: int, _at: int) -> None:
+    step.status = StepStatus.WAITING
+    step.waits_on = event.on
+    step.until = event.until
+    step.answer = event.answer
+    state.active.pop(step.id, None)
+    state.timers.pop((step.id, "attempt"), None)
+    if event.until is not None:
+        state.set_timer(step.id, "wait" if event.on == "time" else "expiry", event.until)
+
+
+def _callback(_state: RunState, step: StepState, event: ev.CallbackReceived, _seq: int, _at: int) -> None:
+    if step.signals is None:
+        step.signals = []
+    step.signals.append(event.payload)
+
+
+def _poll(state: RunState, step: StepState, event: ev.PollAnswered, _seq: int, _at: int) -> None:
+    step.status = StepStatus.WAITING
+    step.waits_on = "poll"
+    step.polls += 1
+    step.answer = event.answer
+    step.until = event.next_at
+    state.active.pop(step.id, None)
+    state.timers.pop((step.id, "attempt"), None)
+    state.set_timer(step.id, "poll", event.next_at)
+
+
+def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _seq: int, _at: int) -> None:
+    step.reason = event.reason or step.reason
+    step.status = StepStatus.RUNNING
+    plan = step.plan
+    for number in event.blocks:
+        block = state.plan.blocks[number]
+        bindings: dict[str, object] | None = None
+        if block.role in ("catch", "finally"):
+            failures = [child.failure for child in step.children or () if child.failure is not None]
+            bindings = {"error": msgspec.to_builtins(failures[-1]) if failures else None}
+        elif plan.kind == "repeat":
+            bindings = {"index": event.first}
+            state.timers.pop((step.id, "every"), None)
+        open_block(state, block, step, event.first, bindings)
+    if event.items is not None:
+        step.items = event.items
+    if plan.kind == "foreach":
+        names = plan.step.params
+        item_name, index_name = str(names.get("as") or "item"), str(names.get("index") or "index")
+        for index in range(event.first, event.first + event.count):
+            item = (step.items or [])[index]
+            open_block(state, plan.blocks[0], step, index, {"item": item, "index": index, item_name: item, index_name: index})
+        step.next_item = event.first + event.count
+    elif plan.kind == "parallel":
+        step.next_item += len(event.blocks)
+
+
+def _iteration(state: RunState, step: StepState, event: ev.IterationEnded, _seq: int, _at: int) -> None:
+    if step.plan.kind == "foreach":
+        step.tolerated = [*(step.tolerated or ()), event.index]
+        if event.output is not None:
+            step.results = step.results or {}
+            step.results[event.index] = event.output
+        return
+    step.next_item = event.index + 1
+    if event.next_at is not None:
+        step.status = StepStatus.WAITING
+        step.waits_on = "every"
+        step.until = event.next_at
+        state.set_timer(step.id, "every", event.next_at)
+
+
+def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, _seq: int, _at: int) -> None:
+    step.handling = event.block
+    step.error = event.error
+    step.status = StepStatus.RUNNING
+    state.active.pop(step.id, None)
+    drop_timers(state, step)
+    block = state.plan.blocks[event.block]
+    open_block(state, block, step, bindings={"error": msgspec.to_builtins(event.error)})
+
+
+def _edges(state: RunState, step: StepState, event: ev.EdgesChosen, _seq: int, _at: int) -> None:
+    step.edges_reason = event.reason
+    for number, edge in enumerate(step.plan.out):
+        follow(state, step, edge, live=number in event.live)
+
+
+_STEP_EVENTS: dict[type[ev.Event], Callable[[RunState, StepState, Any, int, int], None]] = {
+    ev.StepStarted: _started,
+    ev.StepSucceeded: _succeeded,
+    ev.StepFailed: _failed,
+    ev.StepSkipped: _skipped,
+    ev.StepCancelled: _cancelled,
+    ev.StepRecovered: _recovered,
+    ev.AttemptStarted: _attempt_started,
+    ev.AttemptFailed: _attempt_failed,
+    ev.AttemptLost: _attempt_lost,
+    ev.WaitStarted: _wait_started,
+    ev.CallbackReceived: _callback,
+    ev.PollAnswered: _poll,
+    ev.BlocksOpened: _blocks_opened,
+    ev.IterationEnded: _iteration,
+    ev.HandlerStarted: _handler,
+    ev.EdgesChosen: _edges,
+}

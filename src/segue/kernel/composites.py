@@ -1,0 +1,408 @@
+"""Steps that own blocks: what is opened when, and what the end or the failure of a block means for its owner.
+
+A block knows its role; the owner's kind says what follows. Names follow `dsl.md` section 3 and `semantics` (Paths, Outputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from segue.expr import Condition
+from segue.flow.model import JsonValue
+from segue.kernel import events as ev
+from segue.kernel.durations import InvalidDuration, milliseconds_of
+from segue.kernel.evaluate import StopNow, stop
+from segue.kernel.scope import RunScope
+from segue.kernel.state import BlockState, RunState, StepState, block_output, derived_output
+from segue.kernel.status import STEP_SETTLED
+
+if TYPE_CHECKING:
+    from segue.kernel.decide import Decider
+
+DEFAULT_FOREACH_LIMIT = 10
+MAX_ITEMS = 1_000_000
+DEFAULT_MAX_TURNS = 1_000
+
+
+def default_outputs(root: BlockState) -> JsonValue:
+    """What a flow without `outputs:` gives: the output of its last step (of several last ones, a map by id)."""
+    return block_output(root)
+
+
+def derived_or(state: RunState, step: StepState, output: JsonValue, *, derived: bool) -> JsonValue:
+    return derived_output(state, step) if derived else output
+
+
+# ---------------------------------------------------------------- opening
+
+
+def open_step(decider: Decider, step: StepState) -> None:
+    """Open a composite that has just started. May raise `decide.StopNow`."""
+    _OPEN[step.plan.kind](decider, step)
+
+
+def _open_parallel(decider: Decider, step: StepState) -> None:
+    blocks = step.plan.blocks
+    if not blocks:
+        return decider.succeed(step, derived=True)
+    limit = step.plan.step.params.get("limit")
+    count = min(limit, len(blocks)) if isinstance(limit, int) and limit > 0 else len(blocks)
+    decider.emit(step.id, ev.BlocksOpened(blocks=tuple(block.index for block in blocks[:count])))
+    return None
+
+
+def _open_conditional(decider: Decider, step: StepState) -> None:
+    reasons: list[str] = []
+    for block in step.plan.blocks:
+        if block.when is None:
+            return _take(decider, step, block.index, f"took `{block.label}`: " + ("; ".join(reasons) or "always"))
+        holds, why = decider.condition(block.when, step, block.label)
+        if holds:
+            return _take(decider, step, block.index, f"took `{block.label}`: its condition holds")
+        reasons.append(f"`{block.label}` did not hold" + (f" ({why})" if why else ""))
+    return decider.succeed(step, derived=True, reason="took no branch: " + "; ".join(reasons))
+
+
+def _open_switch(decider: Decider, step: StepState) -> None:
+    value = decider.value(step.plan.programs["on"], step, "on")
+    default = None
+    for block in step.plan.blocks:
+        if block.label == "default":
+            default = block
+        elif _same(block.case, value):
+            return _take(decider, step, block.index, f"took `{block.label}`")
+    if default is not None:
+        return _take(decider, step, default.index, f"took `default`: no case is {_short(value)}")
+    return decider.succeed(step, derived=True, reason=f"took no branch: no case is {_short(value)}")
+
+
+def _take(decider: Decider, step: StepState, block: int, reason: str) -> None:
+    decider.emit(step.id, ev.BlocksOpened(blocks=(block,), reason=reason))
+
+
+def _same(case: object, value: object) -> bool:
+    """Equality as in expressions: `1 == 1.0`, but `true` is no number."""
+    return isinstance(case, bool) == isinstance(value, bool) and case == value
+
+
+def _short(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _open_foreach(decider: Decider, step: StepState) -> None:
+    items = decider.value(step.plan.programs["items"], step, "items")
+    if isinstance(items, dict):
+        items = [{"key": key, "value": value} for key, value in items.items()]
+    if not isinstance(items, list):
+        raise stop("expression", f"items: a list or a map is needed, not {_short(items)}")
+    if len(items) > MAX_ITEMS:
+        raise stop("validation", f"items: {len(items):,} are more than the {MAX_ITEMS:,} that one step may fan out to")
+    count = min(len(items), _limit(decider, step))
+    decider.emit(step.id, ev.BlocksOpened(first=0, count=count, items=items))
+    if not items:
+        _fan_in(decider, step)
+
+
+def _limit(decider: Decider, step: StepState) -> int:
+    program = step.plan.programs.get("limit")
+    if program is None:
+        return DEFAULT_FOREACH_LIMIT
+    limit = decider.value(program, step, "limit")
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise stop("expression", f"limit: a whole number above 0 is needed, not {_short(limit)}")
+    return limit
+
+
+def _open_repeat(decider: Decider, step: StepState) -> None:
+    open_turn(decider, step)
+
+
+def open_turn(decider: Decider, step: StepState) -> None:
+    """The next turn of a `repeat`, unless its `while` does not hold."""
+    again = step.plan.conditions.get("while")
+    if again is not None and not _in_last_turn(decider, step, again, "while"):
+        return decider.succeed(step, derived=True, reason=f"ended after {step.next_item} turns: `while` does not hold")
+    decider.emit(step.id, ev.BlocksOpened(blocks=(step.plan.blocks[0].index,), first=step.next_item))
+    return None
+
+
+def _in_last_turn(decider: Decider, step: StepState, condition: Condition, label: str) -> bool:
+    """A loop's condition sees the names of the turn that has just ended."""
+    block = step.children[-1] if step.children else None
+    return decider.condition(condition, step, label, scope=RunScope(decider.state, step=step, block=block))[0]
+
+
+def _open_try(decider: Decider, step: StepState) -> None:
+    _open_role(decider, step, "do")
+
+
+def _open_role(decider: Decider, step: StepState, label: str) -> bool:
+    for block in step.plan.blocks:
+        if block.label == label:
+            decider.emit(step.id, ev.BlocksOpened(blocks=(block.index,)))
+            return True
+    return False
+
+
+_OPEN: dict[str, Callable[[Decider, StepState], None]] = {
+    "parallel": _open_parallel,
+    "conditional": _open_conditional,
+    "switch": _open_switch,
+    "foreach": _open_foreach,
+    "repeat": _open_repeat,
+    "try": _open_try,
+}
+
+
+# ---------------------------------------------------------------- a block ended well
+
+
+def on_block_ended(decider: Decider, block: BlockState) -> None:
+    """All steps of the block are settled and none failed."""
+    owner, role, state = block.owner, block.plan.role, decider.state
+    if owner is None:
+        if role == "root":
+            if not state.background:
+                decider.finish_well()
+        elif role == "flow_on_error":
+            decider.finish(ev.FinallyStarted(outcome="failed", error=state.flow_error))
+        elif state.outcome is not None:
+            decider.end(state.outcome)
+    elif owner.status in STEP_SETTLED:
+        _finish_if_last(decider)
+    elif role == "handler":
+        _handler_ended(decider, owner, block)
+    else:
+        try:
+            _ENDED[owner.plan.kind](decider, owner, block)
+        except StopNow as stopped:
+            decider.fail(owner, stopped.failure)
+
+
+def _finish_if_last(decider: Decider) -> None:
+    """Branches that went on after their join had what it needed keep the run open until they end."""
+    state = decider.state
+    if not state.background and state.root is not None and state.root.remaining == 0:
+        decider.finish_well()
+
+
+def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> None:
+    then = owner.plan.step.on_error[owner.plan.handlers.index(block.plan)].then
+    error = owner.error
+    assert error is not None
+    if then == "continue":
+        decider.emit(owner.id, ev.StepRecovered(derived=True))
+        decider.choose_edges(owner)
+    elif then == "retry" and owner.plan.is_action:
+        decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now))
+    else:
+        decider.emit(owner.id, ev.StepFailed(error=error))
+
+
+def _parallel_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
+    join = owner.plan.step.params.get("join", "all")
+    good = sum(1 for child in owner.children or () if child.remaining == 0 and child.failure is None)
+    enough = 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
+    if good >= enough:
+        if join == "first":
+            for child in owner.children or ():
+                if child.remaining and not child.closed:
+                    decider.cancel_block(child, "another branch was first")
+        return decider.succeed(owner, derived=True)
+    return _next_branch_or_end(decider, owner, enough)
+
+
+def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None:
+    opened = owner.next_item
+    if opened < len(owner.plan.blocks):
+        decider.emit(owner.id, ev.BlocksOpened(blocks=(owner.plan.blocks[opened].index,)))
+        return
+    if owner.open_blocks:
+        return
+    failures = [child.failure for child in owner.children or () if child.failure is not None]
+    if failures:
+        good = len(owner.children or ()) - len(failures)
+        if len(failures) > 1 or enough < len(owner.plan.blocks):
+            message = f"{len(failures)} of {len(owner.plan.blocks)} branches failed, {good} ended well: {failures[0].message}"
+            decider.fail(owner, msgspec.structs.replace(failures[0], message=message))
+        else:
+            decider.fail(owner, failures[0])
+    else:
+        decider.succeed(owner, derived=True)
+
+
+def _branch_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
+    decider.succeed(owner, derived=True, reason=owner.reason)
+
+
+def _item_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
+    _next_item_or_end(decider, owner)
+
+
+def _next_item_or_end(decider: Decider, owner: StepState) -> None:
+    items = owner.items or []
+    if owner.next_item < len(items):
+        decider.emit(owner.id, ev.BlocksOpened(first=owner.next_item, count=1))
+    elif not owner.open_blocks:
+        _fan_in(decider, owner)
+
+
+def _fan_in(decider: Decider, owner: StepState) -> None:
+    aggregate = owner.plan.programs.get("aggregate")
+    tolerated = len(owner.tolerated or ())
+    reason = f"{tolerated} of {len(owner.items or ())} items failed and were tolerated" if tolerated else None
+    if aggregate is None:
+        return decider.succeed(owner, derived=True, reason=reason)
+    scope = RunScope(decider.state, step=owner, extra={"results": derived_output(decider.state, owner)})
+    return decider.succeed(owner, decider.value(aggregate, owner, "aggregate", scope=scope), reason=reason)
+
+
+def _turn_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
+    params, index = owner.plan.step.params, owner.next_item
+    until = owner.plan.conditions.get("until")
+    if until is not None and _in_last_turn(decider, owner, until, "until"):
+        return decider.succeed(owner, derived=True, reason=f"ended after {index + 1} turns: `until` holds")
+    most = params.get("max")
+    bound = most if isinstance(most, int) and not isinstance(most, bool) else DEFAULT_MAX_TURNS
+    if index + 1 >= bound:
+        if until is None and "while" not in owner.plan.conditions:
+            return decider.succeed(owner, derived=True, reason=f"ended after {index + 1} turns, as `max` says")
+        raise stop("timeout", f"{index + 1} turns were made and the loop's condition did not end it", "repeat_exhausted")
+    started = owner.started_at if owner.started_at is not None else decider.now
+    if "within" in params and decider.now - started >= _milliseconds(params["within"]):
+        raise stop("timeout", f"the loop's condition did not end it within {params['within']}", "repeat_exhausted")
+    every = params.get("every")
+    next_at = None if every is None else decider.now + _milliseconds(every)
+    decider.emit(owner.id, ev.IterationEnded(index=index, next_at=next_at))
+    if next_at is None:
+        open_turn(decider, owner)
+    return None
+
+
+def _milliseconds(value: object) -> int:
+    try:
+        return milliseconds_of(value)
+    except InvalidDuration as error:
+        raise stop("expression", str(error), "invalid_duration") from error
+
+
+def _try_ended(decider: Decider, owner: StepState, block: BlockState) -> None:
+    if block.plan.label != "finally" and _open_role(decider, owner, "finally"):
+        return
+    _try_outcome(decider, owner)
+
+
+def _try_outcome(decider: Decider, owner: StepState) -> None:
+    """After the last of do, catch and finally: the error that nobody caught, or the output."""
+    bodies = [child for child in owner.children or () if child.plan.label in ("do", "catch")]
+    last = bodies[-1]
+    if last.failure is not None:
+        decider.fail(owner, last.failure)
+    elif last.plan.label == "catch":
+        decider.emit(owner.id, ev.StepRecovered(output=block_output(last), error=bodies[0].failure))
+        decider.choose_edges(owner)
+    else:
+        decider.succeed(owner, derived=True)
+
+
+_ENDED: dict[str, Callable[[Decider, StepState, BlockState], None]] = {
+    "parallel": _parallel_ended,
+    "conditional": _branch_ended,
+    "switch": _branch_ended,
+    "foreach": _item_ended,
+    "repeat": _turn_ended,
+    "try": _try_ended,
+}
+
+
+# ---------------------------------------------------------------- a block failed
+
+
+def on_block_failed(decider: Decider, block: BlockState) -> None:
+    """A step of the block failed for good: its siblings are cancelled and the owner decides."""
+    owner, role, state, failure = block.owner, block.plan.role, decider.state, block.failure
+    assert failure is not None
+    decider.cancel_block(block, f"`{failure.step or 'a step'}` failed")
+    if owner is None:
+        if role == "flow_finally" and state.outcome is not None and state.outcome.outcome != "succeeded":
+            decider.end(state.outcome)
+        elif role == "flow_finally":
+            decider.end(ev.FinallyStarted(outcome="failed", error=failure))
+        else:
+            decider.stop_all(f"`{failure.step or 'a step'}` failed")
+            error = state.flow_error if role == "flow_on_error" and state.flow_error is not None else failure
+            decider.finish(ev.FinallyStarted(outcome="failed", error=error))
+    elif owner.status in STEP_SETTLED:
+        _finish_if_last(decider)
+    elif role == "handler":
+        decider.emit(owner.id, ev.StepFailed(error=failure))
+    else:
+        try:
+            _FAILED.get(owner.plan.kind, _pass_up)(decider, owner, block)
+        except StopNow as stopped:
+            decider.fail(owner, stopped.failure)
+
+
+def _pass_up(decider: Decider, owner: StepState, block: BlockState) -> None:
+    assert block.failure is not None
+    decider.fail(owner, block.failure)
+
+
+def _parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
+    params = owner.plan.step.params
+    join = params.get("join", "all")
+    assert block.failure is not None
+    if join == "all" and params.get("fail", "fast") == "fast":
+        return decider.fail(owner, block.failure)
+    enough = 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
+    failed = sum(1 for child in owner.children or () if child.failure is not None)
+    if join != "all" and len(owner.plan.blocks) - failed < enough and params.get("fail", "fast") == "fast":
+        message = f"{failed} of {len(owner.plan.blocks)} branches failed, too many for {enough} to end well: "
+        return decider.fail(owner, msgspec.structs.replace(block.failure, message=message + block.failure.message))
+    return _next_branch_or_end(decider, owner, enough)
+
+
+def _item_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
+    assert block.failure is not None
+    tolerate = owner.plan.step.params.get("tolerate", 0)
+    allowed = _tolerated(tolerate, len(owner.items or ()))
+    failed = len(owner.tolerated or ()) + 1
+    if failed > allowed:
+        if allowed == 0:
+            return decider.fail(owner, block.failure)
+        message = f"{failed} of {len(owner.items or ())} items failed, {allowed} are tolerated: {block.failure.message}"
+        return decider.fail(owner, msgspec.structs.replace(block.failure, message=message))
+    collect = {"error": msgspec.to_builtins(block.failure)} if tolerate == "collect" else None
+    decider.emit(owner.id, ev.IterationEnded(index=block.index, error=block.failure, output=collect))
+    return _next_item_or_end(decider, owner)
+
+
+def _tolerated(tolerate: object, items: int) -> int:
+    if tolerate in ("all", "collect"):
+        return items
+    if isinstance(tolerate, str) and tolerate.endswith("%"):
+        return int(float(tolerate[:-1]) * items / 100)
+    return tolerate if isinstance(tolerate, int) else 0
+
+
+def _try_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
+    label = block.plan.label
+    if label == "do" and _open_role(decider, owner, "catch"):
+        return
+    if label != "finally" and _open_role(decider, owner, "finally"):
+        return
+    if label == "finally":
+        assert block.failure is not None
+        return decider.fail(owner, block.failure)
+    return _try_outcome(decider, owner)
+
+
+_FAILED: dict[str, Callable[[Decider, StepState, BlockState], None]] = {
+    "parallel": _parallel_failed,
+    "foreach": _item_failed,
+    "try": _try_failed,
+}

@@ -1,0 +1,286 @@
+"""The journal's events: what happened to a run, in the past tense, one record a kind.
+
+A kind's number is its name in the database and never changes or is given again. Every field has a default and defaults are
+not written, so that the common events (a step was started) cost no bytes, and a later release may add a field.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, TypeVar
+
+import msgspec
+
+from segue.flow.model import JsonValue, RawMap
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as the journal keeps it and flows see it as `$error`. `category` is from the closed list of `semantics`."""
+
+    category: str
+    message: str
+    code: str | None = None
+    status: int | None = None
+    step: str | None = None
+    attempt: int | None = None
+    details: JsonValue = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all events."""
+
+    KIND: ClassVar[int] = 0
+
+
+# ---------------------------------------------------------------- of the run
+
+
+class RunAccepted(Event):
+    """The run is kept and will be carried out. `seed` (hex) is the only source of its random values and uuids."""
+
+    KIND: ClassVar[int] = 1
+    inputs: RawMap = {}
+    trigger: RawMap = {}
+    seed: str = ""
+    engine: int = 1
+    """Version of the engine's behaviour; a later release that behaves otherwise asks this field."""
+
+
+class RunStarted(Event):
+    KIND: ClassVar[int] = 2
+    vars: RawMap = {}
+    """The flow's `vars`, computed."""
+
+
+class RunSucceeded(Event):
+    KIND: ClassVar[int] = 3
+    outputs: JsonValue = None
+    recovered: bool = False
+    stopped_by: str | None = None
+    """Path of the `return` or `stop` step that ended the run early."""
+
+
+class RunFailed(Event, kw_only=True):
+    KIND: ClassVar[int] = 4
+    error: Failure
+
+
+class RunCancelled(Event):
+    KIND: ClassVar[int] = 5
+    reason: str | None = None
+
+
+class RunTimedOut(Event):
+    KIND: ClassVar[int] = 6
+    error: Failure
+
+
+class RunPaused(Event):
+    KIND: ClassVar[int] = 7
+    reason: str | None = None
+
+
+class RunResumed(Event):
+    KIND: ClassVar[int] = 8
+
+
+class CancelRequested(Event):
+    KIND: ClassVar[int] = 9
+    reason: str | None = None
+
+
+class RunDeadlineReached(Event):
+    KIND: ClassVar[int] = 10
+
+
+class HostRestarted(Event):
+    """A host took the run over from one that had stopped without letting go of it."""
+
+    KIND: ClassVar[int] = 11
+
+
+class FlowHandlersStarted(Event):
+    """An error reached the top and the flow's own `on_error` steps begin."""
+
+    KIND: ClassVar[int] = 12
+    error: Failure
+
+
+class FinallyStarted(Event):
+    """The flow's `finally` steps begin; `outcome` is how the run will end if they end well."""
+
+    KIND: ClassVar[int] = 13
+    outcome: Literal["succeeded", "failed", "cancelled", "timed_out"] = "succeeded"
+    error: Failure | None = None
+    outputs: JsonValue = None
+    stopped_by: str | None = None
+
+
+# ---------------------------------------------------------------- of a step instance
+
+
+class StepStarted(Event):
+    """The step's first attempt is to be made, or its blocks are about to be opened."""
+
+    KIND: ClassVar[int] = 20
+
+
+class StepSucceeded(Event):
+    """`output` is absent (`derived`) where it follows from the outputs of the step's own blocks or from what flowed in."""
+
+    KIND: ClassVar[int] = 21
+    output: JsonValue = None
+    derived: bool = False
+    reason: str | None = None
+
+
+class StepFailed(Event, kw_only=True):
+    """The step has failed for good. `deadline`: its total time ran out."""
+
+    KIND: ClassVar[int] = 22
+    error: Failure
+    deadline: bool = False
+    continues: bool = False
+    """The flow goes on without it (`on_error: continue`): what depends on it is skipped."""
+
+
+class StepSkipped(Event):
+    """Not run. `dead`: its path was not taken, so what follows only from it is skipped too."""
+
+    KIND: ClassVar[int] = 23
+    reason: str = ""
+    dead: bool = False
+
+
+class StepCancelled(Event):
+    KIND: ClassVar[int] = 24
+    reason: str = ""
+
+
+class StepRecovered(Event):
+    """It failed, and its handlers, its default or `on_timeout` gave an output instead."""
+
+    KIND: ClassVar[int] = 25
+    output: JsonValue = None
+    derived: bool = False
+    error: Failure | None = None
+
+
+class AttemptStarted(Event):
+    """A further attempt (after a failure, a lost host, or the next poll)."""
+
+    KIND: ClassVar[int] = 26
+
+
+class AttemptFailed(Event, kw_only=True):
+    """This attempt failed and another follows at `retry_at` (milliseconds since the epoch)."""
+
+    KIND: ClassVar[int] = 27
+    error: Failure
+    retry_at: int = 0
+
+
+class AttemptLost(Event):
+    """The host stopped while the attempt was in flight; it does not count against the step's retries."""
+
+    KIND: ClassVar[int] = 28
+
+
+class WaitStarted(Event):
+    """The step sleeps until a time, or for an outside signal until `until` at the latest (None: no end)."""
+
+    KIND: ClassVar[int] = 29
+    on: Literal["time", "callback"] = "time"
+    until: int | None = None
+    answer: JsonValue = None
+    """What the call answered that started the outside job."""
+
+
+class CallbackReceived(Event):
+    """A signal that does not end the wait yet (several are needed); the last one is in `StepSucceeded`."""
+
+    KIND: ClassVar[int] = 30
+    payload: JsonValue = None
+
+
+class PollAnswered(Event):
+    """The answer did not meet the condition yet; asked again at `next_at`."""
+
+    KIND: ClassVar[int] = 31
+    next_at: int = 0
+    answer: JsonValue = None
+
+
+class BlocksOpened(Event):
+    """Blocks of a composite step begin: block numbers of the plan, or items `first` … `first + count - 1` of its loop."""
+
+    KIND: ClassVar[int] = 32
+    blocks: tuple[int, ...] = ()
+    first: int = 0
+    count: int = 0
+    items: list[JsonValue] | None = None
+    """All items of a fan-out, told once, at its first opening."""
+    reason: str | None = None
+
+
+class IterationEnded(Event):
+    """One item of a fan-out failed and is tolerated, or one turn of a `repeat` ended with another to follow."""
+
+    KIND: ClassVar[int] = 33
+    index: int = 0
+    error: Failure | None = None
+    output: JsonValue = None
+    """What stands in the results for an item that failed."""
+    next_at: int | None = None
+
+
+class HandlerStarted(Event, kw_only=True):
+    """The step's error is being handled by the block with this number of the plan."""
+
+    KIND: ClassVar[int] = 34
+    block: int = 0
+    error: Failure
+
+
+class EdgesChosen(Event):
+    """Which out-edges of the step live (numbers in the plan's order), with the reason that a person sees."""
+
+    KIND: ClassVar[int] = 35
+    live: tuple[int, ...] = ()
+    reason: str | None = None
+
+
+ALL: tuple[type[Event], ...] = (
+    RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed, CancelRequested,
+    RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, StepStarted, StepSucceeded, StepFailed,
+    StepSkipped, StepCancelled, StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted, CallbackReceived,
+    PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen,
+)  # fmt: skip
+
+BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}
+_encoder = msgspec.json.Encoder()
+_decoders: dict[int, msgspec.json.Decoder[Any]] = {event.KIND: msgspec.json.Decoder(event) for event in ALL}
+_EMPTY: dict[type[Event], Event] = {}
+E_ = TypeVar("E_", bound=Event)
+
+
+def encode(event: Event) -> bytes:
+    """The event's fields as JSON; no bytes at all if none is set."""
+    if event is _EMPTY.get(type(event)):
+        return b""
+    data = _encoder.encode(event)
+    return b"" if data == b"{}" else data
+
+
+def decode(kind: int, data: bytes) -> Event:
+    """Raises `msgspec.MsgspecError` or `KeyError` if the row is no event of this kind."""
+    if not data:
+        return empty(BY_KIND[kind])
+    return _decoders[kind].decode(data)
+
+
+def empty(event: type[E_]) -> E_:
+    """The one shared instance of an event without fields set."""
+    found = _EMPTY.get(event)
+    if found is None:
+        found = _EMPTY[event] = event()
+    return found  # pyright: ignore[reportReturnType]

@@ -1,0 +1,68 @@
+"""What a host tells the kernel: closed list. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from segue.flow.model import JsonValue, RawMap
+from segue.kernel.events import Failure
+
+
+@dataclass(slots=True)
+class Begin:
+    """The first input of a run. `seed` is hex, the source of all its random values."""
+
+    inputs: RawMap
+    trigger: RawMap
+    seed: str
+
+
+@dataclass(slots=True)
+class AttemptEnded:
+    """An attempt gave a result: an output, or a failure. One that is not expected any more changes nothing."""
+
+    step: int
+    attempt: int
+    output: JsonValue = None
+    failure: Failure | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class TimersDue:
+    """The clock passed the earliest open timer."""
+
+
+@dataclass(slots=True)
+class CallbackArrived:
+    """An outside signal for a waiting step, already checked against its schema."""
+
+    step: int
+    generation: int
+    payload: JsonValue
+
+
+@dataclass(slots=True)
+class CancelRun:
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class PauseRun:
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class ResumeRun:
+    pass
+
+
+@dataclass(slots=True)
+class AdoptRun:
+    """A new host took the run over; `unsafe` are steps in flight that must not be tried again blindly."""
+
+    unsafe: frozenset[int] = frozenset()
+
+
+Input: TypeAlias = Begin | AttemptEnded | TimersDue | CallbackArrived | CancelRun | PauseRun | ResumeRun | AdoptRun

@@ -1,0 +1,250 @@
+"""The plan: a flow version compiled for running. Immutable, shared by all its runs.
+
+Blocks and free graphs become the same thing: a `BlockPlan` is a small graph of `NodePlan`s with explicit edges, and a
+composite step (parallel, conditional, foreach, …) owns blocks that are opened when it runs. Everything that an event needs
+is looked up by number: a node's out-edges, its in-degree, its blocks, so that one event costs O(its out-edges).
+
+A *frame* is a region in which names are unique: the root, a loop's body, a handler. Blocks that are not frames
+(branches of parallel, conditional, switch, try) share the frame around them, so that later steps see into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from segue.errors import InvalidFlowError
+from segue.expr import Condition, ExprError, Program, Value, compile_condition, compile_expression, compile_value
+from segue.flow.model import Block, Flow, Step
+from segue.flow.problems import Problem
+
+ACTION_KINDS = frozenset({"call", "http", "poll"})
+COMPOSITE_KINDS = frozenset({"parallel", "conditional", "switch", "foreach", "repeat", "try"})
+PURE_KINDS = frozenset({"start", "set", "map", "log", "return", "fail", "stop", "branch"})
+WAIT_KINDS = frozenset({"wait"})
+RUNNABLE_KINDS = ACTION_KINDS | COMPOSITE_KINDS | PURE_KINDS | WAIT_KINDS
+
+BlockRole = Literal["root", "branch", "body", "handler", "catch", "finally", "flow_on_error", "flow_finally"]
+
+
+@dataclass(slots=True, eq=False)
+class EdgePlan:
+    """An edge to the node with number `target` in the same block."""
+
+    target: int
+    label: str | None
+    when: Condition | None
+
+
+@dataclass(slots=True, eq=False)
+class NodePlan:
+    """A step, compiled. `index` counts through the whole plan, `local` within its block."""
+
+    index: int
+    local: int
+    step: Step
+    kind: str
+    block: BlockPlan
+    address: str = ""
+    """Its name within its frame: the id, or `owner.label.id` where the id is not unique."""
+    out: tuple[EdgePlan, ...] = ()
+    in_degree: int = 0
+    is_action: bool = False
+    is_chooser: bool = False
+    """Which of its out-edges live is decided (and journaled) when it has ended."""
+    has_error_edge: bool = False
+    params: Value | None = None
+    when: Condition | None = None
+    output: Value | None = None
+    default: Value | None = None
+    blocks: tuple[BlockPlan, ...] = ()
+    handlers: tuple[BlockPlan, ...] = ()
+    """One a handler, in the order of `step.on_error`."""
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    """By parameter name: while, until, success, failure."""
+    programs: dict[str, Program | Value] = field(default_factory=dict)
+    """By parameter name: on, items, aggregate, tolerate."""
+    choices: tuple[tuple[str, Condition | None], ...] = ()
+    """For `branch`: (label, condition) pairs; a condition of None is the else."""
+
+
+@dataclass(slots=True, eq=False)
+class BlockPlan:
+    """A block, compiled. `entries` have no in-edge, `sinks` no out-edge."""
+
+    index: int
+    label: str
+    role: BlockRole
+    owner: NodePlan | None
+    frame: FramePlan
+    nodes: tuple[NodePlan, ...] = ()
+    entries: tuple[int, ...] = ()
+    sinks: tuple[int, ...] = ()
+    when: Condition | None = None
+    case: object = None
+
+
+@dataclass(slots=True, eq=False)
+class FramePlan:
+    """Names of one region: each to the nodes that may bear it (exclusive branches may share a name)."""
+
+    parent: FramePlan | None
+    names: dict[str, list[NodePlan]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """A compiled flow version."""
+
+    flow: Flow
+    root: BlockPlan
+    blocks: tuple[BlockPlan, ...]
+    nodes: tuple[NodePlan, ...]
+    outputs: Value | None
+    vars: Value
+    flow_handlers: BlockPlan | None = None
+    flow_finally: BlockPlan | None = None
+    binding_names: frozenset[str] = frozenset()
+    """Names that blocks bind (item, index, error, a loop's own `as`)."""
+
+
+def compile_plan(flow: Flow) -> Plan:
+    """Compile a checked flow. Raises InvalidFlowError if an expression does not compile or a verb cannot be run."""
+    return _Compiler(flow).compile()
+
+
+class _Compiler:
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.blocks: list[BlockPlan] = []
+        self.nodes: list[NodePlan] = []
+        self.problems: list[Problem] = []
+        self.bindings = {"item", "index", "error", "results"}
+
+    def compile(self) -> Plan:
+        flow = self.flow
+        frame = FramePlan(None)
+        root = self.block(flow.root, "root", None, frame)
+        handlers = flow.on_error_block and self.block(flow.on_error_block, "flow_on_error", None, FramePlan(frame))
+        final = flow.finally_ and self.block(flow.finally_, "flow_finally", None, FramePlan(frame))
+        outputs = None if flow.outputs is None else self.value(flow.outputs, "outputs")
+        plan = Plan(
+            flow=flow, root=root, blocks=tuple(self.blocks), nodes=tuple(self.nodes), outputs=outputs,
+            vars=self.value(flow.vars, "vars"), flow_handlers=handlers or None, flow_finally=final or None,
+            binding_names=frozenset(self.bindings),
+        )  # fmt: skip
+        if self.problems:
+            raise InvalidFlowError(f"flow {flow.id!r} cannot be run: {self.problems[0]}", self.problems)
+        return plan
+
+    def block(self, block: Block, role: BlockRole, owner: NodePlan | None, frame: FramePlan) -> BlockPlan:
+        plan = BlockPlan(len(self.blocks), block.label, role, owner, frame, case=block.case)
+        self.blocks.append(plan)
+        if block.when is not None:
+            plan.when = self.condition(block.when, owner.step.path if owner else "")
+        made = [self.node(step, local, plan) for local, step in enumerate(block.steps)]
+        plan.nodes = tuple(made)
+        local_of = {step.id: local for local, step in enumerate(block.steps)}
+        out: list[list[EdgePlan]] = [[] for _ in made]
+        for edge in block.edges:
+            source, target = local_of.get(edge.source), local_of.get(edge.target)
+            if source is None or target is None:
+                self.problem("PLN002", f"edge {edge.source} → {edge.target} has an end that is no step", block.label)
+                continue
+            when = None if edge.when is None else self.condition(edge.when, f"{edge.source} → {edge.target}")
+            out[source].append(EdgePlan(target, edge.label, when))
+            made[target].in_degree += 1
+        for node, edges in zip(made, out, strict=True):
+            node.out = tuple(edges)
+            node.has_error_edge = any(edge.label == "error" for edge in edges)
+            node.is_chooser = node.kind == "branch" or node.has_error_edge or any(edge.when for edge in edges)
+        plan.entries = tuple(node.local for node in made if node.in_degree == 0)
+        plan.sinks = tuple(node.local for node in made if not node.out)
+        return plan
+
+    def node(self, step: Step, local: int, block: BlockPlan) -> NodePlan:
+        node = NodePlan(len(self.nodes), local, step, step.kind, block, is_action=step.kind in ACTION_KINDS)
+        self.nodes.append(node)
+        if step.kind not in RUNNABLE_KINDS:
+            self.problem("PLN001", f"this engine cannot run `{step.kind}` yet", step.path)
+        same = block.frame.names.setdefault(step.id, [])
+        owner = block.owner
+        node.address = f"{owner.address}.{block.label}.{step.id}" if same and owner is not None else step.id
+        same.append(node)
+        if step.when is not None:
+            node.when = self.condition(step.when, step.path)
+        if step.output is not None:
+            node.output = self.value(step.output, step.path)
+        if step.has_default:
+            node.default = self.value(step.default, step.path)
+        self.kind_parts(node)
+        node.blocks = tuple(self.inner(node, inner) for inner in step.blocks)
+        node.handlers = tuple(
+            self.block(handler.block, "handler", node, FramePlan(block.frame)) for handler in step.on_error
+        )
+        return node
+
+    def inner(self, node: NodePlan, block: Block) -> BlockPlan:
+        frame = node.block.frame
+        if node.kind in ("foreach", "repeat"):
+            return self.block(block, "body", node, FramePlan(frame))
+        role: BlockRole = "catch" if block.label == "catch" else "finally" if block.label == "finally" else "branch"
+        return self.block(block, role, node, frame)
+
+    def kind_parts(self, node: NodePlan) -> None:
+        step, params, path = node.step, dict(node.step.params), node.step.path
+        for name in {"switch": ("on",), "foreach": ("items", "aggregate", "limit")}.get(node.kind, ()):
+            raw = params.pop(name, None)
+            if raw is not None:
+                node.programs[name] = self.program(raw, path)
+        for name in {"repeat": ("while", "until")}.get(node.kind, ()):
+            raw = params.pop(name, None)
+            if raw is not None:
+                node.conditions[name] = self.condition(raw, path)
+        if step.poll is not None:
+            for name, raw in (("success", step.poll.success_condition), ("failure", step.poll.failure_condition)):
+                if raw is not None:
+                    node.conditions[name] = self.condition(raw, path)
+        if node.kind == "branch":
+            node.choices = tuple(self.choices(params.pop("branches", None), path))
+        for name in ("as", "index"):
+            chosen = params.get(name)
+            if node.kind == "foreach" and isinstance(chosen, str):
+                self.bindings.add(chosen)
+        node.params = self.value(params, path)
+
+    def choices(self, raw: object, path: str) -> Iterator[tuple[str, Condition | None]]:
+        for choice in raw if isinstance(raw, list) else ():
+            when = choice.get("when")
+            yield str(choice.get("label")), None if when is None else self.condition(when, path)
+
+    def condition(self, raw: object, path: str) -> Condition:
+        try:
+            return compile_condition(raw)
+        except ExprError as error:
+            self.problem("PLN003", f"{error} in {raw!r}", path)
+            return compile_condition(False)
+
+    def program(self, raw: object, path: str) -> Program | Value:
+        """A bare expression; a list, number or other literal stands for itself."""
+        try:
+            if isinstance(raw, str):
+                text = raw.strip()
+                if text.startswith("{{") and text.endswith("}}"):
+                    text = text[2:-2]
+                return compile_expression(text)
+            return compile_value(raw)
+        except ExprError as error:
+            self.problem("PLN003", f"{error} in {raw!r}", path)
+            return compile_expression("null")
+
+    def value(self, raw: object, path: str) -> Value:
+        try:
+            return compile_value(raw)
+        except ExprError as error:
+            self.problem("PLN003", f"{error} in {raw!r}", path)
+            return compile_value(None)
+
+    def problem(self, code: str, message: str, path: str) -> None:
+        self.problems.append(Problem(code=code, message=message, path=path))

@@ -1,0 +1,351 @@
+"""A run's state: the fold of its journal.
+
+`apply` is the only code that changes a state, and both the live decision and the fold of a stored journal go through it, so
+the state after a crash is the state before it by construction. It takes no decisions and evaluates no expressions: it books
+what an event says, keeps the counters that make settling incremental (in-edges still open, live in-edges, unsettled nodes
+of a block), and collects what the next decision must look at (`ready`, `dead`, `ended_blocks`).
+
+Instances of steps are numbered in the order in which their blocks were opened: a block takes as many numbers as it has nodes.
+The order of events fixes the order of openings, so a fold gives every instance the number it had.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final, Literal
+
+from segue.flow.model import JsonValue, RawMap
+from segue.kernel import events as ev
+from segue.kernel.plan import BlockPlan, EdgePlan, FramePlan, NodePlan, Plan
+from segue.kernel.status import RUN_ENDED, STEP_SETTLED, RunStatus, StepStatus
+
+TimerKind = Literal["wait", "retry", "poll", "attempt", "total", "expiry", "run", "every"]
+RUN_STEP: Final = -1
+"""The step number of events and timers that belong to the run itself."""
+
+
+class Frame:
+    """A region's names at run time: which instance stands for each node of the plan."""
+
+    __slots__ = ("nodes", "parent", "plan", "prefix")
+
+    def __init__(self, plan: FramePlan, parent: Frame | None, prefix: str) -> None:
+        self.plan = plan
+        self.parent = parent
+        self.prefix = prefix
+        self.nodes: dict[int, StepState] = {}
+
+
+class BlockState:
+    """An opened block. `bindings` are names that it gives to its steps (item, index, error)."""
+
+    __slots__ = ("bindings", "closed", "data", "failure", "frame", "index", "nodes", "owner", "plan", "remaining")
+
+    def __init__(self, plan: BlockPlan, owner: StepState | None, frame: Frame, index: int) -> None:
+        self.plan = plan
+        self.owner = owner
+        self.frame = frame
+        self.index = index
+        self.nodes: list[StepState] = []
+        self.remaining = len(plan.nodes)
+        self.bindings: dict[str, object] | None = None
+        self.data: object = None
+        self.failure: ev.Failure | None = None
+        self.closed = False
+
+
+class StepState:
+    """One instance of a step."""
+
+    __slots__ = (
+        "answer", "attempt", "block", "callback", "children", "edges_reason", "ended_at", "error", "generation",
+        "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls",
+        "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "until",
+        "vars", "waiting", "waits_on",
+    )  # fmt: skip
+
+    def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
+        self.id = number
+        self.plan = plan
+        self.block = block
+        self.status = StepStatus.PENDING
+        self.waiting = plan.in_degree
+        self.live = 0
+        self.live_from: list[StepState] | None = None
+        self.attempt = 0
+        self.tries = 0
+        self.lost = 0
+        self.polls = 0
+        self.generation = 0
+        self.started_at: int | None = None
+        self.ended_at: int | None = None
+        self.started_seq = -1
+        self.settled_seq = -1
+        self.output: JsonValue = None
+        self.error: ev.Failure | None = None
+        self.reason: str | None = None
+        self.edges_reason: str | None = None
+        self.vars: RawMap | None = None
+        self.waits_on: str | None = None
+        self.until: int | None = None
+        self.callback = False
+        self.signals: list[JsonValue] | None = None
+        self.answer: JsonValue = None
+        self.handling: int | None = None
+        self.children: list[BlockState] | None = None
+        self.open_blocks = 0
+        self.items: list[JsonValue] | None = None
+        self.tolerated: list[int] | None = None
+        self.next_item = 0
+        self.results: dict[int, JsonValue] | None = None
+
+    @property
+    def address(self) -> str:
+        """How people and expressions name this instance: `charge`, `each[3].enrich`, `charge.on_error.notify`."""
+        return self.block.frame.prefix + self.plan.address
+
+
+class RunState:
+    """The state of one run. Only `apply` changes it."""
+
+    __slots__ = (
+        "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error", "failed_blocks", "finished_at", "flow_error",
+        "heap", "inputs", "nodes", "outcome", "outputs", "plan", "recovered", "root", "run_id", "seed", "seq", "started_at",
+        "stopped_by", "timed_out", "timer_heap", "timers", "trigger", "vars", "_status", "ready", "phase",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, run_id: str) -> None:
+        self.plan = plan
+        self.run_id = run_id
+        self._status = RunStatus.QUEUED
+        self.phase: Literal["steps", "handlers", "finally"] = "steps"
+        self.seq = 0
+        self.nodes: list[StepState] = []
+        self.root: BlockState | None = None
+        self.inputs: RawMap = {}
+        self.trigger: RawMap = {}
+        self.seed = ""
+        self.vars: RawMap = {}
+        self.timers: dict[tuple[int, TimerKind], int] = {}
+        self.timer_heap: list[tuple[int, int, TimerKind]] = []
+        self.active: dict[int, StepState] = {}
+        self.ready: dict[int, StepState] = {}
+        self.heap: list[tuple[int, int]] = []
+        self.dead: dict[int, StepState] = {}
+        self.ended_blocks: list[BlockState] = []
+        self.failed_blocks: list[BlockState] = []
+        self.background = 0
+        """Open blocks whose step has its result already (`join: any`): the run ends after them."""
+        self.outcome: ev.FinallyStarted | None = None
+        self.cancelling: str | None = None
+        self.timed_out = False
+        self.flow_error: ev.Failure | None = None
+        self.outputs: JsonValue = None
+        self.error: ev.Failure | None = None
+        self.recovered = False
+        self.stopped_by: str | None = None
+        self.accepted_at: int | None = None
+        self.started_at: int | None = None
+        self.finished_at: int | None = None
+
+    @property
+    def status(self) -> RunStatus:
+        """`waiting` is a running run with no attempt in flight and nothing to start."""
+        if self._status is RunStatus.RUNNING and not self.active and not self.ready:
+            return RunStatus.WAITING
+        return self._status
+
+    @property
+    def ended(self) -> bool:
+        return self._status in RUN_ENDED
+
+    @property
+    def paused(self) -> bool:
+        return self._status is RunStatus.PAUSED
+
+    def set_status(self, status: RunStatus) -> None:
+        self._status = status
+
+    def set_timer(self, number: int, kind: TimerKind, due: int) -> None:
+        """`due` is in milliseconds since the epoch; a second call for the same step and kind replaces the first."""
+        self.timers[number, kind] = due
+        heapq.heappush(self.timer_heap, (due, number, kind))
+
+    def next_due(self) -> int | None:
+        """When the earliest open timer fires."""
+        heap, timers = self.timer_heap, self.timers
+        while heap and timers.get((heap[0][1], heap[0][2])) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+
+# ---------------------------------------------------------------- helpers of apply
+
+
+def open_block(
+    state: RunState, plan: BlockPlan, owner: StepState | None, index: int = 0, bindings: dict[str, object] | None = None
+) -> BlockState:
+    """Number and register the instances of a block; its entries become ready."""
+    if owner is None:
+        root = state.root
+        frame = Frame(plan.frame, None if root is None else root.frame, "" if root is None else f"{plan.label}.")
+    elif plan.frame is owner.block.plan.frame:
+        frame = owner.block.frame
+    else:
+        frame = Frame(plan.frame, owner.block.frame, _prefix(plan, owner, index))
+    block = BlockState(plan, owner, frame, index)
+    block.bindings = bindings
+    names, nodes, number = frame.nodes, state.nodes, len(state.nodes)
+    for node in plan.nodes:
+        step = StepState(number, node, block)
+        number += 1
+        nodes.append(step)
+        block.nodes.append(step)
+        names[node.index] = step
+    for local in plan.entries:
+        make_ready(state, block.nodes[local])
+    if owner is not None:
+        if owner.children is None:
+            owner.children = []
+        owner.children.append(block)
+        owner.open_blocks += 1
+    if not plan.nodes:
+        end_block(state, block)
+    return block
+
+
+def _prefix(plan: BlockPlan, owner: StepState, index: int) -> str:
+    if plan.role == "body":
+        return f"{owner.address}[{index}]."
+    return f"{owner.address}.{'on_error' if plan.role == 'handler' else plan.role}."
+
+
+def make_ready(state: RunState, step: StepState) -> None:
+    step.status = StepStatus.READY
+    state.ready[step.id] = step
+    if state.plan.flow.strategy == "priority":
+        heapq.heappush(state.heap, (-step.plan.step.priority, step.id))
+
+
+def settle(state: RunState, step: StepState, status: StepStatus, seq: int, at: int) -> None:
+    """Book an end that lets the flow go on; the block's counter and the out-edges follow."""
+    _end(state, step, status, seq, at)
+    state.background += step.open_blocks
+    block = step.block
+    block.remaining -= 1
+    if not step.plan.is_chooser:
+        for edge in step.plan.out:
+            follow(state, step, edge, live=True)
+    if block.remaining == 0:
+        end_block(state, block)
+
+
+def settle_dead(state: RunState, step: StepState) -> None:
+    """Nothing flows on from this step: its out-edges are dead."""
+    block = step.block
+    block.remaining -= 1
+    for edge in step.plan.out:
+        follow(state, step, edge, live=False)
+    if block.remaining == 0:
+        end_block(state, block)
+
+
+def end_block(state: RunState, block: BlockState) -> None:
+    """All steps of the block are settled: its owner has one open block less, a fan-out one more result."""
+    state.ended_blocks.append(block)
+    owner = block.owner
+    if owner is None:
+        return
+    owner.open_blocks -= 1
+    if owner.status in STEP_SETTLED:
+        state.background -= 1
+    if owner.plan.kind == "foreach" and block.plan.role == "body":
+        if owner.results is None:
+            owner.results = {}
+        owner.results[block.index] = block_output(block)
+
+
+def _end(state: RunState, step: StepState, status: StepStatus, seq: int, at: int) -> None:
+    step.status = status
+    step.settled_seq = seq
+    step.ended_at = at
+    state.active.pop(step.id, None)
+    state.ready.pop(step.id, None)
+    if state.timers:
+        drop_timers(state, step)
+
+
+def drop_timers(state: RunState, step: StepState) -> None:
+    for kind in ("wait", "retry", "poll", "attempt", "total", "expiry", "every"):
+        state.timers.pop((step.id, kind), None)
+
+
+def follow(state: RunState, source: StepState, edge: EdgePlan, *, live: bool) -> None:
+    """One in-edge of the target is decided. The target gets ready, dies, or goes on waiting for the others."""
+    target = source.block.nodes[edge.target]
+    target.waiting -= 1
+    if target.status is not StepStatus.PENDING:
+        return
+    if live:
+        target.live += 1
+        if target.live_from is None:
+            target.live_from = []
+        target.live_from.append(source)
+    join = target.plan.step.join
+    enough = join if isinstance(join, int) else 1 if join in ("any", "first") else 0
+    if (enough and target.live >= enough) or (target.waiting == 0 and target.live > 0):
+        make_ready(state, target)
+    elif target.waiting == 0:
+        state.dead[target.id] = target
+
+
+def block_output(block: BlockState) -> JsonValue:
+    """What a block gives: the output of its one last step, or of several a map by id."""
+    sinks = block.plan.sinks
+    if len(sinks) == 1:
+        return block.nodes[sinks[0]].output
+    return {block.nodes[local].plan.step.id: block.nodes[local].output for local in sinks}
+
+
+def close_block(state: RunState, block: BlockState) -> None:
+    """The block ends without its steps being settled: one of them failed, or it is cancelled."""
+    if block.closed:
+        return
+    block.closed = True
+    if block.owner is not None:
+        block.owner.open_blocks -= 1
+        if block.owner.status in STEP_SETTLED:
+            state.background -= 1
+
+
+def derived_output(state: RunState, step: StepState) -> JsonValue:
+    """A composite's output from its blocks (`semantics`, Outputs); what flowed in for a graph's `start`."""
+    children, kind = step.children, step.plan.kind
+    if step.handling is not None and children:
+        return block_output(children[-1])
+    if kind == "parallel":
+        return {block.plan.label: block_output(block) for block in children or ()}
+    if kind == "foreach":
+        results = step.results or {}
+        return [results.get(index) for index in range(len(step.items or ()))]
+    if kind in ("conditional", "switch", "repeat", "try"):
+        bodies = [block for block in children or () if block.plan.role != "finally" and block.failure is None]
+        return block_output(bodies[-1]) if bodies else None
+    return incoming(state, step)  # pyright: ignore[reportReturnType]
+
+
+def incoming(state: RunState, step: StepState) -> object:
+    """`data`: what flowed in."""
+    sources = step.live_from
+    if sources:
+        if len(sources) == 1:
+            return sources[0].output
+        return {source.plan.step.id: source.output for source in sources}
+    block = step.block
+    if block.plan.role == "body" and block.bindings is not None and "item" in block.bindings:
+        return block.bindings["item"]
+    if block.owner is not None:
+        return incoming(state, block.owner)
+    if "body" in state.trigger:
+        return state.trigger["body"]
+    return state.inputs
