@@ -57,23 +57,23 @@ lock: $(VENV)/.installed-dev ## Choose versions anew: rewrite constraints.txt fr
 PYTEST := $(BIN)/python -m pytest
 
 test: setup ## Run the unit, contract and acceptance tests and the short simulations and kills
-	@$(PYTEST) -n $(WORKERS) -m "$(QUICK)" --req-report $(REPORTS)/test.json $(ARGS)
+	@$(PYTEST) -n $(WORKERS) -m "$(QUICK)" --req-report=$(REPORTS)/test.json $(ARGS)
 
 sim: setup ## Run every simulation; SEED=42 runs that seed only
-	@$(if $(SEED),SEGUE_SIM_SEED='$(SEED)') $(PYTEST) tests/simulation -n $(WORKERS) --req-report $(REPORTS)/simulation.json $(ARGS)
+	@$(if $(SEED),SEGUE_SIM_SEED='$(SEED)') $(PYTEST) tests/simulation -n $(WORKERS) --req-report=$(REPORTS)/simulation.json $(ARGS)
 
 crash: setup ## Kill real processes at every journal write
-	@$(PYTEST) tests/crash -n $(WORKERS) --req-report $(REPORTS)/crash.json $(ARGS)
+	@$(PYTEST) tests/crash -n $(WORKERS) --req-report=$(REPORTS)/crash.json $(ARGS)
 
 browser: setup ## Drive the user interface in a real browser
 	@sh scripts/install-chromium.sh
-	@$(PYTEST) -m browser --req-report $(REPORTS)/browser.json $(ARGS)
+	@$(PYTEST) -m browser --req-report=$(REPORTS)/browser.json $(ARGS)
 
 real: setup ## Test against real outside systems that run on this machine
-	@$(PYTEST) -m real --req-report $(REPORTS)/real.json $(ARGS)
+	@$(PYTEST) -m real --req-report=$(REPORTS)/real.json $(ARGS)
 
 coverage-map: setup ## Print requirement, clauses, tests and result, after running the tests of `make test`
-	@$(PYTEST) -q -n $(WORKERS) -m "$(QUICK)" --req-report $(REPORTS)/test.json $(ARGS) || echo "some tests failed: see the map"
+	@$(PYTEST) -q -n $(WORKERS) -m "$(QUICK)" --req-report=$(REPORTS)/test.json $(ARGS) || echo "some tests failed: see the map"
 	@$(BIN)/python scripts/coverage_map.py $(REPORTS)
 
 bench: setup ## Measure Segue beside other engines and the bare disk (ARGS=--quick: one short round)

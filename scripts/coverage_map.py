@@ -1,8 +1,9 @@
 """Print which tests show which requirement: number, title, and under it each clause with its tests and their results.
 
-Reads the numbers from `docs/requirements.md` and the reports that `pytest --req-report FILE` wrote. A number is *shown*
-if it has at least one test and all of them passed, *failing* if one failed, *open* if none ran. Exit status 1 if a test
-names a number that does not exist or a test failed; an open number is no failure.
+Reads the numbers from `docs/requirements.md` and the reports that `pytest --req-report=FILE` wrote. A number is
+*passing* if a test that names it passed and none failed, *failing* if one failed, *open* if none ran. Whether the clauses
+that are listed make up the whole requirement is for the reader to judge: no machine knows. Exit status 1 if a test names
+a number that does not exist or a test failed; an open number is no failure.
 """
 
 from __future__ import annotations
@@ -48,15 +49,11 @@ def read_numbers(page: str) -> dict[str, str]:
 
 
 def read_reports(folder: Path) -> list[TestRow]:
-    """All tests of all reports in the folder; of a test that ran in two of them, the worse outcome counts."""
-    worst_first = ("failed", "skipped", "passed")
+    """All tests of all reports in the folder; of a test that stands in two of them, the newer report counts."""
     rows: dict[str, TestRow] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
         report = cast("dict[str, list[TestRow]]", json.loads(path.read_text(encoding="utf-8")))
-        for row in report["tests"]:
-            known = rows.get(row["test"])
-            if known is None or worst_first.index(row["outcome"]) < worst_first.index(known["outcome"]):
-                rows[row["test"]] = row
+        rows.update({row["test"]: row for row in report["tests"]})
     return list(rows.values())
 
 
@@ -71,11 +68,11 @@ def by_number(rows: list[TestRow]) -> dict[str, list[Shown]]:
 
 
 def result_of(tests: list[Shown]) -> str:
-    """`shown`, `failing` or `open`. A skipped test shows nothing."""
+    """`passing`, `failing` or `open`. A skipped test shows nothing."""
     outcomes = {shown.outcome for shown in tests}
     if "failed" in outcomes:
         return "failing"
-    return "shown" if "passed" in outcomes else "open"
+    return "passing" if "passed" in outcomes else "open"
 
 
 def print_map(numbers: dict[str, str], found: dict[str, list[Shown]], *, summary: bool) -> None:
@@ -91,9 +88,11 @@ def print_map(numbers: dict[str, str], found: dict[str, list[Shown]], *, summary
         for shown in tests:
             print(f"    {shown.clause or '(whole)':<28} {shown.outcome:<8} {shown.test}")
     for group, results in groups.items():
-        print(f"{group:<6} {results.count('shown'):>3} of {len(results):>3} shown, {results.count('failing')} failing")
+        print(
+            f"{group:<6} {results.count('passing'):>3} of {len(results):>3} passing, {results.count('failing')} failing"
+        )
     every = [result for results in groups.values() for result in results]
-    print(f"{'all':<6} {every.count('shown'):>3} of {len(every):>3} shown, {every.count('failing')} failing")
+    print(f"{'all':<6} {every.count('passing'):>3} of {len(every):>3} passing, {every.count('failing')} failing")
 
 
 def main(arguments: list[str]) -> int:
