@@ -1,9 +1,9 @@
 """Print which tests show which requirement: number, title, and under it each clause with its tests and their results.
 
 Reads the numbers from `docs/requirements.md` and the reports that `pytest --req-report=FILE` wrote. A number is
-*passing* if a test that names it passed and none failed, *failing* if one failed, *open* if none ran. Whether the clauses
-that are listed make up the whole requirement is for the reader to judge: no machine knows. Exit status 1 if a test names
-a number that does not exist or a test failed; an open number is no failure.
+*passing* if a test that names it passed and none failed, *failing* if one failed, *open* if none ran. Whether the
+clauses that are listed make up the whole requirement is for the reader to judge: no machine knows. Exit status 1 if a
+test names a number that does not exist or a test failed; an open number is no failure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What all tests share: the async backend, Hypothesis' settings, and which test shows which requirement.
 
-`pytest --req-report=FILE` (with `=`: a bare FILE that exists would be taken for a path of tests) writes one JSON document
-`{"tests": [{"test", "requirements", "outcome"}, ...]}`, from which `scripts/coverage_map.py` prints the map. Works under
-pytest-xdist too: workers send the numbers along with each report.
+`pytest --req-report=FILE` (with `=`: a bare FILE that exists would be taken for a path of tests) writes one JSON
+document `{"tests": [{"test", "requirements", "outcome"}, ...]}`, from which `scripts/coverage_map.py` prints the map.
+Works under pytest-xdist too: workers send the numbers along with each report.
 """
 
 from __future__ import annotations
