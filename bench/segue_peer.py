@@ -31,14 +31,18 @@ def _flow(name: str, *steps: str) -> str:
 def _fan() -> str:
     branches = [f"          - {_step(f'f{number}', 'bench.step', 'f')}" for number in range(FAN_STEPS)]
     parallel = "\n".join(["fan:", "      parallel:", "        branches:", *branches])
-    return _flow("fan", parallel, _step("join", "bench.last", "join"))
+    return _flow("fan", parallel, _step("joined", "bench.last", "join"))
 
 
 def _foreach() -> str:
-    items = f"      items: {list(range(FAN_STEPS))}"
-    body = f"      do: [{{{_step('f', 'bench.step', 'f')}}}]"
-    foreach = "\n".join(["fan:", "      foreach: item", items, f"      limit: {FAN_STEPS}", body])
-    return _flow("foreach", foreach, _step("join", "bench.last", "join"))
+    foreach = f"""fan:
+      foreach:
+        items: $inputs.items
+        limit: {FAN_STEPS}
+        do:
+          - {_step("f", "bench.step", "f")}"""
+    text = _flow("foreach", foreach, _step("joined", "bench.last", "join"))
+    return text.replace("{key: string}", "{key: string, items: array}")
 
 
 def _chain() -> str:
@@ -59,6 +63,10 @@ FLOWS = {
 }
 
 
+def _inputs(flow: str, key: str) -> dict[str, object]:
+    return {"key": key, "items": list(range(FAN_STEPS))} if flow == "foreach" else {"key": key}
+
+
 class Embedded:
     """`Segue.start` and `Segue.wait` in the caller's process."""
 
@@ -67,13 +75,13 @@ class Embedded:
 
     async def call(self, flow: str, key: str) -> None:
         """Start and wait. Raises RuntimeError unless the run succeeded."""
-        result = await self._segue.run(FLOWS[flow], {"key": key})
+        result = await self._segue.run(FLOWS[flow], _inputs(flow, key))
         if result.status != "succeeded":
             raise RuntimeError(f"{flow} {key}: {result}")
 
     async def start(self, flow: str, key: str) -> None:
         """Start only: durably accepted."""
-        await self._segue.start(FLOWS[flow], inputs={"key": key})
+        await self._segue.start(FLOWS[flow], inputs=_inputs(flow, key))
 
     def processes(self) -> dict[str, list[int]]:
         """One process, load generator included."""
