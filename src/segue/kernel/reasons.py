@@ -1,0 +1,462 @@
+"""Why a run or a step is as it is: one sentence of facts, a stable code, and what helps.
+
+Computed from the folded state alone, so it can be asked of any run at any time, and of any past state too. Codes are in
+`segue.kernel.reason_codes`; sentences are for people and may change. Each status has one small function (`_STEPS`,
+`_RUNS`), so that a status without a reason is a missing key, which a test sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from segue.errors import JournalCorruptError
+from segue.kernel.events import Failure
+from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
+from segue.kernel.reason_codes import Reason
+from segue.kernel.reason_codes import ReasonCode as R
+from segue.kernel.state import RunState, StepState
+from segue.kernel.status import STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
+
+
+def explain_run(state: RunState, now: int) -> Reason:
+    """Why the run is as it is at `now` (ms since the epoch)."""
+    return _RUNS[state.status](state, now)
+
+
+def explain_step(state: RunState, step: StepState, now: int) -> Reason:
+    """Why this instance of a step is as it is at `now` (ms since the epoch)."""
+    return _STEPS[step.status](state, step, now)
+
+
+def explain_quarantined(error: JournalCorruptError) -> Reason:
+    """Why a run whose journal does not fold cannot be shown."""
+    return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", _ROLL_BACK % error.last_valid_seq)
+
+
+_ROLL_BACK = "roll it back to its last valid event (%d), or restore the database from a back-up"
+
+
+# ---------------------------------------------------------------- runs
+
+
+def _queued(state: RunState, _now: int) -> Reason:
+    accepted = "" if state.accepted_at is None else f" since {_when(state.accepted_at)}"
+    return Reason(R.RUN_QUEUED, f"accepted and kept{accepted}; no host has begun it yet")
+
+
+def _running(state: RunState, now: int) -> Reason:
+    phase = _phase(state)
+    if phase is not None:
+        return phase
+    if state.active:
+        steps = list(state.active.values())
+        what = f"{_counted(len(steps), 'attempt')} in flight: {_names(step.address for step in steps)}"
+        return Reason(R.RUN_IN_FLIGHT, what)
+    if state.ready:
+        ready = [step.address for step in state.ready.values()]
+        return Reason(R.RUN_STARTING, f"about to start {_names(ready)}")
+    return _waiting(state, now)
+
+
+def _phase(state: RunState) -> Reason | None:
+    """Once the steps are over, what the run does is said by its phase rather than by its steps."""
+    if state.phase == "finally" and state.outcome is not None:
+        how = state.outcome.outcome.replace("_", " ")
+        cause = "" if state.outcome.error is None else f" ({_told(state.outcome.error)})"
+        return Reason(R.RUN_FINALLY, f"its `finally` steps are running; then it ends as {how}{cause}")
+    if state.phase == "handlers" and state.flow_error is not None:
+        sentence = f"{_told(state.flow_error)}; the flow's `on_error` steps are running"
+        return Reason(R.RUN_HANDLING_ERROR, sentence)
+    return None
+
+
+def _waiting(state: RunState, now: int) -> Reason:
+    phase = _phase(state)
+    if phase is not None:
+        return phase
+    waits = [step for step in state.nodes if step.status in (StepStatus.WAITING, StepStatus.RETRYING)]
+    if not waits:
+        sentence = "nothing is in flight and no timer is open; the next event follows at once"
+        return Reason(R.RUN_UNDECIDED, sentence, _FAULT)
+    first = min(waits, key=lambda step: (step.until is None, step.until or 0, step.id))
+    reason = explain_step(state, first, now)
+    more = (
+        f"; {_counted(len(waits) - 1, 'other step')} {'waits' if len(waits) == 2 else 'wait'} too" if waits[1:] else ""
+    )
+    code = _RUN_WAITS.get(reason.code, R.RUN_WAITING_TIME)
+    return Reason(code, f"`{first.address}` is {reason.sentence}{more}", reason.action)
+
+
+_FAULT = "if a present run stays so, it is a fault of the engine: please report it with the run's journal"
+_RUN_WAITS = {
+    R.STEP_WAITING_CALLBACK: R.RUN_WAITING_CALLBACK,
+    R.STEP_WAITING_RETRY: R.RUN_WAITING_RETRY,
+    R.STEP_WAITING_POLL: R.RUN_WAITING_POLL,
+}
+
+
+def _paused(state: RunState, _now: int) -> Reason:
+    flight = f"; {_counted(len(state.active), 'attempt')} still in flight" if state.active else ""
+    return Reason(R.RUN_PAUSED, f"paused by a person{flight}", f"segue resume {state.run_id}")
+
+
+def _run_succeeded(state: RunState, _now: int) -> Reason:
+    failed = (
+        _in(state, StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.UNKNOWN_OUTCOME) if _continues(state) else []
+    )
+    if state.stopped_by is not None:
+        return Reason(R.RUN_ENDED_EARLY, f"ended well: `{state.stopped_by}` ended it")
+    if failed:
+        sentence = f"ended, although {_counted(len(failed), 'step')} failed: {_names(failed)}"
+        return Reason(R.RUN_WITH_FAILURES, sentence, f"segue retry {state.run_id}")
+    if state.recovered:
+        recovered = _in(state, StepStatus.RECOVERED)
+        sentence = f"ended well; {_counted(len(recovered), 'step')} failed and recovered: {_names(recovered)}"
+        return Reason(R.RUN_RECOVERED, sentence)
+    return Reason(R.RUN_SUCCEEDED, f"ended well: {_counted(len(_in(state, StepStatus.SUCCEEDED)), 'step')}")
+
+
+def _run_failed(state: RunState, _now: int) -> Reason:
+    told = "an error reached the top" if state.error is None else _told(state.error)
+    return Reason(R.RUN_FAILED, f"failed: {told}", f"segue retry {state.run_id}")
+
+
+def _run_cancelled(state: RunState, _now: int) -> Reason:
+    why = "" if state.cancelling in (None, "cancelled") else f": {state.cancelling}"
+    return Reason(R.RUN_CANCELLED, f"cancelled{why}", f"segue retry {state.run_id}")
+
+
+def _run_timed_out(state: RunState, _now: int) -> Reason:
+    limit = state.plan.flow.timeout_seconds
+    what = "" if limit is None else f": it was not done within {limit:g} s"
+    return Reason(R.RUN_TIMED_OUT, f"timed out{what}", f"raise the flow's `timeout`, or segue retry {state.run_id}")
+
+
+def _run_quarantined(state: RunState, _now: int) -> Reason:
+    sentence = f"quarantined: its journal does not fold after event {state.seq - 1}"
+    return Reason(R.RUN_QUARANTINED, sentence, _ROLL_BACK % (state.seq - 1))
+
+
+_RUNS: dict[RunStatus, Callable[[RunState, int], Reason]] = {
+    RunStatus.QUEUED: _queued,
+    RunStatus.RUNNING: _running,
+    RunStatus.WAITING: _waiting,
+    RunStatus.PAUSED: _paused,
+    RunStatus.SUCCEEDED: _run_succeeded,
+    RunStatus.FAILED: _run_failed,
+    RunStatus.CANCELLED: _run_cancelled,
+    RunStatus.TIMED_OUT: _run_timed_out,
+    RunStatus.QUARANTINED: _run_quarantined,
+}
+
+
+# ---------------------------------------------------------------- steps before their end
+
+
+def _pending(state: RunState, step: StepState, _now: int) -> Reason:
+    over = _over(state, step)
+    if over is not None:
+        return over
+    open_sources = [source.plan.step.id for source in _sources(step) if source.status not in STEP_SETTLED]
+    waits = f"waits for {_names(open_sources)}" if open_sources else "waits for the step before it"
+    return Reason(R.STEP_WAITING_INPUTS, waits)
+
+
+def _over(state: RunState, step: StepState) -> Reason | None:
+    if state.ended:
+        return Reason(R.STEP_NOT_REACHED, f"not reached: the run ended first ({state.status.replace('_', ' ')})")
+    if step.block.closed:
+        failure = step.block.failure
+        cause = "the block around it was cancelled" if failure is None else f"`{failure.step or 'a step'}` failed first"
+        return Reason(R.STEP_NOT_REACHED, f"not reached: {cause}")
+    return None
+
+
+def _ready(state: RunState, step: StepState, _now: int) -> Reason:
+    over = _over(state, step)
+    if over is not None:
+        return over
+    flow = state.plan.flow
+    if state.paused:
+        return _held(state)
+    if state.active and (flow.strategy != "parallel" or flow.concurrency is not None):
+        how = f"strategy {flow.strategy}" + (
+            "" if flow.concurrency is None else f", at most {flow.concurrency} at once"
+        )
+        flight = _counted(len(state.active), "step")
+        return Reason(R.STEP_WAITING_SLOT, f"waits for its turn ({how}; {flight} in flight)")
+    return Reason(R.STEP_READY, "all it depends on is settled; it is about to start")
+
+
+def _held(state: RunState) -> Reason:
+    return Reason(R.STEP_HELD_BY_PAUSE, "could go on, and the run is paused", f"segue resume {state.run_id}")
+
+
+def _step_running(state: RunState, step: StepState, _now: int) -> Reason:
+    if step.handling is not None and step.error is not None:
+        sentence = f"failed with {step.error.category}: {step.error.message}; its `on_error` steps are running"
+        return Reason(R.STEP_HANDLING_ERROR, sentence)
+    if step.id in state.active:
+        if step.lost and step.tries == 1 and not step.polls:
+            sentence = f"retried after its host stopped while attempt {step.attempt - 1} was in flight"
+            return Reason(R.STEP_RETRIED_AFTER_HOST_STOPPED, sentence)
+        since = "" if step.started_at is None else f"; the step began at {_when(step.started_at)}"
+        lost = f"; its host stopped {_times(step.lost)} during earlier attempts" if step.lost else ""
+        return Reason(R.STEP_IN_FLIGHT, f"{_attempt(step)} is in flight{since}{lost}")
+    if step.plan.kind in COMPOSITE_KINDS:
+        return Reason(R.STEP_BLOCKS_OPEN, _progress(step))
+    return Reason(R.STEP_UNDECIDED, "has begun; the next event follows at once", _FAULT)
+
+
+def _progress(step: StepState) -> str:
+    kind, done = step.plan.kind, step.next_item - step.open_blocks
+    if kind == "foreach":
+        failed = f", {len(step.tolerated)} of them failed and are tolerated" if step.tolerated else ""
+        return f"{done} of {_counted(len(step.items or ()), 'item')} done{failed}; {step.open_blocks} under way"
+    if kind == "repeat":
+        return f"turn {step.next_item + 1} is under way"
+    if kind == "parallel":
+        return f"{done} of {_counted(len(step.plan.blocks), 'branch', 'branches')} done; {step.open_blocks} under way"
+    last = step.children[-1].plan.label if step.children else None
+    return "is about to open its block" if last is None else f"its block `{last}` is under way"
+
+
+def _retrying(state: RunState, step: StepState, now: int) -> Reason:
+    if step.waits_on == "lost" or step.error is None:
+        sentence = f"to be retried: its host stopped while attempt {step.attempt} was in flight"
+        return Reason(R.STEP_WAITING_RETRY, sentence)
+    if state.paused and step.until is not None and step.until <= now:
+        return _held(state)
+    after = "at once" if step.until is None or step.until <= now else f"at {_when(step.until)}"
+    sentence = f"{_attempt(step)} failed with {step.error.category}: {step.error.message}; next try {after}"
+    return Reason(R.STEP_WAITING_RETRY, sentence, _helps(state, step.error))
+
+
+def _step_waiting(state: RunState, step: StepState, now: int) -> Reason:
+    if state.paused and step.until is not None and step.until <= now and step.waits_on != "callback":
+        return _held(state)
+    end = "" if step.until is None else _when(step.until)
+    if step.waits_on == "callback":
+        callback = step.plan.step.callback
+        uses = 1 if callback is None else callback.uses
+        have = f" ({len(step.signals or ())} of {uses} came)" if uses > 1 else ""
+        sentence = f"waiting for callback of `{step.address}`{have}" + (f", expires {end}" if end else "")
+        return Reason(R.STEP_WAITING_CALLBACK, sentence, "send the answer to the step's callback address")
+    if step.waits_on == "poll":
+        poll = step.plan.step.poll
+        most = "" if poll is None else f" of {poll.max_attempts}"
+        sentence = f"waiting for the outside job: asked {step.polls}{most} times, asked again at {end}"
+        return Reason(R.STEP_WAITING_POLL, sentence)
+    if step.waits_on == "every":
+        return Reason(R.STEP_WAITING_TURN, f"waiting for turn {step.next_item + 1}, which begins at {end}")
+    return Reason(R.STEP_WAITING_TIME, f"waiting until {end}")
+
+
+# ---------------------------------------------------------------- steps at their end
+
+
+def _step_succeeded(_state: RunState, step: StepState, _now: int) -> Reason:
+    why = step.edges_reason or step.reason
+    if step.plan.kind in ("conditional", "switch", "branch") and why is not None:
+        return Reason(R.STEP_TOOK_BRANCH, why)
+    tries = f" in {_attempt(step)}" if step.attempt > 1 else ""
+    at = "" if step.ended_at is None else f" at {_when(step.ended_at)}"
+    return Reason(R.STEP_SUCCEEDED, f"ended well{at}{tries}" + ("" if why is None else f": {why}"))
+
+
+def _step_recovered(_state: RunState, step: StepState, _now: int) -> Reason:
+    error = step.error
+    what = "failed" if error is None else f"failed with {error.category}: {error.message}"
+    if step.handling is not None:
+        return Reason(R.STEP_RECOVERED_BY_HANDLER, f"{what}; its `on_error` steps ended well")
+    if step.plan.kind == "try":
+        return Reason(R.STEP_RECOVERED_BY_CATCH, f"{what}; its `catch` block ended well")
+    if error is not None and error.category == "timeout" and _on_timeout(step) != "fail":
+        return Reason(R.STEP_RECOVERED_AFTER_TIMEOUT, f"{error.message}; `on_timeout: {_on_timeout(step)}`")
+    return Reason(R.STEP_RECOVERED_BY_ERROR_EDGE, f"{what}; the edge for errors was taken")
+
+
+def _on_timeout(step: StepState) -> str:
+    plan = step.plan.step
+    if plan.timeout is not None and plan.timeout.on_timeout != "fail":
+        return plan.timeout.on_timeout
+    return "fail" if plan.callback is None else plan.callback.on_timeout
+
+
+def _skipped(_state: RunState, step: StepState, _now: int) -> Reason:
+    if step.plan.step.disabled and step.reason == "the step is disabled":
+        return Reason(R.STEP_SKIPPED_DISABLED, "skipped: it is disabled", "take `disabled` off the step")
+    if step.live or not step.plan.in_degree:
+        return Reason(R.STEP_SKIPPED_CONDITION, f"skipped: {step.reason or 'its condition was not met'}")
+    sources = _sources(step)
+    failed = [source.plan.step.id for source in sources if source.error is not None and source.status in _ENDED_BADLY]
+    if failed:
+        return Reason(R.STEP_SKIPPED_DEPENDENCY, f"skipped: {_names(failed)}, which it depends on, failed")
+    chosen = next((f": `{one.plan.step.id}` {one.edges_reason}" for one in sources if one.edges_reason), "")
+    sentence = f"skipped: {step.reason or 'no path to it was taken'}{chosen}"
+    return Reason(R.STEP_SKIPPED_PATH, sentence)
+
+
+_ENDED_BADLY = frozenset({StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.UNKNOWN_OUTCOME})
+
+
+def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:
+    error = step.error
+    if error is None:
+        return Reason(R.STEP_FAILED, "failed")
+    helps = _helps(state, error)
+    if error.step not in (None, step.address):
+        return Reason(R.STEP_FAILED_INSIDE, f"failed: {_told(error)}", helps)
+    retry = step.plan.step.retry
+    if retry is not None and step.tries >= retry.max_attempts > 1:
+        sentence = f"failed after {step.tries} of {retry.max_attempts} tries with {error.category}: {error.message}"
+        return Reason(R.STEP_FAILED_AFTER_RETRIES, sentence, helps)
+    return Reason(R.STEP_FAILED, f"failed with {error.category}: {error.message}", helps)
+
+
+def _unknown_outcome(state: RunState, step: StepState, _now: int) -> Reason:
+    message = "an attempt was cut off" if step.error is None else step.error.message
+    action = f"look in the outside system whether it took effect; then segue retry {state.run_id} if it did not"
+    return Reason(R.STEP_UNKNOWN_OUTCOME, f"outcome unknown: {message}", action)
+
+
+def _cancelled(_state: RunState, step: StepState, _now: int) -> Reason:
+    return Reason(R.STEP_CANCELLED, "cancelled" + (f": {step.reason}" if step.reason else ""))
+
+
+def _timed_out(_state: RunState, step: StepState, _now: int) -> Reason:
+    error = step.error
+    message = "its time ran out" if error is None else error.message
+    if error is not None and error.code == "callback_expired":
+        action = "raise the callback's `expires`, or say with `on_timeout` what happens then"
+        return Reason(R.STEP_CALLBACK_EXPIRED, f"timed out: {message}", action)
+    return Reason(R.STEP_TIMED_OUT, f"timed out: {message}", "raise the step's `timeout`")
+
+
+_STEPS: dict[StepStatus, Callable[[RunState, StepState, int], Reason]] = {
+    StepStatus.PENDING: _pending,
+    StepStatus.READY: _ready,
+    StepStatus.RUNNING: _step_running,
+    StepStatus.RETRYING: _retrying,
+    StepStatus.WAITING: _step_waiting,
+    StepStatus.SUCCEEDED: _step_succeeded,
+    StepStatus.RECOVERED: _step_recovered,
+    StepStatus.SKIPPED: _skipped,
+    StepStatus.FAILED: _step_failed,
+    StepStatus.UNKNOWN_OUTCOME: _unknown_outcome,
+    StepStatus.CANCELLED: _cancelled,
+    StepStatus.TIMED_OUT: _timed_out,
+}
+
+
+# ---------------------------------------------------------------- steps of blocks that were never opened
+
+
+def explain_unopened(node: NodePlan, state: RunState) -> Reason:
+    """Why a step has no instance: the block around it was not opened (yet)."""
+    owner, role = node.block.owner, node.block.role
+    if owner is None:
+        return _unopened_at_top(role, state)
+    instance = next((step for step in reversed(state.nodes) if step.plan is owner), None)
+    if instance is None:
+        outer = explain_unopened(owner, state)
+        return msgspec.structs.replace(outer, sentence=f"stands in `{owner.step.id}`: {outer.sentence}", action=None)
+    if role in ("handler", "catch"):
+        if instance.status in STEP_SETTLED:
+            sentence = f"not needed: `{instance.address}` ended as {instance.status.replace('_', ' ')}"
+        else:
+            sentence = f"runs only if `{instance.address}` fails"
+        return Reason(R.STEP_HANDLER_NOT_NEEDED, sentence)
+    if instance.status in STEP_SETTLED and owner.kind in ("conditional", "switch") and instance.reason is not None:
+        return Reason(R.STEP_BRANCH_NOT_TAKEN, f"not run: `{instance.address}` {instance.reason}")
+    if instance.status is StepStatus.SUCCEEDED and role == "body":
+        return Reason(R.STEP_NO_ITEMS, f"not run: `{instance.address}` had nothing to loop over")
+    return _unopened_inside(instance, state)
+
+
+def _unopened_at_top(role: str, state: RunState) -> Reason:
+    if role == "root":
+        over = f"the run ended first ({state.status.replace('_', ' ')})" if state.ended else "the run has not begun"
+        return Reason(R.STEP_NOT_REACHED if state.ended else R.STEP_NOT_REACHED_YET, f"not reached: {over}")
+    if role == "flow_on_error":
+        sentence = "not needed: no error reached the top" if state.ended else "runs only if an error reaches the top"
+        return Reason(R.STEP_HANDLER_NOT_NEEDED, sentence)
+    return Reason(R.STEP_NOT_REACHED_YET, "runs at the end of the run")
+
+
+def _unopened_inside(owner: StepState, state: RunState) -> Reason:
+    if owner.status in STEP_SETTLED or state.ended:
+        how = owner.status.replace("_", " ") if owner.status in STEP_SETTLED else "not reached"
+        return Reason(R.STEP_NOT_REACHED, f"not reached: `{owner.address}` was {how}")
+    if owner.plan.kind in ("conditional", "switch") and owner.children:
+        return Reason(R.STEP_BRANCH_NOT_TAKEN, f"not run: `{owner.address}` {owner.reason or 'took another branch'}")
+    if owner.plan.kind == "parallel" and owner.children:
+        sentence = f"waits until one of the {owner.open_blocks} open branches of `{owner.address}` ends"
+        return Reason(R.STEP_WAITING_SLOT, sentence)
+    begun = "has not opened this block yet" if owner.status in UNSETTLED else "has not begun"
+    return Reason(R.STEP_NOT_REACHED_YET, f"not reached yet: `{owner.address}` {begun}")
+
+
+# ---------------------------------------------------------------- words
+
+
+def _sources(step: StepState) -> list[StepState]:
+    local = step.plan.local
+    return [node for node in step.block.nodes if any(edge.target == local for edge in node.plan.out)]
+
+
+def _continues(state: RunState) -> bool:
+    return state.plan.flow.on_error == "continue"
+
+
+def _in(state: RunState, *statuses: StepStatus) -> list[str]:
+    return [step.address for step in state.nodes if step.status in statuses]
+
+
+def _helps(state: RunState, error: Failure) -> str | None:
+    kind = error.category.partition(".")[0]
+    if error.category in ("http.401", "http.403"):
+        kind = "auth"
+    return _HELP.get(kind) or (f"segue retry {state.run_id}" if state.ended else None)
+
+
+_HELP = {
+    "auth": "check the connection's credentials",
+    "dns": "check the host name in the step's address",
+    "tls": "check the certificate of the host that is called",
+    "expression": "mend the expression in the flow; `segue check` names its place",
+    "validation": "compare the values with what the step expects",
+    "connection": "check that the outside system is up and can be reached from here",
+}
+
+
+def _told(error: Failure) -> str:
+    where = f"`{error.step}` failed with " if error.step else ""
+    return f"{where}{error.category}: {error.message}"
+
+
+def _attempt(step: StepState) -> str:
+    retry = step.plan.step.retry
+    most = f" of {retry.max_attempts}" if retry is not None and retry.max_attempts > 1 else ""
+    return f"attempt {step.tries if most else step.attempt}{most}"
+
+
+def _names(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - 3} more" if len(every) > 3 else ""
+    return ", ".join(f"`{name}`" for name in every[:3]) + more
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _when(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
