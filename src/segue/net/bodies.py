@@ -18,6 +18,7 @@ import base64
 import codecs
 import re
 from email.message import Message
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -56,6 +57,7 @@ def parse_body(content: bytes, content_type: str | None) -> tuple[JsonValue, str
     return _base64(content, media_type), None
 
 
+@lru_cache(maxsize=256)  # servers use a few; reading one costs as much as a small body
 def _media_type(content_type: str | None) -> tuple[str, str | None]:
     if not content_type:
         return "", None

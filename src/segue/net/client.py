@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+)
 from multidict import CIMultiDictProxy
 
 from segue.errors import EngineError
@@ -26,7 +34,7 @@ from segue.net.bodies import parse_body
 from segue.net.egress import EgressPolicy
 from segue.net.errors import HttpFailure, invalid_request
 from segue.net.failures import failure_of, timed_out
-from segue.net.limits import HttpLimits
+from segue.net.limits import HEADER_LENGTH_MAX, HttpLimits
 from segue.net.messages import HttpRequest, HttpResponse
 from segue.net.prepare import PreparedRequest, prepare
 from segue.net.redirects import REDIRECTS, next_request
@@ -63,6 +71,7 @@ class HttpClient:
         self.policy = policy
         self.limits = limits or HttpLimits()
         self._resolver = resolver or SystemResolver()
+        self._owns_resolver = resolver is None
         self._masker = masker
         self._ssl_context = ssl_context
         self._clock = clock
@@ -116,6 +125,8 @@ class HttpClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        if self._owns_resolver and isinstance(self._resolver, SystemResolver):
+            self._resolver.close()
 
     def _open_session(self) -> ClientSession:
         loop = asyncio.get_running_loop()
@@ -132,6 +143,9 @@ class HttpClient:
                 trust_env=False,
                 headers={"User-Agent": USER_AGENT},
                 timeout=ClientTimeout(total=None),
+                # Content-Security-Policy and the like outgrow aiohttp's 8 KiB.
+                max_line_size=HEADER_LENGTH_MAX,
+                max_field_size=HEADER_LENGTH_MAX,
             )
             self._loop = loop
         elif self._loop is not loop:
@@ -167,8 +181,7 @@ class HttpClient:
         except (ClientError, OSError) as error:
             if _is_deadline(error):
                 raise
-            stale = exchange.connects > 0 and not exchange.is_fresh and not exchange.is_answered
-            if not (stale and request.idempotent):
+            if not (request.idempotent and _is_stale_connection(error, exchange)):
                 raise failure_of(error, exchange, self._name(request)) from error
         exchange.begin(request.url.raw_host or "", request.url.scheme)
         try:
@@ -189,7 +202,7 @@ class HttpClient:
             timeout=call.timeout,
         ) as response:
             call.exchange.is_answered = True
-            if call.follows and response.status in REDIRECTS and "Location" in response.headers:
+            if call.follows and response.status in REDIRECTS and response.headers.get("Location"):
                 return response, await _read_at_most(response, _REDIRECT_BODY_BYTES) or b""
             content = await _read_at_most(response, call.body_limit)
         if content is None:
@@ -291,6 +304,12 @@ def _seconds(wanted: float | None, default: float, what: str) -> float:
     if not (math.isfinite(wanted) and wanted > 0):
         raise invalid_request(f"the {what} must be a positive number of seconds, not {wanted}", code="bad_limit")
     return wanted
+
+
+def _is_stale_connection(error: Exception, exchange: Exchange) -> bool:
+    """A kept connection that broke before any answer: most likely the server closed it while it was idle."""
+    is_broken = isinstance(error, ClientConnectionError) and not isinstance(error, ClientConnectorError)
+    return is_broken and exchange.connects > 0 and not exchange.is_fresh and not exchange.is_answered
 
 
 def _is_deadline(error: BaseException) -> bool:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
+from yarl import URL
+
 from segue.errors import RequestError
 from segue.net.addresses import Address, AddressKind, Network, every_form, is_never_allowed, kind_of, parse_address
 
@@ -114,12 +116,12 @@ class EgressPolicy:
 
 def normalise_host(host: str) -> str:
     """The form in which host names are compared: lower-case ASCII (RFC 5891 for others), no trailing dot, no
-    brackets.
+    brackets. Raises ValueError for what cannot be a host.
     """
     plain = host.strip("[]").rstrip(".").lower()
     if plain.isascii():
         return plain
-    return plain.encode("idna").decode()
+    return URL.build(scheme="https", host=plain).raw_host or plain  # the very form that requests get
 
 
 def parse_allow(text: str) -> tuple[str, ...]:
@@ -149,7 +151,7 @@ def _entry(entry: str) -> str | Network:
 def _host_entry(entry: str) -> str:
     try:
         name = normalise_host(entry)
-    except UnicodeError as error:
+    except ValueError as error:
         raise RequestError(f"{ALLOW_SETTING}: {entry!r} is not a host name") from error
     labels = name.removeprefix("*.").split(".")
     # A last label of digits is an address that was mistyped (10.0.0), never a name (RFC 1123, section 2.1).

@@ -105,7 +105,11 @@ def _classify(error: ClientError | OSError) -> tuple[str, str, str]:
         case ClientPayloadError() if _is_encoding_error(error):
             return "validation", "body_undecodable", "the body is not compressed as its Content-Encoding says"
         case ClientResponseError():
-            return "connection", "invalid_response", f"the answer is not HTTP that we can read ({error.message[:200]})"
+            return (
+                "connection",
+                "invalid_response",
+                f"the answer is not HTTP that we can read ({_first_line(error.message)})",
+            )
         case ClientPayloadError():
             return "connection", "connection_lost", "the connection ended in the middle of the answer"
         case _:
@@ -115,6 +119,11 @@ def _classify(error: ClientError | OSError) -> tuple[str, str, str]:
 def _is_encoding_error(error: BaseException) -> bool:
     cause = error.__cause__ or error.__context__
     return isinstance(cause, ContentEncodingError) or "Can not decode content-encoding" in str(error)
+
+
+def _first_line(text: str) -> str:
+    # The parser's complaint; the lines below it quote the answer, which may hold a secret.
+    return text.partition("\n")[0].rstrip(":")[:100]
 
 
 def _os_words(error: OSError) -> str:

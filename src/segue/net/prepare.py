@@ -100,7 +100,8 @@ def _url(request: HttpRequest) -> URL:
     if _NOT_IN_URL.search(text):
         raise invalid_request("the URL contains a blank, line break or control character: encode it", code="bad_url")
     try:
-        url = URL(text).with_fragment(None)
+        url = URL(text)
+        url = url.with_fragment(None) if url.raw_fragment else url
         host, port = url.raw_host, url.port
         pairs = list(_pairs(request.params))
         url = url.extend_query(pairs) if pairs else url

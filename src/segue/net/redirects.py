@@ -42,7 +42,7 @@ def next_request(request: PreparedRequest, status: int, location: str | None) ->
         method, body = "GET", None
         for name in _BODY_HEADERS:
             headers.popall(name, None)
-    if url.origin() != request.url.origin():
+    if _origin(url) != _origin(request.url):
         headers = _without_secrets(headers, request.secret_headers)
     return replace(request, method=method, url=url, headers=headers, body=body)
 
@@ -62,6 +62,11 @@ def _target(base: URL, location: str) -> URL:
             f"the server redirects to a {url.scheme!r} URL, not http(s)", code="bad_redirect", sent=True
         )
     return url
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    # yarl's own `origin` takes https://a and https://a:443 for two.
+    return url.scheme, url.raw_host, url.port
 
 
 def _without_secrets(headers: CIMultiDict[str], secret: frozenset[str]) -> CIMultiDict[str]:

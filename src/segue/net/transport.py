@@ -12,9 +12,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from aiohttp import ClientConnectionError, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 
+RESOLVER_THREADS_MAX: Final = 16
 _AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 """As getaddrinfo gives it: family, type, protocol, canonical name, socket address."""
 
@@ -42,11 +45,23 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
-    """The operating system's own (`/etc/hosts`, DNS, …), asked in a thread."""
+    """The operating system's own (`/etc/hosts`, DNS, …), asked in threads of its own.
+
+    The event loop's shared threads are few (6 on two cores), and a lookup that hangs cannot be ended: a dead name
+    server would stop everything else that runs there.
+    """
+
+    def __init__(self, threads_max: int = RESOLVER_THREADS_MAX) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=threads_max, thread_name_prefix="segue-dns")
+
+    def close(self) -> None:
+        """Take no more questions. Does not wait for those that hang."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str) -> Sequence[str]:
         """Numeric addresses as getaddrinfo (RFC 6724) orders them."""
-        answers = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+        answers = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         return [str(sockaddr[0]) for _, _, _, _, sockaddr in answers]
 
 
@@ -151,6 +166,8 @@ class _BoundedResolver(AbstractResolver):
                 addresses = await self._resolver.resolve(host)
         except TimeoutError as error:
             raise socket.gaierror(socket.EAI_AGAIN, f"no answer within {self._timeout_seconds:g} s") from error
+        except UnicodeError as error:  # a label that is too long: Python's own encoding of names says it so
+            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
         if not addresses:
             raise socket.gaierror(socket.EAI_NONAME, "no address")
         return [

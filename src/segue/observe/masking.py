@@ -59,7 +59,7 @@ _JSON_WEB_TOKEN = re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?")
 _OPENING_QUOTE = re.compile(r"""\\?["']""")
 # What no rule of `_mask_grammar` can do without: a text that has none of these is left alone at once. Plain searches
 # are many times faster than one pattern, and most texts of a flow's data are short and have none.
-_HINTS: Final = (":", "=", "eyJ", "earer", "asic", "EARER", "ASIC")
+_HINTS: Final = (":", "=", "eyJ", "earer", "asic", "EARER", "ASIC", "PRIVATE KEY")
 
 _Header = TypeVar("_Header", bound="str | Sequence[str]")
 
