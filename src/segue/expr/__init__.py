@@ -1,10 +1,11 @@
 """The expression language of flows: CEL with four stated deviations, compiled once to closures, bounded in all it does.
 
-Pure: no clock, no randomness, no input or output; `now() uuid() random()` come from a provider that the caller passes in.
-Imports nothing else of Segue. Deviations from the CEL specification (github.com/google/cel-spec):
+Pure: no clock, no randomness, no input or output; `now() uuid() random()` come from a provider that the caller passes
+in. Imports nothing else of Segue. Deviations from the CEL specification (github.com/google/cel-spec):
 
 1. int (or uint) and double mix in arithmetic, computing as double.
-2. A missing field or index is null; null propagates through `.`, `[]` and `|`; null counts as false where a condition stands.
+2. A missing field or index is null; null propagates through `.`, `[]` and `|`; null counts as false where a condition
+   stands.
    `a ?? b` gives b for null; `has()` still tells a missing field from a null one.
 3. `$name` beside `name`; the words `and or not` beside `&& || !`.
 4. Pipes: `$x.name | trim | upper`; with them every function can be called as `f(a)`, `a.f()` and `a | f`.

@@ -20,11 +20,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Literal(Node):
+    """A value written in the source."""
+
     value: object
 
 
 @dataclass(frozen=True, slots=True)
 class Name(Node):
+    """A root name of the scope, or the variable of a macro around it."""
+
     name: str
     dollar: bool
     """Written `$name`: then it is never a type (`$type`) nor a namespace (`$math`)."""
@@ -32,18 +36,24 @@ class Name(Node):
 
 @dataclass(frozen=True, slots=True)
 class Select(Node):
+    """`operand.field`."""
+
     operand: Expr
     field: str
 
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
+    """`operand[index]`."""
+
     operand: Expr
     index: Expr
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Node):
+    """A function with its arguments."""
+
     name: str
     args: tuple[Expr, ...]
     receiver: bool
@@ -52,22 +62,30 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True)
 class ListLiteral(Node):
+    """`[a, b]`."""
+
     items: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MapLiteral(Node):
+    """`{key: value}`."""
+
     entries: tuple[tuple[Expr, Expr], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unary(Node):
+    """`!a` (also written `not a`) or `-a`."""
+
     op: str
     operand: Expr
 
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
+    """A comparison, `in`, or arithmetic."""
+
     op: str
     left: Expr
     right: Expr
@@ -75,12 +93,16 @@ class Binary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Logical(Node):
+    """`&&` or `||` over two operands or more."""
+
     op: str
     operands: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Conditional(Node):
+    """`test ? then : other`."""
+
     test: Expr
     then: Expr
     other: Expr
@@ -88,17 +110,23 @@ class Conditional(Node):
 
 @dataclass(frozen=True, slots=True)
 class Coalesce(Node):
+    """`left ?? right`."""
+
     left: Expr
     right: Expr
 
 
 @dataclass(frozen=True, slots=True)
 class Has(Node):
+    """`has(a.b)`."""
+
     target: Select | Index
 
 
 @dataclass(frozen=True, slots=True)
 class Macro(Node):
+    """A loop over `source`: `predicate` is the filter or condition, `body` the result. `existsOne` is `exists_one`."""
+
     kind: str
     source: Expr
     variables: tuple[str, ...]

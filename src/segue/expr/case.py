@@ -13,7 +13,8 @@ from segue.expr.text import to_json
 def evaluate_case(expr: str, bindings: Mapping[str, object]) -> dict[str, object]:
     """`{"value": …}`, or `{"error": {code, message, start, end, suggestion}}`.
 
-    As in the CEL conformance suite, a function that does not exist is an error of the evaluation: `f(1) || true` is true.
+    As in the CEL conformance suite, a function that does not exist is an error of the evaluation: `f(1) || true` is
+    true.
     """
     try:
         program = compile_expression(expr, late_functions=True)

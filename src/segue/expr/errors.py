@@ -1,6 +1,8 @@
-"""Errors of the expression language: a stable code, one sentence, the place in the source, and a way out where there is one.
+"""Errors of the expression language: a stable code, one sentence, the place in the source, and a way out where there is
+one.
 
-Messages name types, functions and places, never values: an expression may work on secrets, and errors are shown and kept.
+Messages name types, functions and places, never values: an expression may work on secrets, and errors are shown and
+kept.
 """
 
 from __future__ import annotations
@@ -43,8 +45,9 @@ CODES: Final[dict[str, str]] = {
 class ExprError(Exception):
     """Base of what this package raises.
 
-    `code` is one of `CODES` and never changes its meaning. `start` and `end` are offsets into the source (in characters, end
-    exclusive), -1 if unknown. `path` leads to the scalar inside a raw value (`compile_value`), empty for a plain expression.
+    `code` is one of `CODES` and never changes its meaning. `start` and `end` are offsets into the source (in
+    characters, end exclusive), -1 if unknown. `path` leads to the scalar inside a raw value (`compile_value`), empty
+    for a plain expression.
     `suggestion` is what could be written instead.
     """
 

@@ -1,4 +1,6 @@
-"""What one evaluation has in hand: the scope, the provider of impure values, the remaining budget, the macros' variables."""
+"""What one evaluation has in hand: the scope, the provider of impure values, the remaining budget, the macros'
+variables.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ IMPURE_FUNCTIONS: Final = frozenset({"now", "uuid", "random"})
 
 
 class Scope(Protocol):
-    """Where names come from. Values are JSON values (`Mapping` and `tuple` are read as well) or this package's own types.
+    """Where names come from. Values are JSON values (`Mapping` and `tuple` are read as well) or this package's own
+    types.
 
-    `lookup` may be asked for the same name again, must then answer the same, and is called only for names that are needed.
+    `lookup` may be asked for the same name again, must then answer the same, and is called only for names that are
+    needed.
     """
 
     def lookup(self, name: str, /) -> object:
@@ -32,6 +36,7 @@ class MappingScope:
         self._names = names
 
     def lookup(self, name: str, /) -> object:
+        """The value under the name; UnknownName carries the names that there are."""
         try:
             return self._names[name]
         except KeyError:
@@ -90,7 +95,9 @@ class Frame:
     def provider(self, function: str) -> Impure:
         """The provider of impure values. Raises ExprEvalError if the caller gave none."""
         if self.impure is None:
-            raise ExprEvalError("EXP107", f"`{function}()` is not available here: this place must give the same value each time")
+            raise ExprEvalError(
+                "EXP107", f"`{function}()` is not available here: this must give the same value each time"
+            )
         return self.impure
 
 

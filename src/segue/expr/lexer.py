@@ -1,7 +1,8 @@
 """Source text to tokens: the lexical grammar of CEL, plus `$name`, a lone `$`, `??` and `|`.
 
 Source of the grammar: the CEL language definition, "Syntax" (github.com/google/cel-spec, doc/langdef.md).
-Offsets are absolute in the given text, so that an expression inside of a template reports its place in the whole scalar.
+Offsets are absolute in the given text, so that an expression inside of a template reports its place in the whole
+scalar.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from segue.expr.types import INT_MAX, UINT_MAX, Uint
 
 
 class Token(NamedTuple):
-    """`kind` is one of: literal name dollar quoted op end. `text` is the operator or the name, `value` what a literal means."""
+    """`kind` is one of: literal name dollar quoted op end. `text` is the operator or the name, `value` what a literal
+    means.
+    """
 
     kind: str
     text: str
@@ -128,7 +131,8 @@ def _number(source: str, found: re.Match[str], stop: int) -> Token:
         return Token("literal", text, float(text), start, end)
     unsigned = bool(found.group("hexu") or found.group("intu"))
     digits = text[:-1] if unsigned else text
-    # 20 digits hold every 64-bit number; Python refuses to convert very long decimal texts, and needs quadratic time for others.
+    # 20 digits hold every 64-bit number; Python refuses to convert very long decimal texts, and needs quadratic time
+    # for others.
     value = UINT_MAX + 1 if len(digits.lstrip("0xX")) > 20 else int(digits, 16 if found.group("hex") else 10)
     # One more than the largest int is let through: it may stand behind a minus sign; the parser refuses it elsewhere.
     if value > (UINT_MAX if unsigned else INT_MAX + 1):

@@ -1,18 +1,18 @@
 """CEL's macros over lists and maps, as closures. A map is walked by its keys; a macro over null is null.
 
-Source: the CEL language definition, "Macros", and its extension "Two-variable comprehensions". Each iteration pays for the
-nodes of its body, so that nested macros end at the budget however they are nested.
+Source: the CEL language definition, "Macros", and its extension "Two-variable comprehensions". Each iteration pays for
+the nodes of its body, so that nested macros end at the budget however they are nested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from segue.expr import ast
 from segue.expr.errors import ExprEvalError
 from segue.expr.frame import Frame
-from segue.expr.ops import LISTS, keys_of, literal_key
+from segue.expr.ops import is_list, is_map, keys_of, literal_key
 from segue.expr.types import spoken
 
 Run: TypeAlias = Callable[[Frame], Any]
@@ -56,9 +56,9 @@ def _walker(node: ast.Macro, slots: Slots, cost: int) -> Callable[[Frame, Any], 
 
 
 def _pairs(collection: Any, two: bool, start: int, end: int) -> Iterable[tuple[Any, Any]]:
-    if isinstance(collection, LISTS):
+    if is_list(collection):
         return enumerate(collection) if two else ((item, None) for item in collection)
-    if isinstance(collection, Mapping):
+    if is_map(collection):
         if two:
             return zip(keys_of(collection), collection.values(), strict=True)
         return ((key, None) for key in keys_of(collection))
@@ -66,11 +66,9 @@ def _pairs(collection: Any, two: bool, start: int, end: int) -> Iterable[tuple[A
 
 
 def _quantifier(decisive: bool) -> MacroCompiler:
-    """`all` (an item that is false decides) and `exists` (one that is true decides); else an error of any item stands."""
+    """`all` (an item that is false decides) and `exists` (one that is true does); else an error of any item stands."""
 
-    def compile_(
-        node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int
-    ) -> Run:
+    def compile_(node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int) -> Run:
         assert predicate is not None
         walk = _walker(node, slots, cost)
         start, end = _place(node.predicate)
@@ -97,9 +95,7 @@ def _quantifier(decisive: bool) -> MacroCompiler:
     return compile_
 
 
-def _exists_one(
-    node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int
-) -> Run:
+def _exists_one(node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int) -> Run:
     assert predicate is not None
     walk = _walker(node, slots, cost)
     start, end = _place(node.predicate)

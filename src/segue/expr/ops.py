@@ -1,4 +1,5 @@
-"""What the operators mean: equality, order, arithmetic, membership, fields. The compiler inlines the usual cases and asks here.
+"""What the operators mean: equality, order, arithmetic, membership, fields. The compiler inlines the usual cases and
+asks here.
 
 Sources: the CEL language definition ("Equality", "Ordering", "Overflow"), with our deviations: int and double mix in
 arithmetic, and a missing field or index is null. Each function takes the frame where its work grows with the values.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
 from segue.expr.budget import VALUE_DEPTH_MAX
 from segue.expr.errors import BudgetExceeded, ExprEvalError
@@ -16,7 +17,15 @@ from segue.expr.frame import Frame, text_bytes
 from segue.expr.timecalc import duration_of, timestamp_of
 from segue.expr.types import INT_MAX, INT_MIN, UINT_MAX, BoolKey, Duration, Timestamp, Uint, spoken
 
-LISTS: Final = (list, tuple)
+
+def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """A list of the language."""
+    return isinstance(value, list | tuple)
+
+
+def is_map(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    """A map of the language."""
+    return isinstance(value, Mapping)
 
 
 def too_deep_value() -> BudgetExceeded:
@@ -36,13 +45,24 @@ def equal(frame: Frame, left: Any, right: Any, depth: int = 0) -> bool:
     """CEL's equality: never an error, numbers by value whatever their type, other types never equal to each other."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
-    if isinstance(left, LISTS):
-        return isinstance(right, LISTS) and len(left) == len(right) and _equal_lists(frame, left, right, depth)
-    if isinstance(left, Mapping):
-        return isinstance(right, Mapping) and len(left) == len(right) and _equal_maps(frame, left, right, depth)
+    if is_list(left):
+        return is_list(right) and len(left) == len(right) and _equal_lists(frame, left, right, depth)
+    if is_map(left):
+        return is_map(right) and len(left) == len(right) and _equal_maps(frame, left, right, depth)
     if isinstance(left, str | bytes) and len(left) > 256:
         frame.charge_text(len(left))
+    if isinstance(left, float) != isinstance(right, float) and is_number(left) and is_number(right):
+        left, right = _as_doubles(left, right)
     return bool(left == right)
+
+
+def _as_doubles(left: Any, right: Any) -> tuple[Any, Any]:
+    """An int and a double, both as doubles: CEL compares them so, though ints above 2**53 lose digits by it."""
+    try:
+        return float(left), float(right)
+    except OverflowError:
+        # An int of a scope that is too large for a double; Python compares the two exactly.
+        return left, right
 
 
 def _equal_lists(frame: Frame, left: Any, right: Any, depth: int) -> bool:
@@ -67,9 +87,9 @@ def _equal_maps(frame: Frame, left: Any, right: Any, depth: int) -> bool:
 
 def contains(frame: Frame, item: Any, container: Any) -> bool:
     """`item in container`: an element of a list or a key of a map."""
-    if isinstance(container, Mapping):
+    if is_map(container):
         return is_key(item) and map_key(item) in container
-    if isinstance(container, LISTS):
+    if is_list(container):
         if type(item) is str:
             frame.charge(len(container))
             return item in container
@@ -116,9 +136,9 @@ def select(value: Any, field: str) -> Any:
     """`value.field`: null if value is null or has no such field."""
     if value is None:
         return None
-    if isinstance(value, Mapping):
+    if is_map(value):
         return value.get(field)
-    hint = "write `[0]` for the first element, or `.map(item, item.…)` for all" if isinstance(value, LISTS) else None
+    hint = "write `[0]` for the first element, or `.map(item, item.…)` for all" if is_list(value) else None
     raise ExprEvalError("EXP108", f"{spoken(value)} has no field `{field[:60]}`", suggestion=hint)
 
 
@@ -126,13 +146,13 @@ def index(value: Any, key: Any) -> Any:
     """`value[key]`: null if value or key is null, or if there is no such element."""
     if value is None or key is None:
         return None
-    if isinstance(value, Mapping):
+    if is_map(value):
         if is_key(key):
             return value.get(map_key(key))
         if isinstance(key, float):
             return None
         raise ExprEvalError("EXP108", f"a map has no keys of type {spoken(key)}")
-    if isinstance(value, LISTS):
+    if is_list(value):
         position = _position(key)
         return value[position] if 0 <= position < len(value) else None
     raise ExprEvalError("EXP108", f"{spoken(value)} cannot be indexed")
@@ -150,9 +170,9 @@ def has_field(value: Any, key: Any) -> bool:
     """`has(value.key)`: whether the field is there, even if it holds null."""
     if value is None or key is None:
         return False
-    if isinstance(value, Mapping):
+    if is_map(value):
         return is_key(key) and map_key(key) in value
-    if isinstance(value, LISTS):
+    if is_list(value):
         return 0 <= _position(key) < len(value)
     raise ExprEvalError("EXP108", f"{spoken(value)} has no fields")
 
@@ -163,12 +183,16 @@ def has_field(value: Any, key: Any) -> bool:
 def order(left: Any, right: Any) -> int:
     """Negative, zero or positive as left is less than, equal to or greater than right. Raises ExprEvalError."""
     if comparable(left, right):
+        if isinstance(left, float) != isinstance(right, float):
+            left, right = _as_doubles(left, right)
         return (left > right) - (left < right)
     raise ExprEvalError("EXP102", f"{spoken(left)} and {spoken(right)} have no order")
 
 
 def comparable(left: Any, right: Any) -> bool:
-    """Whether two values have an order: numbers among each other, else the same type of bool, text, bytes, time or span."""
+    """Whether two values have an order: numbers among each other, else the same type of bool, text, bytes, time or
+    span.
+    """
     if is_number(left):
         return is_number(right)
     for kind in (str, bool, Timestamp, Duration, bytes):
@@ -191,6 +215,8 @@ def compare(frame: Frame, operator: str, left: Any, right: Any) -> bool:
         refuse(operator, left, right)
     if isinstance(left, str | bytes):
         frame.charge_text(len(left))
+    elif isinstance(left, float) != isinstance(right, float):
+        left, right = _as_doubles(left, right)
     return _COMPARISONS[operator](left, right)
 
 
@@ -297,7 +323,7 @@ def _add(frame: Frame, left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str):
         frame.reserve_text(text_bytes(left) + text_bytes(right))
         return left + right
-    if isinstance(left, LISTS) and isinstance(right, LISTS):
+    if is_list(left) and is_list(right):
         frame.charge(len(left) + len(right))
         return [*left, *right]
     if isinstance(left, bytes) and isinstance(right, bytes):

@@ -1,7 +1,9 @@
 """Tokens to a syntax tree: a Pratt parser, one table of binding powers, bounded recursion.
 
-Precedence, loosest first: `? :`, `|| or`, `&& and`, `not`, comparisons and `in`, the pipe `|`, `??`, `+ -`, `* / %`, `! -`, then
-`.` `[]` and calls. The pipe binds tighter than comparisons, so that `$a | size > 3 and $b | trim == 'x'` reads as it looks;
+Precedence, loosest first: `? :`, `|| or`, `&& and`, `not`, comparisons and `in`, the pipe `|`, `??`, `+ -`, `* / %`, `!
+-`, then
+`.` `[]` and calls. The pipe binds tighter than comparisons, so that `$a | size > 3 and $b | trim == 'x'` reads as it
+looks;
 `not` is looser than comparisons, as in Python, so that `not $a == 1` is no type error; `!` binds as in CEL.
 """
 
@@ -51,7 +53,10 @@ _INFIX: Final[dict[str, int]] = {
 _CONSTANTS: Final[dict[str, object]] = {"true": True, "false": False, "null": None}
 
 _RESERVED: Final = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while in and or not".split()
+    {
+        *("as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package"),
+        *("namespace", "return", "var", "void", "while", "in", "and", "or", "not"),
+    }
 )
 """CEL's reserved words, and our operators. As `$loop`, or after a dot, they are names like any other."""
 
@@ -68,7 +73,9 @@ MACROS: Final[dict[str, tuple[int, ...]]] = {
 """Macros by name, with the numbers of arguments that they take."""
 
 _RECURSION_PER_DEPTH: Final = 3
-"""Calls of the parser to itself that one level of the tree may take: brackets are not nodes, but they nest all the same."""
+"""Calls of the parser to itself that one level of the tree may take: brackets are not nodes, but they nest all the
+same.
+"""
 
 
 def parse(source: str, tokens: list[Token], budget: Budget) -> Expr:
@@ -126,7 +133,11 @@ class _Parser:
         if token.kind != "end":
             previous = self._tokens[self._next - 1]
             hint = None
-            if previous.kind == "name" and previous.text.lower() in ("and", "or", "not") and token.kind in ("name", "dollar"):
+            if (
+                previous.kind == "name"
+                and previous.text.lower() in ("and", "or", "not")
+                and token.kind in ("name", "dollar")
+            ):
                 hint = f"write `{previous.text.lower()}` in lower case"
             elif token.kind == "name" and token.text.lower() in ("and", "or", "not", "in"):
                 hint = f"write `{token.text.lower()}` in lower case"
@@ -223,10 +234,9 @@ class _Parser:
             following = self._token
             if token.text == "-" and following.kind == "literal" and following.start == token.end:
                 value = following.value
-                if type(value) in (int, float):
+                if isinstance(value, int | float) and type(value) in (int, float):
                     self._take()
-                    negative = Literal(token.start, following.end, -value)  # pyright: ignore[reportOperatorIssue]
-                    return self._postfix(negative)
+                    return self._postfix(Literal(token.start, following.end, -value))
             operand = self.expression(_UNARY)
             return Unary(token.start, operand.end, token.text, operand)
         return self._postfix(self._primary())
@@ -274,7 +284,7 @@ class _Parser:
                 # CEL's leading dot: the name is looked up from the root, which is all that there is here.
                 return self._name(self._take())
             case _:
-                self._fail(token, "expected a value", "strings need quotes" if token.kind == "op" else None)
+                return self._fail(token, "expected a value", "strings need quotes" if token.kind == "op" else None)
 
     def _name(self, token: Token) -> Expr:
         if token.text in _CONSTANTS:
@@ -291,9 +301,7 @@ class _Parser:
         self._expect("(")
         args, end = self._items(")")
         if len(args) != 1 or not isinstance(args[0], Select | Index):
-            raise ExprSyntaxError(
-                "EXP009", "`has` takes one field, as in `has($a.b)`", start=token.start, end=end
-            )
+            raise ExprSyntaxError("EXP009", "`has` takes one field, as in `has($a.b)`", start=token.start, end=end)
         return Has(token.start, end, args[0])
 
     def _items(self, closing: str) -> tuple[tuple[Expr, ...], int]:
@@ -349,5 +357,3 @@ class _Parser:
         body = args[-1] if yields else None
         kind = "exists_one" if name == "existsOne" else name
         return Macro(source.start, end, kind, source, tuple(variables), predicate, body)
-
-

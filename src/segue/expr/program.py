@@ -18,7 +18,19 @@ from segue.expr.text import SCALARS, measure
 class Program:
     """Made by `compile_expression`; immutable, free to be shared between threads and evaluated any number of times."""
 
-    __slots__ = ("_budget", "_left", "_passes", "_run", "_slots", "end", "impure", "references", "root", "source", "start")
+    __slots__ = (
+        "_budget",
+        "_left",
+        "_passes",
+        "_run",
+        "_slots",
+        "end",
+        "impure",
+        "references",
+        "root",
+        "source",
+        "start",
+    )
 
     def __init__(self, source: str, root: ast.Expr, compiler: Compiler, run: Run, budget: Budget) -> None:
         self.source: Final = source
@@ -44,7 +56,8 @@ class Program:
     def evaluate_in(self, frame: Frame) -> object:
         """The value, computed in a frame of this program.
 
-        Every value that the language makes leaves through here, and every one that it reads comes in through the frame's
+        Every value that the language makes leaves through here, and every one that it reads comes in through the
+        frame's
         `lookup`: a mark on values (of secrets, say) would be gathered there and put on here.
         """
         try:
@@ -80,13 +93,11 @@ def _passes_on(node: ast.Expr) -> bool:
             return False
 
 
-def compile_expression(
-    source: str, *, budget: Budget = DEFAULT_BUDGET, late_functions: bool = False
-) -> Program:
+def compile_expression(source: str, *, budget: Budget = DEFAULT_BUDGET, late_functions: bool = False) -> Program:
     """Compile an expression. Raises ExprSyntaxError, or BudgetExceeded if it is too long or nests too deep.
 
-    A function that does not exist, or not with so many arguments, is a syntax error; with `late_functions` it is an error of
-    the evaluation, as the CEL specification has it for expressions that were not checked.
+    A function that does not exist, or not with so many arguments, is a syntax error; with `late_functions` it is an
+    error of the evaluation, as the CEL specification has it for expressions that were not checked.
     """
     check_length(source, budget)
     return build(source, tokenize(source), budget, late_functions=late_functions)
@@ -95,7 +106,9 @@ def compile_expression(
 def check_length(source: str, budget: Budget) -> None:
     """Raises BudgetExceeded for a source that is too long to be compiled."""
     if len(source) > budget.source_chars:
-        raise BudgetExceeded("EXP204", f"the expression is longer than {budget.source_chars} characters", start=0, end=len(source))
+        raise BudgetExceeded(
+            "EXP204", f"the expression is longer than {budget.source_chars} characters", start=0, end=len(source)
+        )
 
 
 def build(source: str, tokens: list[Token], budget: Budget, *, late_functions: bool = False) -> Program:
@@ -107,5 +120,3 @@ def build(source: str, tokens: list[Token], budget: Budget, *, late_functions: b
         return Program(source, root, compiler, run, budget)
     except RecursionError:
         raise too_deep(budget, tokens[0].start, tokens[-1].end) from None
-
-

@@ -1,16 +1,20 @@
 """Which names, and which paths below them, an expression reads: found in the tree, before anything runs.
 
-The checker follows a reference into the output schema of the step that it names; the kernel sees from it what a step needs.
+The checker follows a reference into the output schema of the step that it names; the kernel sees from it what a step
+needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from segue.expr import ast
 from segue.expr.library import FUNCTIONS
-from segue.expr.types import DENOTATIONS, QUALIFIED_DENOTATIONS
+from segue.expr.types import DENOTATIONS, QUALIFIED_DENOTATIONS, TypeValue
+
+_ADMITS_ABSENCE: Final = ("default", "isEmpty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,39 +78,38 @@ def references(root: ast.Expr) -> tuple[Reference, ...]:
 def _walk(node: ast.Expr, bound: frozenset[str], guarded: bool) -> Iterator[Reference]:
     if (path := static_path(node)) is not None:
         name, parts = path
-        if name.name not in bound and not _is_type(name, parts):
+        if name.name not in bound and denoted_type(name, parts) is None:
             yield Reference(root=name.name, path=parts, start=node.start, end=node.end, guarded=guarded)
         return
     match node:
         case ast.Macro():
-            yield from _walk(node.source, bound, guarded)
             inner = bound | frozenset(node.variables)
-            for part in (node.predicate, node.body):
-                if part is not None:
-                    yield from _walk(part, inner, False)
+            for part in ast.children(node):
+                yield from _walk(part, bound if part is node.source else inner, guarded and part is node.source)
         case ast.Has():
             yield from _walk(node.target, bound, True)
         case ast.Coalesce():
             yield from _walk(node.left, bound, True)
             yield from _walk(node.right, bound, guarded)
         case ast.Call():
-            args = node.args[1:] if _is_namespaced(node, bound) else node.args
-            for arg in args:
-                yield from _walk(arg, bound, node.name in ("default", "isEmpty"))
-        case ast.Index() | ast.Select():
+            for arg in node.args[1:] if _is_namespaced(node, bound) else node.args:
+                yield from _walk(arg, bound, node.name in _ADMITS_ABSENCE)
+        case ast.Select():
             yield from _walk(node.operand, bound, guarded)
-            if isinstance(node, ast.Index):
-                yield from _walk(node.index, bound, False)
+        case ast.Index():
+            yield from _walk(node.operand, bound, guarded)
+            yield from _walk(node.index, bound, False)
         case _:
             for child in ast.children(node):
                 yield from _walk(child, bound, False)
 
 
-def _is_type(name: ast.Name, parts: tuple[str | int, ...]) -> bool:
+def denoted_type(name: ast.Name, parts: tuple[str | int, ...]) -> TypeValue | None:
+    """The type that a bare name (`int`, `google.protobuf.Duration`) stands for; None if it is a name of the scope."""
     if name.dollar:
-        return False
+        return None
     dotted = ".".join((name.name, *(str(part) for part in parts)))
-    return dotted in QUALIFIED_DENOTATIONS if parts else name.name in DENOTATIONS
+    return TypeValue(dotted) if dotted in (QUALIFIED_DENOTATIONS if parts else DENOTATIONS) else None
 
 
 def _is_namespaced(node: ast.Call, bound: frozenset[str]) -> bool:

@@ -32,7 +32,8 @@ def compiled(pattern: str) -> Any:
         return _RE2.compile(pattern, options=options)
     except (_RE2.error, UnicodeEncodeError) as error:
         raise ExprEvalError(
-            "EXP110", "the regular expression is not valid RE2 (or too large)",
+            "EXP110",
+            "the regular expression is not valid RE2 (or too large)",
             suggestion="RE2 has no look-around and no back-references",
         ) from error
 

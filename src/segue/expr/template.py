@@ -1,7 +1,8 @@
 """Values of parameters: JSON with references and computations in its texts (section 5 of the flow language).
 
 1. A text that is wholly `$name` followed by `.field`, `[0]` or `["key"]` is that value, typed. `$$` is a dollar sign.
-2. `{{ expr }}` or `${{ expr }}` alone in the text keeps its type; inside of text it becomes text (`to_text`: null is empty).
+2. `{{ expr }}` or `${{ expr }}` alone in the text keeps its type; inside of text it becomes text (`to_text`: null is
+   empty).
    `{{ "{{" }}` writes braces.
 3. Everything else, keys of maps included, is what it says. `$5 off` and `Dear $name` are texts.
 """
@@ -16,7 +17,7 @@ from segue.expr.budget import DEFAULT_BUDGET, VALUE_DEPTH_MAX, Budget
 from segue.expr.errors import BudgetExceeded, ExprError, ExprSyntaxError
 from segue.expr.frame import Frame, Impure, Scope, text_bytes
 from segue.expr.lexer import tokenize, tokenize_until_braces
-from segue.expr.ops import LISTS
+from segue.expr.ops import is_list, is_map
 from segue.expr.program import Program, build, check_length
 from segue.expr.references import Reference
 from segue.expr.text import to_text
@@ -35,7 +36,9 @@ class Value:
 
     __slots__ = ("_make", "impure", "is_constant", "programs", "raw", "references")
 
-    def __init__(self, raw: object, constant: object, make: _Make | None, programs: tuple[tuple[Path, Program], ...]) -> None:
+    def __init__(
+        self, raw: object, constant: object, make: _Make | None, programs: tuple[tuple[Path, Program], ...]
+    ) -> None:
         self.raw: Final = raw
         self.is_constant: Final = make is None
         self.programs: Final = programs
@@ -71,14 +74,16 @@ class _ValueCompiler:
             return self._text(raw, path)
         if len(path) > VALUE_DEPTH_MAX:
             raise BudgetExceeded("EXP202", f"a value nests more than {VALUE_DEPTH_MAX} levels deep", path=path)
-        if isinstance(raw, Mapping):
+        if is_map(raw):
             return self._map(raw, path)
-        if isinstance(raw, LISTS):
+        if is_list(raw):
             return self._list(raw, path)
         return raw, None
 
     def _map(self, raw: Mapping[Any, Any], path: Path) -> tuple[object, _Make | None]:
-        parts = {key: self.compile(item, (*path, key if isinstance(key, int) else str(key))) for key, item in raw.items()}
+        parts = {
+            key: self.compile(item, (*path, key if isinstance(key, int) else str(key))) for key, item in raw.items()
+        }
         constants = {key: constant for key, (constant, _) in parts.items()}
         makers = [(key, make) for key, (_, make) in parts.items() if make is not None]
         if not makers:
@@ -145,7 +150,9 @@ class _ValueCompiler:
             check_length(raw, self._budget)
             tokens, position = tokenize_until_braces(raw, found.end())
             if len(tokens) == 1:
-                raise ExprSyntaxError("EXP006", "there is no expression between `{{` and `}}`", start=found.start(), end=position)
+                raise ExprSyntaxError(
+                    "EXP006", "there is no expression between `{{` and `}}`", start=found.start(), end=position
+                )
             yield build(raw, tokens, self._budget)
         plain.append(raw[position:])
         if text := "".join(plain):

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import math
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping
 from types import NoneType
 from typing import Any, Final
 
 from segue.expr.budget import VALUE_DEPTH_MAX
 from segue.expr.errors import BudgetExceeded, ExprEvalError
 from segue.expr.frame import Frame, text_bytes
-from segue.expr.ops import LISTS, too_deep_value
+from segue.expr.ops import is_list, is_map, too_deep_value
 from segue.expr.timecalc import format_duration, format_timestamp
-from segue.expr.types import BoolKey, Duration, Timestamp, TypeValue, Uint, spoken
+from segue.expr.types import BoolKey, Duration, Timestamp, TypeValue, Uint, kind_of, spoken
 
 _PLAIN: Final = frozenset({NoneType, bool, int, str})
 SCALARS: Final = frozenset({NoneType, bool, int, Uint, float, Timestamp, Duration, TypeValue})
@@ -33,12 +33,14 @@ def number_text(value: float) -> str:
 
 
 def to_text(frame: Frame, value: Any) -> str:
-    """A value inside of text: null is the empty text, lists and maps are compact JSON. Raises ExprEvalError, BudgetExceeded."""
+    """A value inside of text: null is the empty text, lists and maps are compact JSON. Raises ExprEvalError,
+    BudgetExceeded.
+    """
     if isinstance(value, str):
         return value
     if value is None:
         return ""
-    if isinstance(value, LISTS) or isinstance(value, Mapping):
+    if is_list(value) or is_map(value):
         return json_text(frame, value)
     return _scalar_text(value)
 
@@ -86,8 +88,8 @@ def json_text(frame: Frame, value: object, indent: int | None = None) -> str:
 def measure(frame: Frame, value: object) -> None:
     """Check that the value, written as JSON, stays within the output budget.
 
-    Shared parts count each time they occur, since each would be written: a value of few objects can be exponentially large.
-    The walk ends as soon as the budget is passed, so it costs no more than the budget.
+    Shared parts count each time they occur, since each would be written: a value of few objects can be exponentially
+    large. The walk ends as soon as the budget is passed, so it costs no more than the budget.
     """
     limit = frame.budget.output_bytes
     size = 0
@@ -96,16 +98,16 @@ def measure(frame: Frame, value: object) -> None:
         item, depth = pending.pop()
         if depth > VALUE_DEPTH_MAX:
             raise too_deep_value()
-        kind = type(item)
+        kind = kind_of(item)
         if kind is str:
             size += text_bytes(item) + 3
         elif kind in SCALARS:
             size += 8
-        elif isinstance(item, LISTS):
+        elif is_list(item):
             size += len(item) + 2
             if size <= limit:
                 pending.extend((part, depth + 1) for part in item)
-        elif isinstance(item, Mapping):
+        elif is_map(item):
             size += len(item) + 2
             if size <= limit:
                 for key, part in item.items():
@@ -124,11 +126,11 @@ def measure(frame: Frame, value: object) -> None:
 def to_json(value: Any, _depth: int = 0) -> Any:
     """The value with nothing in it that JSON does not have; the same object if nothing had to change.
 
-    Timestamps become RFC 3339 texts, durations `3.5s`, bytes base64, uints numbers, types their names, non-finite doubles
-    "NaN", "Infinity", "-Infinity"; map keys become texts. Raises ExprEvalError for a foreign Python object, BudgetExceeded
-    for a value nested too deep.
+    Timestamps become RFC 3339 texts, durations `3.5s`, bytes base64, uints numbers, types their names, non-finite
+    doubles "NaN", "Infinity", "-Infinity"; map keys become texts. Raises ExprEvalError for a foreign Python object,
+    BudgetExceeded for a value nested too deep.
     """
-    kind = type(value)
+    kind = kind_of(value)
     if kind in _PLAIN:
         return value
     if _depth > VALUE_DEPTH_MAX:
@@ -138,9 +140,9 @@ def to_json(value: Any, _depth: int = 0) -> Any:
     if kind is list:
         made = [to_json(item, _depth + 1) for item in value]
         return value if all(one is other for one, other in zip(made, value, strict=True)) else made
-    if isinstance(value, Mapping):
+    if is_map(value):
         return _json_map(value, _depth)
-    if isinstance(value, tuple | list):
+    if is_list(value):
         return [to_json(item, _depth + 1) for item in value]
     if isinstance(value, int):
         return int(value)
@@ -152,12 +154,16 @@ def to_json(value: Any, _depth: int = 0) -> Any:
 def _json_map(value: Mapping[Any, Any], depth: int) -> Any:
     made: dict[str, Any] = {}
     same = type(value) is dict
-    for key, item in value.items():
+    for key, item in _items(value):
         name = key if isinstance(key, str) else _key_text(key)
         part = to_json(item, depth + 1)
         same = same and name is key and part is item
         made[name] = part
     return value if same else made
+
+
+def _items(value: Mapping[Any, Any]) -> ItemsView[Any, Any]:
+    return value.items()
 
 
 def _key_text(key: object) -> str:

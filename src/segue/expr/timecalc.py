@@ -1,6 +1,7 @@
 """Timestamps and durations: text forms, calendar fields, arithmetic with its range. Exact to the nanosecond.
 
-Sources: RFC 3339; google.protobuf.Timestamp and Duration (JSON mapping); Go's ParseDuration, which CEL names; ISO 8601 durations.
+Sources: RFC 3339; google.protobuf.Timestamp and Duration (JSON mapping); Go's ParseDuration, which CEL names; ISO 8601
+durations.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _UNITS: Final = {
 }
 _DURATION_PART: Final = re.compile(r"(\d{0,20})(?:\.(\d{0,20}))?(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _ISO_DURATION: Final = re.compile(
-    r"P(?:(\d{1,9})W|(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?)", re.ASCII
+    r"P(?:(\d{1,9})W|(?:(\d{1,9})D)?(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,12})(?:\.(\d{1,9}))?S)?)?)",
+    re.ASCII,
 )
 _OFFSET: Final = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
 
@@ -63,7 +65,7 @@ def from_datetime(value: datetime) -> Timestamp:
 
 
 def to_datetime(value: Timestamp, zone: tzinfo = UTC) -> datetime:
-    """The instant as a Python datetime in the zone, cut to microseconds. Raises ExprEvalError past the calendar's ends."""
+    """The instant as a Python datetime in the zone, cut to microseconds. Raises ExprEvalError past its ends."""
     try:
         return (_EPOCH + timedelta(microseconds=value.nanos // 1_000)).astimezone(zone)
     except OverflowError:
@@ -106,11 +108,15 @@ def _decimals(nanos: int) -> str:
 
 
 def parse_duration(text: str) -> Duration:
-    """`1h30m`, `1.5s`, `-10ms` (Go), with `d` for 24 h as the flow language has it, or ISO 8601 (`PT1H`). Raises ExprEvalError."""
+    """`1h30m`, `1.5s`, `-10ms` (Go), with `d` for 24 h as the flow language has it, or ISO 8601 (`PT1H`). Raises
+    ExprEvalError.
+    """
     body = text[1:] if text[:1] in ("-", "+") else text
     nanos = 0 if body == "0" else _iso_nanos(body) if body.startswith("P") else _go_nanos(body)
     if nanos is None:
-        raise ExprEvalError("EXP106", "the text is not a duration", suggestion="it looks like `1h30m`, `500ms` or `PT1H`")
+        raise ExprEvalError(
+            "EXP106", "the text is not a duration", suggestion="it looks like `1h30m`, `500ms` or `PT1H`"
+        )
     return duration_of(-nanos if text.startswith("-") else nanos)
 
 

@@ -1,7 +1,8 @@
 """Accessors of timestamps and durations (CEL's `get…`), in UTC or in a named zone.
 
 Source: the CEL language definition, "Timestamps and Durations": months, days of the month and of the year count from 0
-(`getDate` from 1), Sunday is 0. Of a duration, hours, minutes and seconds are totals, milliseconds the part below a second.
+(`getDate` from 1), Sunday is 0. Of a duration, hours, minutes and seconds are totals, milliseconds the part below a
+second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ _AT: Final = "timestamp('2025-01-31T09:30:15.250Z')"
 
 def _accessor(name: str, doc: str, example: str, result: int, read: Callable[[datetime], int]) -> None:
     @CALENDAR.add(
-        f"{name}(of: timestamp, zone?: string) -> int", f"{doc}, in UTC or in the zone.", example, result, constant_time=True
+        f"{name}(of: timestamp, zone?: string) -> int",
+        f"{doc}, in UTC or in the zone.",
+        example,
+        result,
+        constant_time=True,
     )
     def get(frame: Frame, of: Any, zone: str | None = None) -> int:
         return read(to_datetime(of, UTC if zone is None else zone_of(zone)))
@@ -38,16 +43,18 @@ _accessor(
     "getDayOfWeek", "The day of the week, Sunday is 0", f"{_AT}.getDayOfWeek()", 5, lambda at: at.isoweekday() % 7
 )
 _accessor(
-    "getDayOfYear", "The day of the year, the first is 0", f"{_AT}.getDayOfYear()", 30, lambda at: at.timetuple().tm_yday - 1
+    "getDayOfYear",
+    "The day of the year, the first is 0",
+    f"{_AT}.getDayOfYear()",
+    30,
+    lambda at: at.timetuple().tm_yday - 1,
 )
 
 
 def _clock_accessor(
     name: str, doc: str, example: str, result: int, read: Callable[[datetime], int], total: Callable[[int], int]
 ) -> None:
-    @CALENDAR.add(
-        f"{name}(of: timestamp|duration, zone?: string) -> int", doc, example, result, constant_time=True
-    )
+    @CALENDAR.add(f"{name}(of: timestamp|duration, zone?: string) -> int", doc, example, result, constant_time=True)
     def get(frame: Frame, of: Any, zone: str | None = None) -> int:
         if not isinstance(of, Duration):
             return read(to_datetime(of, UTC if zone is None else zone_of(zone)))

@@ -1,19 +1,19 @@
 """CEL's own functions: size, text tests, conversions, and the accessors of times and spans.
 
-Source: the CEL language definition, "List of Standard Definitions". A conversion never quotes the value that it refuses.
+Source: the CEL language definition, "List of Standard Definitions". A conversion never quotes the value that it
+refuses.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 from segue.expr import regex
 from segue.expr.errors import ExprEvalError
 from segue.expr.frame import Frame, text_bytes
 from segue.expr.library.table import Table
-from segue.expr.ops import LISTS, checked_uint, contains
+from segue.expr.ops import checked_uint, contains, is_list, is_map
 from segue.expr.text import to_text
 from segue.expr.timecalc import SECOND, duration_of, parse_duration, parse_timestamp, timestamp_of
 from segue.expr.types import INT_MAX, INT_MIN, Duration, Timestamp, TypeValue, Uint, spoken, type_name
@@ -35,7 +35,7 @@ _FALSE: Final = frozenset({"0", "f", "false", "FALSE", "False"})
     2,
     constant_time=True,
 )
-def size(frame: Frame, of: Any) -> int:
+def _size(frame: Frame, of: Any) -> int:
     return len(of)
 
 
@@ -45,7 +45,7 @@ def size(frame: Frame, of: Any) -> int:
     "'hello'.contains('ell')",
     True,
 )
-def contains_(frame: Frame, container: Any, what: Any) -> bool:
+def _contains(frame: Frame, container: Any, what: Any) -> bool:
     if not isinstance(container, str):
         return contains(frame, what, container)
     if not isinstance(what, str):
@@ -53,13 +53,15 @@ def contains_(frame: Frame, container: Any, what: Any) -> bool:
     return what in container
 
 
-@CORE.add("startsWith(text: string, prefix: string) -> bool", "Whether the text begins so.", "'hello'.startsWith('he')", True)
-def starts_with(frame: Frame, text: str, prefix: str) -> bool:
+@CORE.add(
+    "startsWith(text: string, prefix: string) -> bool", "Whether the text begins so.", "'hello'.startsWith('he')", True
+)
+def _starts_with(frame: Frame, text: str, prefix: str) -> bool:
     return text.startswith(prefix)
 
 
 @CORE.add("endsWith(text: string, suffix: string) -> bool", "Whether the text ends so.", "'hello'.endsWith('lo')", True)
-def ends_with(frame: Frame, text: str, suffix: str) -> bool:
+def _ends_with(frame: Frame, text: str, suffix: str) -> bool:
     return text.endswith(suffix)
 
 
@@ -69,7 +71,7 @@ def ends_with(frame: Frame, text: str, suffix: str) -> bool:
     "'A-42'.matches('^[A-Z]-[0-9]+$')",
     True,
 )
-def matches(frame: Frame, text: str, pattern: str) -> bool:
+def _matches(frame: Frame, text: str, pattern: str) -> bool:
     encoded = utf8(text)
     return regex.searchable(frame, pattern, len(encoded)).search(encoded) is not None
 
@@ -92,7 +94,7 @@ def _not_convertible(target: str, value: object) -> ExprEvalError:
     "int('42')",
     42,
 )
-def int_(frame: Frame, value: Any) -> int:
+def _int(frame: Frame, value: Any) -> int:
     if isinstance(value, Timestamp):
         return value.nanos // SECOND
     if isinstance(value, float):
@@ -109,7 +111,7 @@ def int_(frame: Frame, value: Any) -> int:
 
 
 @CORE.add("uint(value: int|uint|double|string) -> uint", "As an unsigned 64-bit integer.", "uint(7) == 7u", True)
-def uint(frame: Frame, value: Any) -> Uint:
+def _uint(frame: Frame, value: Any) -> Uint:
     if isinstance(value, float):
         if not -1 < value < 2**64:
             raise ExprEvalError("EXP104", "double outside of the unsigned 64-bit range")
@@ -119,7 +121,7 @@ def uint(frame: Frame, value: Any) -> Uint:
 
 
 @CORE.add("double(value: int|uint|double|string) -> double", "As a floating-point number.", "double('1.5')", 1.5)
-def double(frame: Frame, value: Any) -> float:
+def _double(frame: Frame, value: Any) -> float:
     if isinstance(value, str) and not _DOUBLE.fullmatch(value):
         raise _not_convertible("double", value)
     try:
@@ -134,7 +136,7 @@ def double(frame: Frame, value: Any) -> float:
     "string(2.0) + '/' + string([1, 2])",
     "2/[1,2]",
 )
-def string(frame: Frame, value: Any) -> str:
+def _string(frame: Frame, value: Any) -> str:
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
@@ -144,7 +146,7 @@ def string(frame: Frame, value: Any) -> str:
 
 
 @CORE.add("bool(value: bool|string) -> bool", "As a boolean: `true t 1 false f 0`.", "bool('true')", True)
-def bool_(frame: Frame, value: Any) -> bool:
+def _bool(frame: Frame, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     if value in _TRUE or value in _FALSE:
@@ -153,20 +155,32 @@ def bool_(frame: Frame, value: Any) -> bool:
 
 
 @CORE.add("bytes(value: bytes|string) -> bytes", "As bytes: the UTF-8 of a text.", "size(bytes('é'))", 2)
-def bytes_(frame: Frame, value: Any) -> bytes:
+def _bytes(frame: Frame, value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     frame.reserve_text(text_bytes(value))
     return utf8(value)
 
 
-@CORE.add("type(value: any) -> type", "The type of the value, to be compared: `int`, `string`, `list`, …", "type(1) == int", True, constant_time=True)
-def type_(frame: Frame, value: Any) -> TypeValue:
+@CORE.add(
+    "type(value: any) -> type",
+    "The type of the value, to be compared: `int`, `string`, `list`, …",
+    "type(1) == int",
+    True,
+    constant_time=True,
+)
+def _type(frame: Frame, value: Any) -> TypeValue:
     return TypeValue(type_name(value))
 
 
-@CORE.add("dyn(value: any) -> any", "The value itself; for expressions taken over from elsewhere.", "dyn(1)", 1, constant_time=True)
-def dyn(frame: Frame, value: Any) -> Any:
+@CORE.add(
+    "dyn(value: any) -> any",
+    "The value itself; for expressions taken over from elsewhere.",
+    "dyn(1)",
+    1,
+    constant_time=True,
+)
+def _dyn(frame: Frame, value: Any) -> Any:
     return value
 
 
@@ -177,7 +191,7 @@ def dyn(frame: Frame, value: Any) -> Any:
     "none",
     constant_time=True,
 )
-def default(frame: Frame, value: Any, fallback: Any) -> Any:
+def _default(frame: Frame, value: Any, fallback: Any) -> Any:
     return fallback if value is None else value
 
 
@@ -188,8 +202,8 @@ def default(frame: Frame, value: Any, fallback: Any) -> Any:
     True,
     constant_time=True,
 )
-def is_empty(frame: Frame, value: Any) -> bool:
-    return value is None or (isinstance(value, str | bytes | Mapping | LISTS) and len(value) == 0)
+def _is_empty(frame: Frame, value: Any) -> bool:
+    return value is None or ((isinstance(value, str | bytes) or is_map(value) or is_list(value)) and len(value) == 0)
 
 
 @CORE.add(
@@ -198,7 +212,7 @@ def is_empty(frame: Frame, value: Any) -> bool:
     "timestamp('2025-01-31T09:30:00+01:00')",
     "2025-01-31T08:30:00Z",
 )
-def timestamp(frame: Frame, value: Any) -> Timestamp:
+def _timestamp(frame: Frame, value: Any) -> Timestamp:
     if isinstance(value, Timestamp):
         return value
     return parse_timestamp(value) if isinstance(value, str) else timestamp_of(value * SECOND)
@@ -210,9 +224,7 @@ def timestamp(frame: Frame, value: Any) -> Timestamp:
     "duration('1h30m')",
     "5400s",
 )
-def duration(frame: Frame, value: Any) -> Duration:
+def _duration(frame: Frame, value: Any) -> Duration:
     if isinstance(value, Duration):
         return value
     return parse_duration(value) if isinstance(value, str) else duration_of(value * SECOND)
-
-

@@ -1,8 +1,8 @@
 """How a function of the library is declared: one row holds its name, types, documentation, example and meaning.
 
-The compiler checks argument counts, and the evaluator argument types, from the row's signature; the documentation is made
-of the same rows, and a test evaluates every example. A signature reads `name(param: type, optional?: type, rest...: type)`
-followed by `-> type`; types are joined with `|`. `any` takes null as well, `value` everything but null.
+The compiler checks argument counts, and the evaluator argument types, from the row's signature; the documentation is
+made of the same rows, and a test evaluates every example. A signature reads `name(param: type, optional?: type,
+rest...: type)` followed by `-> type`; types are joined with `|`. `any` takes null as well, `value` everything but null.
 """
 
 from __future__ import annotations
