@@ -2,7 +2,8 @@
 
 | what happened | category | code | sent |
 | --- | --- | --- | --- |
-| the request cannot be written | validation | bad_url, bad_header, bad_body, bad_method, request_too_large | no |
+| the request cannot be written | validation | bad_url, bad_method, bad_header, bad_params, bad_body, bad_limit | no |
+| the body is larger than may be sent | validation | request_too_large | no |
 | the policy refuses the address | validation | egress_refused | no (yes after a redirect) |
 | no address for the name | dns | name_not_resolved | no |
 | refused, unreachable, reset while connecting | connection | connection_failed | no |

@@ -116,16 +116,21 @@ def _url(request: HttpRequest) -> URL:
 
 def _pairs(parameters: Mapping[str, ParameterValue]) -> Iterator[tuple[str, str]]:
     for name, value in parameters.items():
-        if isinstance(value, Sequence) and not isinstance(value, str):
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
             values: Sequence[Scalar] = value
         else:
             values = (value,)
         for item in values:
             if item is not None:
-                yield name, _scalar_text(item)
+                yield name, _scalar_text(name, item)
 
 
-def _scalar_text(value: bool | int | float | str) -> str:
+def _scalar_text(name: str, value: object) -> str:
+    if not isinstance(value, bool | int | float | str):  # values come from flows, whose types nobody checked
+        kind = type(value).__name__
+        raise invalid_request(
+            f"the parameter {name!r} is a {kind}: use text, numbers, or a list of them", code="bad_params"
+        )
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

@@ -133,6 +133,13 @@ def test_bodies_that_json_cannot_say_are_refused_instead_of_changed() -> None:
     assert refusal(json=1, form={}).code == "bad_body"
 
 
+@pytest.mark.req("PROV-9.body")
+@pytest.mark.parametrize("value", [{"a": 1}, [[1]], [{"a": 1}], b"x"])
+def test_structures_in_a_query_or_form_are_refused_rather_than_printed_as_python_does(value: object) -> None:
+    assert refusal(params={"p": value}).code == "bad_params"
+    assert refusal(form={"p": value}).code == "bad_params"
+
+
 @pytest.mark.req("ACC-6.size")
 def test_a_request_body_over_the_limit_is_refused() -> None:
     with pytest.raises(HttpFailure) as caught:
