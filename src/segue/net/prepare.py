@@ -23,7 +23,7 @@ from yarl import URL
 
 from segue.net.errors import HttpFailure, invalid_request
 from segue.net.limits import HEADER_LENGTH_MAX, HEADERS_MAX, URL_LENGTH_MAX, HttpLimits
-from segue.net.messages import Auth, BasicAuth, BearerAuth, HttpRequest, ParameterValue, Scalar
+from segue.net.messages import Auth, BasicAuth, BearerAuth, HttpRequest, ParameterValue
 from segue.net.multipart import encode_multipart
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -116,10 +116,8 @@ def _url(request: HttpRequest) -> URL:
 
 def _pairs(parameters: Mapping[str, ParameterValue]) -> Iterator[tuple[str, str]]:
     for name, value in parameters.items():
-        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-            values: Sequence[Scalar] = value
-        else:
-            values = (value,)
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        values = cast("Sequence[object]", value) if is_list else (value,)
         for item in values:
             if item is not None:
                 yield name, _scalar_text(name, item)
