@@ -195,6 +195,10 @@ class Store(Protocol):
         """The run with this id, in whatever state."""
         ...
 
+    async def get_run_by_key(self, key: int) -> RunRecord | None:
+        """The run with this key, in whatever state."""
+        ...
+
     async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
         """The run that holds a key now: the last one created with it, even if more than 24 hours ago."""
         ...

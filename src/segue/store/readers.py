@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -45,14 +46,17 @@ _RUN_FIELDS = ",".join(
     "'recovered', json(iif(recovered, 'true', 'false'))" if field == "recovered" else f"'{field}', \"{field}\""
     for field in RunRecord.__struct_fields__
 )
-RUNS = f"SELECT json_group_array(json_object({_RUN_FIELDS})) FROM (SELECT * FROM run WHERE {{where}})"  # noqa: S608
+RUNS = f"SELECT json_group_array(json_object({_RUN_FIELDS})) FROM (SELECT * FROM run {{chosen}})"  # noqa: S608
 
-RUN_BY_ID = RUNS.format(where="run_id = ?")
-RUN_BY_KEY = RUNS.format(
-    where="key = (SELECT run_key FROM idempotency WHERE idempotency.workspace = ? AND idempotency.key = ?)"
+RUN_BY_ID = RUNS.format(chosen="WHERE run_id = ?")
+RUN_BY_KEY = RUNS.format(chosen="WHERE key = ?")
+RUN_BY_IDEMPOTENCY_KEY = RUNS.format(
+    chosen="WHERE key = (SELECT run_key FROM idempotency WHERE idempotency.workspace = ? AND idempotency.key = ?)"
 )
-UNFINISHED = RUNS.format(where="key > ? AND status IN ('queued', 'running') ORDER BY key LIMIT ?")
-DUE = RUNS.format(where="wake_at <= ? ORDER BY wake_at LIMIT ?")
+UNFINISHED = RUNS.format(
+    chosen="INDEXED BY run_unfinished WHERE key > ? AND status IN ('queued', 'running') ORDER BY key LIMIT ?"
+)
+DUE = RUNS.format(chosen="INDEXED BY run_by_wake_at WHERE wake_at <= ? ORDER BY wake_at LIMIT ?")
 NEXT_WAKE_AT = "SELECT min(wake_at) FROM run WHERE wake_at IS NOT NULL"
 # The index leads from one workspace to the next without looking at the runs between.
 WORKSPACES = """WITH RECURSIVE w(name) AS (
@@ -123,12 +127,13 @@ def run_page(db: apsw.Connection, where: RunFilter, limit: int, cursor: str | No
     """A page, newest first: each workspace and status is read in order from its own index, and the lists are merged."""
     limit = rules.page_limit(limit)
     after = None if cursor is None else rules.decode_cursor(cursor)
-    workspaces = [where.workspace] if where.workspace is not None else _decode_names(db.execute(WORKSPACES).get)
-    lists = [
-        runs(db, *list_statement(where, workspace, status, after, limit + 1))
-        for workspace in workspaces
-        for status in (where.statuses if where.statuses and where.flow_id is None else (None,))
-    ]
+    statuses = tuple(dict.fromkeys(where.statuses)) if where.statuses and where.flow_id is None else (None,)
+    with _one_moment(db):
+        lists = [
+            runs(db, *list_statement(where, workspace, status, after, limit + 1))
+            for workspace in _workspaces(db, where.workspace)
+            for status in statuses
+        ]
     newest = merge(*lists, key=lambda run: (run.created_at, run.key), reverse=True)
     found = tuple(islice(newest, limit + 1))
     if len(found) <= limit:
@@ -141,16 +146,17 @@ def list_statement(
     where: RunFilter, workspace: str, status: str | None, after: tuple[int, int] | None, limit: int
 ) -> tuple[str, _BIND]:
     """One ordered list of runs: by flow (its statuses looked at one by one), by one status, or all of a workspace."""
-    conditions = ["workspace = ?"]
+    index, conditions = "run_by_time", ["workspace = ?"]
     values: list[int | str | bytes | None] = [workspace]
     if where.flow_id is not None:
+        index = "run_by_flow"
         conditions.append("flow_id = ?")
         values.append(where.flow_id)
         if where.statuses:
-            # The plus keeps this condition away from the index, which is to give the order.
-            conditions.append(f"+status IN ({','.join('?' * len(where.statuses))})")
+            conditions.append(f"status IN ({','.join('?' * len(where.statuses))})")
             values += where.statuses
     elif status is not None:
+        index = "run_by_status"
         conditions.append("status = ?")
         values.append(status)
     if where.created_from is not None:
@@ -163,16 +169,18 @@ def list_statement(
         conditions.append("(created_at, key) < (?, ?)")
         values += after
     values.append(limit)
-    return RUNS.format(where=f"{' AND '.join(conditions)} ORDER BY created_at DESC, key DESC LIMIT ?"), tuple(values)
+    # Named, not left to the planner: it would rather narrow the time than read one status in order.
+    chosen = f"INDEXED BY {index} WHERE {' AND '.join(conditions)} ORDER BY created_at DESC, key DESC LIMIT ?"
+    return RUNS.format(chosen=chosen), tuple(values)
 
 
 def count_runs(db: apsw.Connection, workspace: str | None) -> dict[str, int]:
     """Number of runs by status, added over the workspaces."""
-    workspaces = [workspace] if workspace is not None else _decode_names(db.execute(WORKSPACES).get)
     counts: dict[str, int] = {}
-    for name in workspaces:
-        for status, number in _decode_counts(db.execute(COUNT_RUNS, (name,)).get).items():
-            counts[status] = counts.get(status, 0) + number
+    with _one_moment(db):
+        for name in _workspaces(db, workspace):
+            for status, number in _decode_counts(db.execute(COUNT_RUNS, (name,)).get).items():
+                counts[status] = counts.get(status, 0) + number
     return counts
 
 
@@ -225,6 +233,20 @@ def flow_version_from_row(row: Sequence[object] | None) -> FlowVersion | None:
     """A flow version from its columns in the table's order."""
     fields = FlowVersion.__struct_fields__
     return None if row is None else msgspec.convert(dict(zip(fields, row, strict=True)), FlowVersion)
+
+
+def _workspaces(db: apsw.Connection, workspace: str | None) -> list[str]:
+    return [workspace] if workspace is not None else _decode_names(db.execute(WORKSPACES).get)
+
+
+@contextmanager
+def _one_moment(db: apsw.Connection) -> Generator[None]:
+    """Let several statements see the same state, so that a run that changes meanwhile is not met twice."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("COMMIT")
 
 
 def _payload(db: apsw.Connection, run_key: int, seq: int, digest: bytes) -> bytes:

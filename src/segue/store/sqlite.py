@@ -143,9 +143,13 @@ class SqliteStore:
         """See `Store.get_run`."""
         return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_ID, (run_id,)))
 
+    async def get_run_by_key(self, key: int) -> RunRecord | None:
+        """See `Store.get_run_by_key`."""
+        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_KEY, (key,)))
+
     async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
         """See `Store.find_run_by_idempotency_key`."""
-        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_KEY, (workspace, key)))
+        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_IDEMPOTENCY_KEY, (workspace, key)))
 
     async def list_runs(self, where: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
         """See `Store.list_runs`."""

@@ -12,7 +12,7 @@ import apsw
 
 from segue.errors import StoreUnavailableError
 from segue.store.migrate import migrate
-from segue.store.writer import BUSY_WAIT_MS, unavailable
+from segue.store.writer import BUSY_WAIT_MS, CHECKPOINT_PAGES, unavailable
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 """FULL: what was acknowledged survives a power cut. NORMAL: it survives the end of the process, but a power cut may
@@ -27,6 +27,8 @@ SQLITE_MIN = (3, 51, 3)
 
 WRITER_CACHE_KIB = 16 * 1024
 READER_CACHE_KIB = 4 * 1024
+LOG_BYTES = (CHECKPOINT_PAGES + CHECKPOINT_PAGES // 4) * 4096
+_SPILL_PAGES = 10
 LOG_FILE_BYTES_KEPT = 64 * 1024 * 1024
 
 
@@ -63,7 +65,11 @@ def open_for_writing(path: Path, synchronous: Synchronous) -> apsw.Connection:
     """
     check_sqlite_version(apsw.sqlite_lib_version())
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Opened only to make it: closing a descriptor of a file in use would drop all locks that the process has on it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise StoreUnavailableError(f"The database {path} cannot be read and written by this user.") from None
     except OSError as error:
         raise StoreUnavailableError(f"Cannot open the database {path} for writing: {error.strerror}.") from error
     db: apsw.Connection | None = None
@@ -79,6 +85,7 @@ def open_for_writing(path: Path, synchronous: Synchronous) -> apsw.Connection:
         db.wal_autocheckpoint(0)
         migrate(db)
         db.pragma("application_id", APPLICATION_ID)
+        _lengthen_log(db)
     except BaseException as error:
         if db is not None:
             db.close()
@@ -97,6 +104,26 @@ def open_for_reading(path: Path) -> apsw.Connection:
     db.set_busy_timeout(BUSY_WAIT_MS)
     db.pragma("cache_size", -READER_CACHE_KIB)
     return db
+
+
+def _lengthen_log(db: apsw.Connection) -> None:
+    """Make the log as long as it gets between two checkpoints, by a transaction that spills into it and is taken back.
+
+    While the log grows, each flush also writes the file's new length: 0.43 ms a commit, against 0.23 once it is only
+    written over (ext4, virtio).
+    """
+    log = Path(db.filename_wal)
+    if log.exists() and log.stat().st_size >= LOG_BYTES:
+        return
+    cache = db.pragma("cache_size")
+    db.pragma("cache_size", _SPILL_PAGES)
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("CREATE TABLE filler (data)")
+    db.execute("INSERT INTO filler VALUES (zeroblob(?))", (LOG_BYTES,))
+    db.execute("ROLLBACK")
+    db.pragma("cache_size", cache)
+    with log.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _refuse_strangers(db: apsw.Connection, path: Path) -> None:

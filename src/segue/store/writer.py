@@ -48,11 +48,10 @@ GROUP_MAX = 4096
 ACTIVE_RUNS_MAX = 200_000
 """Runs whose next number is remembered; above it all are forgotten and asked for again when needed."""
 
-CHECKPOINT_PAGES = 4096
-"""16 MiB of log: large enough that pages written often reach the file once, small enough to be read again in an
-instant."""
+CHECKPOINT_PAGES = 1000
+"""4 MiB of log, SQLite's own default."""
 
-RESTART_PAGES = 4 * CHECKPOINT_PAGES
+RESTART_PAGES = 16 * CHECKPOINT_PAGES
 RESTART_WAIT_MS = 250
 BUSY_WAIT_MS = 5_000
 """How long another program may hold the database's write lock before a group fails."""

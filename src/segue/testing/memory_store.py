@@ -133,6 +133,10 @@ class MemoryStore:
         """See `Store.get_run`."""
         return await self._read(lambda: self._runs.get(self._run_keys_by_id.get(run_id, 0)))
 
+    async def get_run_by_key(self, key: int) -> RunRecord | None:
+        """See `Store.get_run_by_key`."""
+        return await self._read(lambda: self._runs.get(key))
+
     async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
         """See `Store.find_run_by_idempotency_key`."""
         return await self._read(lambda: self._runs.get(self._idempotency.get((workspace, key), 0)))

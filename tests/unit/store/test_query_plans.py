@@ -1,0 +1,83 @@
+"""Every question that the store asks SQLite is answered through an index (OPS-4: indexes for every list)."""
+
+from __future__ import annotations
+
+import apsw
+import pytest
+
+from segue.store import readers
+from segue.store.migrate import migrate
+from segue.store.port import RunFilter
+
+LISTS = {
+    "all": (RunFilter(), None, "run_by_time (workspace=?"),
+    "times": (RunFilter(created_from=1, created_before=9), None, "run_by_time (workspace=? AND created_at>?"),
+    "flow": (RunFilter(flow_id="f"), None, "run_by_flow (workspace=? AND flow_id=?"),
+    "flow and status": (
+        RunFilter(flow_id="f", statuses=("failed", "paused")),
+        None,
+        "run_by_flow (workspace=? AND flow_id=?",
+    ),
+    "status": (RunFilter(statuses=("failed",)), "failed", "run_by_status (workspace=? AND status=?"),
+    "status and times": (
+        RunFilter(statuses=("failed",), created_from=1, created_before=9),
+        "failed",
+        "run_by_status (workspace=? AND status=? AND created_at>?",
+    ),
+}
+QUESTIONS = {
+    "run by id": (readers.RUN_BY_ID, ("run_1",), "(run_id=?)"),
+    "run by idempotency key": (readers.RUN_BY_IDEMPOTENCY_KEY, ("w", "k"), "PRIMARY KEY (workspace=? AND key=?)"),
+    "run by key": (readers.RUN_BY_KEY, (1,), "PRIMARY KEY (rowid=?)"),
+    "unfinished": (readers.UNFINISHED, (0, 10), "run_unfinished (key>?)"),
+    "due": (readers.DUE, (9, 10), "run_by_wake_at (wake_at<?)"),
+    "next wake": (readers.NEXT_WAKE_AT, (), "run_by_wake_at"),
+    "workspaces": (readers.WORKSPACES, (), "run_by_time (workspace>?)"),
+    "counts": (readers.COUNT_RUNS, ("w",), "COVERING INDEX run_by_status (workspace=?)"),
+    "journal": (readers.JOURNAL, (1, -1, 10), "PRIMARY KEY (run_key=? AND seq>?)"),
+    "blob": (readers.BLOB, ("h",), "(hash=?)"),
+    "logs": (readers.LOGS, (1, 0, 10), "log_line_by_run (run_key=? AND n>?)"),
+    "callback": (readers.CALLBACK, (b"h",), "PRIMARY KEY (token_hash=?)"),
+    "callbacks of a run": (readers.CALLBACKS_OF_RUN, (1,), "callback_by_run (run_key=?)"),
+    "flow version": (readers.FLOW_VERSION, (1,), "PRIMARY KEY (rowid=?)"),
+    "setting": (readers.SETTING, ("a",), "PRIMARY KEY (name=?)"),
+}
+
+
+@pytest.fixture(scope="module")
+def db() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    migrate(connection)
+    return connection
+
+
+def plan(db: apsw.Connection, text: str, values: tuple) -> list[str]:
+    return [str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+
+
+def scanned_tables(steps: list[str]) -> list[str]:
+    """Tables that are read from end to end (what a subquery yields is not a table)."""
+    tables = {"run", "journal", "blob", "log_line", "callback", "flow_version", "setting", "idempotency"}
+    return [step for step in steps if step.startswith("SCAN") and step.split()[1] in tables]
+
+
+@pytest.mark.req("OPS-4.indexes")
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("cursor", [None, (5, 5)], ids=["first page", "next page"])
+def test_each_list_of_runs_is_read_in_order_from_its_index(
+    db: apsw.Connection, name: str, cursor: tuple[int, int] | None
+) -> None:
+    where, status, index = LISTS[name]
+    steps = plan(db, *readers.list_statement(where, "w", status, cursor, 10))
+    assert any(index in step for step in steps), steps
+    assert scanned_tables(steps) == []
+    assert not any("TEMP B-TREE" in step for step in steps), "the rows would be sorted"
+
+
+@pytest.mark.req("OPS-4.indexes")
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_each_question_uses_an_index(db: apsw.Connection, name: str) -> None:
+    text, values, index = QUESTIONS[name]
+    steps = plan(db, text, values)
+    assert any(index in step for step in steps), steps
+    assert scanned_tables(steps) == []
