@@ -26,7 +26,7 @@ from segue.kernel.state import (
     settle,
     settle_dead,
 )
-from segue.kernel.status import RUN_TRANSITIONS, STEP_TRANSITIONS, RunStatus, StepStatus, failed_status
+from segue.kernel.status import RUN_TRANSITIONS, STEP_TRANSITIONS, StepStatus, failed_status
 
 
 def apply(state: RunState, number: int, event: ev.Event, at: int) -> None:

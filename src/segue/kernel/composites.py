@@ -392,9 +392,9 @@ def _tolerated(tolerate: object, items: int) -> int:
 def _try_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
     label = block.plan.label
     if label == "do" and _open_role(decider, owner, "catch"):
-        return
+        return None
     if label != "finally" and _open_role(decider, owner, "finally"):
-        return
+        return None
     if label == "finally":
         assert block.failure is not None
         return decider.fail(owner, block.failure)

@@ -211,7 +211,7 @@ class Decider:
             for handler, block in zip(plan.on_error, step.plan.handlers, strict=True):
                 if not handler.match or any(matches(failure.category, one) for one in handler.match):
                     self.emit(step.id, ev.HandlerStarted(block=block.index, error=failure))
-                    return
+                    return None
         on_timeout = self.timeout_policy(step) if failure.category == "timeout" else "fail"
         if on_timeout != "fail" and step.status is not StepStatus.READY:
             output = None
@@ -356,7 +356,7 @@ def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
     if step is None or step.attempt != given.attempt:
         return
     if given.failure is not None:
-        _attempt_failed(decider, step, given.failure, given.retry_after_seconds)
+        _attempt_failed(decider, step, given.failure, given.retry_after_seconds, given.transient)
     elif step.plan.step.poll is not None:
         _polled(decider, step, given.output)
     elif step.callback:
@@ -365,7 +365,13 @@ def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
         decider.succeed(step, given.output)
 
 
-def _attempt_failed(decider: Decider, step: StepState, failure: ev.Failure, retry_after: float | None) -> None:
+def _attempt_failed(
+    decider: Decider,
+    step: StepState,
+    failure: ev.Failure,
+    retry_after: float | None = None,
+    transient: bool | None = None,
+) -> None:
     failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt)
     due = None
     policy = step.plan.step.retry
@@ -373,7 +379,7 @@ def _attempt_failed(decider: Decider, step: StepState, failure: ev.Failure, retr
         share = decider.impure(step, "jitter").random()
         due = retry_at(
             policy, failure, tries=step.tries, started_at=step.started_at, now=decider.now, share=share,
-            retry_after=retry_after,
+            retry_after=retry_after, transient=transient,
         )  # fmt: skip
     if due is None:
         decider.fail(step, failure)
@@ -466,7 +472,7 @@ def _attempt_timeout(decider: Decider, step: StepState) -> None:
     decider.decision.cancel.append(step)
     seconds = step.plan.step.timeout.attempt_seconds
     failure = ev.Failure(category="timeout", code="attempt_timeout", message=f"no result within {seconds:g} s")
-    _attempt_failed(decider, step, failure, None)
+    _attempt_failed(decider, step, failure)
 
 
 def _total_timeout(decider: Decider, step: StepState) -> None:

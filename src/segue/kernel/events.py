@@ -271,6 +271,11 @@ def encode(event: Event) -> bytes:
     return b"" if data == b"{}" else data
 
 
+def encode_data(data: JsonValue) -> bytes:
+    """A JSON value beside an event (a log line's data); no bytes for an empty one."""
+    return _encoder.encode(data) if data else b""
+
+
 def decode(kind: int, data: bytes) -> Event:
     """Raises `msgspec.MsgspecError` or `KeyError` if the row is no event of this kind."""
     if not data:

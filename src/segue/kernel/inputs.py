@@ -27,6 +27,8 @@ class AttemptEnded:
     output: JsonValue = None
     failure: Failure | None = None
     retry_after_seconds: float | None = None
+    transient: bool | None = None
+    """Whether another try can help, where the action knows better than the error's category does; None: by category."""
 
 
 @dataclass(slots=True)

@@ -55,6 +55,7 @@ class NodePlan:
     """Which of its out-edges live is decided (and journaled) when it has ended."""
     has_error_edge: bool = False
     params: Value | None = None
+    uses_secrets: bool = False
     when: Condition | None = None
     output: Value | None = None
     default: Value | None = None
@@ -213,6 +214,7 @@ class _Compiler:
             if node.kind == "foreach" and isinstance(chosen, str):
                 self.bindings.add(chosen)
         node.params = self.value(params, path)
+        node.uses_secrets = any(reference.root == "secrets" for reference in node.params.references)
 
     def choices(self, raw: object, path: str) -> Iterator[tuple[str, Condition | None]]:
         for choice in raw if isinstance(raw, list) else ():

@@ -24,10 +24,15 @@ def matches(category: str, wanted: str) -> bool:
     return "." not in wanted and category.startswith(wanted + ".")
 
 
-def is_retried(policy: Retry, category: str) -> bool:
-    """Whether the policy tries again after this category of error. An unknown outcome never is (it could act twice)."""
-    if category in ("unknown_outcome", "cancelled"):
+def is_retried(policy: Retry, category: str, transient: bool | None = None) -> bool:
+    """Whether the policy tries again after this category of error. An unknown outcome never is (it could act twice).
+
+    `transient` is the action's own word: False forbids, True allows unless the policy names categories.
+    """
+    if category in ("unknown_outcome", "cancelled") or transient is False:
         return False
+    if transient and policy.on is None:
+        return not any(matches(category, one) for one in policy.not_on)
     wanted = RETRIED_BY_DEFAULT if policy.on is None else policy.on
     return any(matches(category, one) for one in wanted) and not any(matches(category, one) for one in policy.not_on)
 
@@ -45,10 +50,11 @@ def delay_seconds(policy: Retry, tries: int, share: float) -> float:
 
 
 def retry_at(
-    policy: Retry | None, failure: Failure, *, tries: int, started_at: int, now: int, share: float, retry_after: float | None
+    policy: Retry | None, failure: Failure, *, tries: int, started_at: int, now: int, share: float,
+    retry_after: float | None = None, transient: bool | None = None,
 ) -> int | None:
     """When to try again (ms since the epoch), or None if this was the last try."""
-    if policy is None or tries >= policy.max_attempts or not is_retried(policy, failure.category):
+    if policy is None or tries >= policy.max_attempts or not is_retried(policy, failure.category, transient):
         return None
     delay = delay_seconds(policy, tries, share)
     if retry_after is not None:

@@ -1,0 +1,113 @@
+"""Wiring: which parts a host is made of. Everything is passed as an argument; nothing is global."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from segue.engine.catalogue import RegistryCatalogue
+from segue.engine.clock import Clock
+from segue.engine.host import Engine
+from segue.engine.port import Action, ActionRegistry
+from segue.engine.secrets import SecretResolver
+from segue.errors import RequestError
+from segue.kernel.durations import milliseconds_of
+from segue.net.client import HttpClient
+from segue.net.egress import EgressPolicy
+from segue.steps.http import http_action
+from segue.store import open_store
+from segue.store.port import Store
+
+KEY_VARIABLE: Final = "SEGUE_KEY"
+KEY_BYTES: Final = 32
+PYTHON_THREADS: Final = 32
+
+
+@dataclass(slots=True)
+class Host:
+    """An engine with what it stands on. `open` and `close` it as a whole."""
+
+    engine: Engine
+    store: Store
+    http: HttpClient
+    actions: ActionRegistry
+    catalogue: RegistryCatalogue
+    threads: ThreadPoolExecutor
+
+    async def open(self) -> None:
+        """Open the store and take over interrupted runs. Raises StoreInUseError, StoreUnavailableError."""
+        await self.engine.open()
+
+    async def close(self, *, grace_seconds: float = 10.0) -> None:
+        """See `Engine.close`."""
+        await self.engine.close(grace_seconds=grace_seconds)
+        await self.http.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+def build_host(
+    url: str,
+    *,
+    egress: EgressPolicy,
+    actions: Iterable[Action] = (),
+    callback_base_url: Callable[[], str | None] = lambda: None,
+    clock: Clock | None = None,
+    secrets: SecretResolver | None = None,
+    store: Store | None = None,
+    server_key: bytes | None = None,
+) -> Host:
+    """A host for the database at `url` (`sqlite:///x.db`, `memory:`), not yet opened."""
+    kept = store or open_store(url)
+    http = HttpClient(policy=egress)
+    registry = ActionRegistry((http_action(http, lambda value: milliseconds_of(value) / 1000), *actions))
+    engine = Engine(
+        kept,
+        registry,
+        server_key=server_key or _server_key(kept),
+        clock=clock,
+        secrets=secrets,
+        callback_base_url=callback_base_url,
+    )
+    threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
+    return Host(engine, kept, http, registry, RegistryCatalogue(registry), threads)
+
+
+def _server_key(store: Store) -> bytes:
+    """The key that callback tokens are made with: `SEGUE_KEY`, else a file beside the database, made at first use.
+
+    It is never in the database, so that a copy of the database opens no callback.
+    """
+    given = os.environ.get(KEY_VARIABLE)
+    if given:
+        try:
+            key = base64.b64decode(given, validate=True)
+        except binascii.Error as error:
+            raise RequestError(f"{KEY_VARIABLE} is not base64; make one with `openssl rand -base64 32`") from error
+        if len(key) < KEY_BYTES:
+            raise RequestError(f"{KEY_VARIABLE} has {len(key)} bytes; at least {KEY_BYTES} are needed")
+        return key
+    path = getattr(store, "path", None)
+    return os.urandom(KEY_BYTES) if not isinstance(path, Path) else _key_file(path.with_name(path.name + ".key"))
+
+
+def _key_file(path: Path) -> bytes:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise RequestError(f"the key file {path} cannot be written: {error.strerror}; set {KEY_VARIABLE}") from error
+    key = path.read_bytes()
+    if len(key) < KEY_BYTES:
+        raise RequestError(f"the key file {path} is damaged: it has {len(key)} bytes instead of {KEY_BYTES}")
+    return key

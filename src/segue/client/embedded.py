@@ -1,0 +1,178 @@
+"""Segue in one's own process: `async with Segue("sqlite:///x.db") as segue: …`.
+
+The engine runs on the caller's event loop; runs that an earlier process left go on as soon as it is opened, so register the
+actions that they use before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+from segue.bootstrap import build_host
+from segue.engine.port import Effect
+from segue.engine.versions import Version
+from segue.engine.views import RunView, view_of
+from segue.errors import InvalidFlowError
+from segue.flow import Flow, load_flow
+from segue.flow.inputs import resolve_inputs
+from segue.flow.model import JsonValue
+from segue.kernel.events import Failure
+from segue.kernel.state import RunState
+from segue.net.egress import EgressPolicy
+from segue.steps.python import python_action
+
+F = TypeVar("F", bound=Callable[..., Any])
+FlowSource = Flow | str | Path | Mapping[str, Any]
+"""A flow that has been read, its YAML or JSON text, the path of its file, or a parsed document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a run ended. `status` is succeeded, failed, cancelled or timed_out; `recovered`: some step failed and was handled."""
+
+    run_id: str
+    status: str
+    outputs: Any = None
+    error: Failure | None = None
+    recovered: bool = False
+    steps: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Output of each settled step by its address."""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "succeeded"
+
+
+class Segue:
+    """A flow engine over one database, in this process. Use it as an async context manager, or `open` and `close` it."""
+
+    def __init__(self, database: str = "memory:", *, egress: EgressPolicy | None = None) -> None:
+        """`database`: `sqlite:///file.db`, `sqlite:////absolute.db` or `memory:`. `egress`: where steps may send requests;
+        loopback and private addresses are allowed by default, since the process is the user's own.
+        """
+        self._host = build_host(database, egress=egress or EgressPolicy.local())
+        self._versions: dict[int | str, Version] = {}
+
+    async def __aenter__(self) -> Segue:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the database and go on with interrupted runs. Raises StoreInUseError if another process hosts it."""
+        await self._host.open()
+
+    async def close(self, *, grace_seconds: float = 10.0) -> None:
+        """Let attempts in flight end for `grace_seconds`, then stop; runs that are not over go on at the next `open`."""
+        await self._host.close(grace_seconds=grace_seconds)
+
+    @overload
+    def action(self, name: F) -> F: ...
+    @overload
+    def action(self, name: str | None = None, *, effect: Effect = "keyed") -> Callable[[F], F]: ...
+    def action(self, name: str | None | F = None, *, effect: Effect = "keyed") -> Any:
+        """Make a function usable by flows, under `name` (`crm.enrich`) or its own. See `segue.steps.python`."""
+        if callable(name):
+            self._add(name, None, "keyed")
+            return name
+
+        def decorate(function: F) -> F:
+            self._add(function, name, effect)
+            return function
+
+        return decorate
+
+    def _add(self, function: Callable[..., Any], name: str | None, effect: Effect) -> None:
+        host = self._host
+        host.actions.add(python_action(function, name=name, effect=effect, threads=lambda: host.threads))
+
+    def load(self, flow: FlowSource) -> Flow:
+        """Read and check a flow against the registered actions. Raises InvalidFlowError with every problem."""
+        if isinstance(flow, Flow):
+            return flow
+        if isinstance(flow, Path) or (isinstance(flow, str) and _is_path(flow)):
+            path = Path(flow)
+            return load_flow(path.read_text("utf-8"), self._host.catalogue, file=str(path))
+        return load_flow(flow, self._host.catalogue)
+
+    async def start(
+        self, flow: FlowSource, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> str:
+        """Start a run and return its id once it is kept. Raises InvalidFlowError, InvalidInputError, ConflictError."""
+        version = await self._version(flow)
+        given = resolve_inputs(version.flow, dict(inputs or {}))
+        started = await self._host.engine.start(
+            version, given, trigger={"kind": "python"}, idempotency_key=idempotency_key
+        )
+        return started.run_id
+
+    async def run(
+        self, flow: FlowSource, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> RunResult:
+        """Start a run and wait for its end."""
+        return await self.wait(await self.start(flow, inputs, idempotency_key=idempotency_key))
+
+    async def wait(self, run_id: str) -> RunResult:
+        """How the run ended, once it has. Raises NotFoundError."""
+        return _result(await self._host.engine.wait(run_id))
+
+    async def show(self, run_id: str) -> RunView:
+        """The run as it stands: states, outputs, errors and reasons of all steps. Raises NotFoundError."""
+        engine = self._host.engine
+        record = await engine.record(run_id)
+        return view_of(await engine.state(record), record, engine.now())
+
+    async def cancel(self, run_id: str, reason: str | None = None) -> None:
+        """Raises NotFoundError, ConflictError if it is over."""
+        await self._host.engine.cancel(run_id, reason)
+
+    async def callback(self, token: str, payload: JsonValue = None) -> str:
+        """Deliver a signal to the step that waits with this token; gives the run's id. Raises NotFoundError, ConflictError,
+        GoneError.
+        """
+        return await self._host.engine.callback(token, payload)
+
+    async def _version(self, flow: FlowSource) -> Version:
+        key: int | str | None = None
+        if isinstance(flow, Flow):
+            key = id(flow)
+        elif isinstance(flow, str) and not _is_path(flow):
+            key = flow
+        found = self._versions.get(key) if key is not None else None
+        if found is not None and (not isinstance(flow, Flow) or found.flow is flow):
+            return found
+        loaded = self.load(flow)
+        engine = self._host.engine
+        version = await engine.versions.keep(loaded, flow if isinstance(flow, str) else "", engine.now())
+        if key is not None and len(self._versions) < 1_000:
+            # The very object is kept, so that its id stays its own.
+            self._versions[key] = version if version.flow is loaded else Version(version.key, loaded, version.plan)
+        return version
+
+
+def _is_path(text: str) -> bool:
+    """A text of one line that ends like a file's name is one."""
+    return "\n" not in text and text.endswith((".yaml", ".yml", ".json")) and len(os.fsencode(text)) < 4096
+
+
+def _result(state: RunState) -> RunResult:
+    return RunResult(
+        run_id=state.run_id,
+        status=state.status.value,
+        outputs=state.outputs,
+        error=state.error,
+        recovered=state.recovered,
+        steps={step.address: step.output for step in state.nodes if step.ended_at is not None},
+    )
+
+
+__all__ = ["FlowSource", "InvalidFlowError", "RunResult", "Segue"]

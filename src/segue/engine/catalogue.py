@@ -1,0 +1,44 @@
+"""What the checker may know about a host's actions: its registry, seen through the language's catalogue port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from segue.engine.port import Action, ActionRegistry
+from segue.flow.catalogue import ActionSpec
+
+
+class RegistryCatalogue:
+    """Satisfies `segue.flow.catalogue.Catalogue` over the actions that are registered now."""
+
+    def __init__(self, registry: ActionRegistry) -> None:
+        self._registry = registry
+
+    def action(self, name: str) -> ActionSpec | None:
+        found = self._registry.get(name)
+        return None if found is None else _spec(found)
+
+    def adapters(self) -> Iterable[str]:
+        return sorted({name.partition(".")[0] for name in self._registry.names() if "." in name})
+
+    def actions(self, adapter: str) -> Iterable[str]:
+        start = f"{adapter}."
+        return [name.removeprefix(start) for name in self._registry.names() if name.startswith(start)]
+
+    def default_action(self, adapter: str) -> str | None:
+        found = list(self.actions(adapter))
+        return found[0] if len(found) == 1 else None
+
+    def names(self) -> Iterable[str]:
+        """Every name that an action is known by."""
+        return self._registry.names()
+
+
+def _spec(action: Action) -> ActionSpec:
+    return ActionSpec(
+        name=action.name,
+        description=action.description,
+        params_schema=action.params_schema,
+        result_schema=action.result_schema,
+        effect="keyed" if callable(action.effect) else action.effect,
+    )

@@ -1,0 +1,50 @@
+"""Ids, keys and tokens. Run ids are UUIDv7 (RFC 9562) in Crockford's base 32, so that they sort by time and are easy to read.
+
+The idempotency key and the callback token are functions of (run, step, generation): the same over retries and restarts, so
+that nothing has to be kept for them, and new after a rewind.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from typing import Final
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = None) -> str:
+    """`run_` and 26 characters. `entropy` (10 bytes) is for tests; otherwise the operating system's."""
+    random = entropy if entropy is not None else os.urandom(10)
+    tail = int.from_bytes(random, "big")
+    number = (now_ms & 0xFFFF_FFFF_FFFF) << 80
+    number |= 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
+    characters = []
+    for _ in range(26):
+        characters.append(_ALPHABET[number & 31])
+        number >>= 5
+    return prefix + "".join(reversed(characters))
+
+
+def new_seed() -> str:
+    """The source of one run's random values: 16 bytes, hex."""
+    return os.urandom(16).hex()
+
+
+def idempotency_key(workspace: str, run_id: str, step: str, generation: int) -> str:
+    """What is sent as `Idempotency-Key` for all attempts of one step instance: 43 characters."""
+    digest = hashlib.sha256(f"{workspace}\n{run_id}\n{step}\n{generation}".encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def callback_token(server_key: bytes, run_id: str, step: str, generation: int) -> str:
+    """The unguessable token of a step's callback: HMAC-SHA-256 under the server's key, 43 characters."""
+    digest = hmac.new(server_key, f"callback\n{run_id}\n{step}\n{generation}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def token_hash(token: str) -> bytes:
+    """What the database keeps of a token."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,72 @@
+"""Flow versions as the engine needs them: kept once by content, compiled once in this process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from segue.errors import EngineError
+from segue.flow.model import Flow
+from segue.kernel.plan import Plan, compile_plan
+from segue.store.port import FlowVersion, Store
+
+CACHED_PLANS_MAX: Final = 1_000
+
+_decoder = msgspec.json.Decoder(Flow)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A kept version with its plan."""
+
+    key: int
+    flow: Flow
+    plan: Plan
+
+
+class Versions:
+    """Reads and keeps flow versions. Compiled plans are cached, the least recently used dropped."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._by_key: OrderedDict[int, Version] = OrderedDict()
+        self._key_by_digest: dict[str, int] = {}
+
+    async def keep(self, flow: Flow, source: str, now: int) -> Version:
+        """The version of this content, kept if it is new. Raises InvalidFlowError if it cannot be run."""
+        model = msgspec.json.encode(flow)
+        digest = hashlib.sha256(model).hexdigest()
+        key = self._key_by_digest.get(digest)
+        if key is not None:
+            return await self.get(key)
+        plan = compile_plan(flow)
+        kept = await self._store.put_flow_version(
+            FlowVersion(
+                key=0, flow_id=flow.id, digest=digest, version=flow.version, model=model, source=source, created_at=now
+            )
+        )
+        return self._remember(Version(kept.key, flow, plan), digest)
+
+    async def get(self, key: int) -> Version:
+        """Raises EngineError if the database has no such version."""
+        found = self._by_key.get(key)
+        if found is not None:
+            self._by_key.move_to_end(key)
+            return found
+        kept = await self._store.get_flow_version(key)
+        if kept is None:
+            raise EngineError(f"flow version {key} is missing from the database; restore it from a back-up")
+        flow = _decoder.decode(kept.model)
+        return self._remember(Version(key, flow, compile_plan(flow)), kept.digest)
+
+    def _remember(self, version: Version, digest: str) -> Version:
+        self._by_key[version.key] = version
+        self._key_by_digest[digest] = version.key
+        if len(self._by_key) > CACHED_PLANS_MAX:
+            dropped, _ = self._by_key.popitem(last=False)
+            self._key_by_digest = {digest: key for digest, key in self._key_by_digest.items() if key != dropped}
+        return version

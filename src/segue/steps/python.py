@@ -1,0 +1,169 @@
+"""Python functions as actions: `@segue.action("crm.enrich")` on a function makes it usable by that name in any flow.
+
+The function's signature is the contract: parameters are converted to the annotated types and checked before it is called
+(msgspec's conversion: dataclasses, enums, dates, structs, nested containers), and their JSON Schema is derived from them. A
+parameter annotated `AttemptContext` gets the facts of the attempt. Plain functions run in a thread, `async` ones on the
+event loop. What it returns must be JSON or convertible to it; what it raises fails the attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeVar
+
+import msgspec
+
+from segue.engine.port import Action, AttemptContext, Effect
+from segue.errors import TerminalError
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """How a function is called: the struct of its parameters, and where it wants the context."""
+
+    struct: type[msgspec.Struct]
+    context_name: str | None
+    open_ended: bool
+    """It takes any further parameters (`**kwargs`)."""
+    plain: bool
+    """All parameters are of any type: nothing to convert."""
+
+
+def python_action(
+    function: Function,
+    *,
+    name: str | None = None,
+    effect: Effect = "keyed",
+    description: str | None = None,
+    threads: Callable[[], ThreadPoolExecutor | None] = lambda: None,
+) -> Action:
+    """The action of a function. Raises TypeError if its signature cannot be an action's (positional-only, `*args`).
+
+    `effect` says whether it may be called again after a crash (`segue.engine.port.Effect`); `threads` gives the pool for
+    plain functions (None: the event loop's own).
+    """
+    called = name or function.__name__
+    signature = _signature_of(function, called)
+    is_async = inspect.iscoroutinefunction(function)
+
+    async def run(params: dict[str, Any], context: AttemptContext) -> Any:
+        arguments = _arguments(signature, called, params)
+        if signature.context_name is not None:
+            arguments[signature.context_name] = context
+        if is_async:
+            return _as_builtins(await function(**arguments))
+        loop = asyncio.get_running_loop()
+        return _as_builtins(await loop.run_in_executor(threads(), lambda: function(**arguments)))
+
+    return Action(
+        name=called,
+        run=run,
+        effect=effect,
+        description=description or inspect.getdoc(function) or "",
+        params_schema=_schema(signature),
+        retry_unclassified=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What `@action` notes on a function for whoever registers the module's actions."""
+
+    name: str
+    effect: Effect
+
+
+def action(name: str | None = None, *, effect: Effect = "keyed") -> Callable[[F], F]:
+    """Mark a function of a module as an action: `@action("crm.enrich")`. `actions_of(module)` finds it.
+
+    It registers nothing by itself, so that importing a module changes no engine.
+    """
+
+    def mark(function: F) -> F:
+        function.__segue_action__ = Mark(name or function.__name__, effect)  # pyright: ignore[reportFunctionMemberAccess]
+        return function
+
+    return mark
+
+
+def actions_of(module: ModuleType, *, threads: Callable[[], ThreadPoolExecutor | None] = lambda: None) -> list[Action]:
+    """The actions that a module's functions are marked as, in the order of their definition."""
+    found: list[Action] = []
+    for value in vars(module).values():
+        mark = getattr(value, "__segue_action__", None)
+        if isinstance(mark, Mark):
+            found.append(python_action(value, name=mark.name, effect=mark.effect, threads=threads))
+    return found
+
+
+def _signature_of(function: Function, name: str) -> _Signature:
+    hints = _hints(function)
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    context_name, open_ended, plain = None, False, True
+    for parameter in inspect.signature(function).parameters.values():
+        annotation = hints.get(parameter.name, Any)
+        if annotation is AttemptContext:
+            context_name = parameter.name
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            open_ended = True
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            raise TypeError(
+                f"{name}: parameter {parameter.name!r} cannot be given by name; actions get their parameters by name"
+            )
+        elif parameter.default is parameter.empty:
+            fields.append((parameter.name, annotation))
+            plain = plain and annotation is Any
+        else:
+            fields.append((parameter.name, annotation, msgspec.field(default_factory=lambda p=parameter: p.default)))
+            plain = plain and annotation is Any
+    struct = msgspec.defstruct(f"{name} parameters", fields, kw_only=True, forbid_unknown_fields=not open_ended)
+    return _Signature(struct, context_name, open_ended, plain)
+
+
+def _hints(function: Function) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError):
+        # Annotations that only a type checker can resolve: parameters are then passed as they are.
+        return {}
+
+
+def _arguments(signature: _Signature, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    struct = signature.struct
+    try:
+        converted = msgspec.convert(params, struct)
+    except msgspec.ValidationError as error:
+        raise TerminalError(f"{name}: {error}", category="validation", code="invalid_params") from error
+    arguments = {field: getattr(converted, field) for field in struct.__struct_fields__ if field in params}
+    if signature.open_ended:
+        arguments.update({key: value for key, value in params.items() if key not in arguments})
+    return arguments
+
+
+def _as_builtins(value: Any) -> Any:
+    """Models that know how to say themselves as JSON (pydantic) do; the rest is the engine's to encode."""
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if callable(dump) else value
+
+
+def _schema(signature: _Signature) -> dict[str, Any] | None:
+    try:
+        schema = msgspec.json.schema(signature.struct)
+    except (TypeError, ValueError):
+        return None
+    definitions = schema.get("$defs", {})
+    reference = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    own = definitions.pop(reference, schema)
+    own.pop("title", None)
+    if definitions:
+        own["$defs"] = definitions
+    return own
