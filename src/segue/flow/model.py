@@ -1,10 +1,11 @@
 """The canonical model (IR) of a flow: what every accepted spelling is read into.
 
 Engine, canvas, diff, tests and API see these records only; the author's text keeps its spelling (`docs/decisions`). The
-records are plain data: a flow version is stored as their JSON, so a run never depends on how a later release reads text.
+records are plain data: a flow version is stored as their JSON, so a run never depends on how a later release reads
+text.
 
-Values (`params`, `outputs`, `vars`, …) stay as written: JSON whose strings may be `$reference`, `{{ expression }}` or text.
-Condition fields hold the bare expression. The kernel's plan compiles both. Durations are seconds (float).
+Values (`params`, `outputs`, `vars`, …) stay as written: JSON whose strings may be `$reference`, `{{ expression }}` or
+text. Condition fields hold the bare expression. The kernel's plan compiles both. Durations are seconds (float).
 """
 
 from __future__ import annotations

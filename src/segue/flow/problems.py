@@ -1,4 +1,6 @@
-"""What is wrong with a flow: a stable code, a place, one sentence, the nearest valid thing, and a patch where one exists."""
+"""What is wrong with a flow: a stable code, a place, one sentence, the nearest valid thing, and a patch where one
+exists.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,42 @@
+"""Checks a flow without running it: everything that is wrong, at once.
+
+Three passes over one analysis of the flow's scopes: how steps hang together (`check_shape`), what they use (`check_uses`),
+what their values refer to (`check_values`). A flow that was read with errors may be checked as well.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from segue.flow.catalogue import Catalogue
+from segue.flow.check_shape import check_shape
+from segue.flow.check_uses import check_uses
+from segue.flow.check_values import check_values
+from segue.flow.document import Document
+from segue.flow.findings import Findings
+from segue.flow.model import Flow
+from segue.flow.problems import Problem
+from segue.flow.scopes import analyse
+
+DEFAULT_MAX_STEPS: Final = 2_000
+
+
+def check_flow(
+    flow: Flow,
+    catalogue: Catalogue,
+    *,
+    runnable: bool,
+    document: Document | None = None,
+    max_steps: int = DEFAULT_MAX_STEPS,
+) -> list[Problem]:
+    """All problems of a flow, in document order.
+
+    `runnable`: also refuse what this engine cannot run yet, and names that nothing is known by. `document` (from reading)
+    gives problems their place in the text; without it they have paths. Never raises.
+    """
+    findings = Findings(flow, document)
+    scopes = analyse(flow)
+    check_shape(findings, scopes, runnable=runnable, max_steps=max_steps)
+    specs = check_uses(findings, scopes, catalogue, runnable=runnable)
+    check_values(findings, scopes, specs, runnable=runnable)
+    return sorted(findings.problems, key=lambda problem: problem.span.start if problem.span is not None else -1)

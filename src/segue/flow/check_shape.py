@@ -1,0 +1,194 @@
+"""Checks how steps hang together: names, edges, circles, joins, what can be reached, how many there are."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from segue.flow import codes
+from segue.flow.findings import Findings
+from segue.flow.model import Block, Flow, Step
+from segue.flow.nearest import did_you_mean
+from segue.flow.scopes import Scopes, Site, in_edges
+from segue.flow.verbs import MODIFIERS, SCOPE_NAMES, VERBS
+
+SIZE_WARNING: Final = 50
+"""From document C: flows of business users have at most 50 steps."""
+_NAME = re.compile(r"[A-Za-z_]\w*\Z")
+_FREE_NAMES: Final = frozenset(("graph", "dag", "tasks"))
+"""Forms whose ids come from canvases and other systems: any shape, reached as `steps["a-1"]`."""
+_ENDINGS: Final = frozenset(("return", "fail", "stop"))
+_NEEDS_VERB: Final = {verb.kind: verb for verb in VERBS.values() if not verb.runs}
+
+
+def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, max_steps: int) -> None:
+    """All of this module's checks."""
+    _sizes(findings, scopes, max_steps)
+    for site in scopes.sites:
+        _name(findings, site)
+        _joins(findings, site)
+        if runnable:
+            _can_run(findings, site.step)
+    for site, other in scopes.clashes:
+        line = f" (line {other.step.span.line})" if other.step.span is not None else ""
+        message = f'the name "{site.step.id}" is taken by {other.step.path}{line}'
+        findings.add(codes.DUPLICATE_STEP, message, step=site.step)
+    for block, cycle in scopes.cycles:
+        step = next(step for step in block.steps if step.id == cycle[0])
+        findings.add(codes.CYCLE, f"steps wait for each other: {' → '.join(cycle)}", step=step)
+    for block in scopes.blocks:
+        _edges(findings, block)
+    _reachable(findings, findings.flow, scopes)
+
+
+def _sizes(findings: Findings, scopes: Scopes, max_steps: int) -> None:
+    count = len(scopes.sites)
+    if count > max_steps:
+        findings.add(
+            codes.TOO_MANY_STEPS, f"the flow has {count:,} steps; at most {max_steps:,} are allowed", path="steps"
+        )
+    elif count > SIZE_WARNING:
+        findings.add(
+            codes.MANY_STEPS, f"the flow has {count} steps; more than {SIZE_WARNING} are hard to follow", path="steps"
+        )
+
+
+def _name(findings: Findings, site: Site) -> None:
+    step = site.step
+    if step.id in SCOPE_NAMES:
+        is_free = findings.flow.form in _FREE_NAMES
+        findings.add(
+            codes.RESERVED_NAME, f'"{step.id}" always means something else in expressions', step=step,
+            severity="warning" if is_free else "error",
+            suggestion=f'reach it as steps["{step.id}"]' if is_free else f"call it {step.id}_step",
+        )  # fmt: skip
+    elif _NAME.match(step.id) is None and findings.flow.form not in _FREE_NAMES:
+        better = re.sub(r"\W+", "_", step.id).strip("_") or "step"
+        better = f"step_{better}" if better[0].isdigit() else better
+        findings.add(
+            codes.BAD_NAME, f'"{step.id[:60]}" cannot be written as ${better[:30]}', step=step,
+            suggestion=f"call it {better[:60]}",
+        )  # fmt: skip
+    for key in ("as", "index"):
+        name = step.params.get(key)
+        if step.kind == "foreach" and isinstance(name, str) and name in SCOPE_NAMES - {"item", "index"}:
+            findings.add(codes.RESERVED_NAME, f'`{key}: {name}`: "{name}" always means something else', step=step)
+
+
+def _joins(findings: Findings, site: Site) -> None:
+    step = site.step
+    inputs = {edge.source for edge in site.block.edges if edge.target == step.id} if isinstance(step.join, int) else ()
+    if isinstance(step.join, int) and step.join > len(inputs):
+        message = f"it waits for {step.join} inputs, but {len(inputs)} lead to it"
+        findings.add(codes.ENDLESS_JOIN, message, step=step, field="join")
+    wanted = step.params.get("join")
+    if step.kind == "parallel" and isinstance(wanted, int) and wanted > len(step.blocks):
+        message = f"it waits for {wanted} branches, but has {len(step.blocks)}"
+        findings.add(codes.ENDLESS_JOIN, message, step=step)
+
+
+def _can_run(findings: Findings, step: Step) -> None:
+    verb = _NEEDS_VERB.get(step.kind)
+    if verb is not None:
+        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{verb.name}` yet", step=step)
+    if step.kind == "wait" and "event" in step.params:
+        findings.add(codes.CANNOT_RUN, "the engine cannot run `wait` for an event yet", step=step)
+    if step.compensate is not None:
+        findings.add(codes.CANNOT_RUN, "the engine cannot run `compensate` yet", step=step)
+    for key in step.extras:
+        word = key if key in MODIFIERS else f"callback: {key}"
+        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{word}` yet", step=step)
+
+
+def _edges(findings: Findings, block: Block) -> None:
+    known = {step.id: step for step in block.steps}
+    for edge in block.edges:
+        for end in (edge.source, edge.target):
+            if end not in known:
+                message = f'an edge ends at "{end[:60]}", which is no step of this block'
+                findings.add(codes.UNKNOWN_STEP, message, path=block.label, suggestion=did_you_mean(end, known))
+        source = known.get(edge.source)
+        if edge.label is None or edge.label == "error" or source is None:
+            continue
+        labels = branch_labels(source)
+        if edge.label not in labels:
+            hint = did_you_mean(edge.label, labels) or (f"it has {', '.join(labels)}" if labels else None)
+            message = f'the edge to {edge.target} leaves {edge.source} by "{edge.label}", which it does not have'
+            findings.add(codes.BAD_EDGE, message, step=source, suggestion=hint)
+
+
+def branch_labels(step: Step) -> tuple[str, ...]:
+    """The labels that a step can choose for its out-edges."""
+    branches = step.params.get("branches") if step.kind == "branch" else None
+    if not isinstance(branches, list):
+        return ()
+    return tuple(str(branch.get("label")) for branch in branches if isinstance(branch, dict))
+
+
+def _reachable(findings: Findings, flow: Flow, scopes: Scopes) -> None:
+    for block in scopes.blocks:
+        for step, source in _after_the_end(block):
+            message = f"it comes after {source.id}, which ends the run"
+            findings.add(codes.UNREACHABLE, message, step=step)
+    starts = [step.id for step in flow.root.steps if step.kind == "start" and not _has_input(flow.root, step.id)]
+    if flow.form not in ("graph", "dag") or not starts:
+        return
+    out: dict[str, list[str]] = {}
+    for edge in flow.root.edges:
+        out.setdefault(edge.source, []).append(edge.target)
+    reached: set[str] = set()
+    while starts:
+        id = starts.pop()
+        if id not in reached:
+            reached.add(id)
+            starts += out.get(id, [])
+    in_cycle = {id for _, cycle in scopes.cycles for id in cycle}
+    for step in flow.root.steps:
+        if step.id not in reached and step.id not in in_cycle:
+            findings.add(codes.UNREACHABLE, f"{step.id} is not connected to the start", step=step)
+
+
+def _has_input(block: Block, id: str) -> bool:
+    return any(edge.target == id for edge in block.edges)
+
+
+def _after_the_end(block: Block) -> list[tuple[Step, Step]]:
+    """Steps all of whose paths lead through a step that ends the run, with such a step."""
+    steps = {step.id: step for step in block.steps}
+    inputs = in_edges(block)
+    dead: dict[str, Step] = {}
+    found: list[tuple[Step, Step]] = []
+    is_changed = bool(block.edges) and any(_ends(step) for step in block.steps)
+    while is_changed:
+        is_changed = False
+        for step in block.steps:
+            sources = [edge.source for edge in inputs[step.id] if edge.source in steps]
+            ends = [dead.get(id) or steps[id] for id in sources if id in dead or _ends(steps[id])]
+            if step.id not in dead and sources and len(ends) == len(sources):
+                dead[step.id] = ends[0]
+                found.append((step, ends[0]))
+                is_changed = True
+    return found
+
+
+def _ends(step: Step) -> bool:
+    """Whether the run always ends with this step."""
+    if step.when is not None or step.disabled or step.on_error:
+        return False
+    if step.kind in _ENDINGS:
+        return True
+    if step.kind == "conditional":
+        return any(block.label == "else" for block in step.blocks) and all(_block_ends(block) for block in step.blocks)
+    if step.kind == "switch":
+        return any(block.label == "default" for block in step.blocks) and all(
+            _block_ends(block) for block in step.blocks
+        )
+    return False
+
+
+def _block_ends(block: Block) -> bool:
+    """Whether every path through a block ends the run."""
+    sources = {edge.source for edge in block.edges}
+    sinks = [step for step in block.steps if step.id not in sources]
+    dead = {step.id for step, _ in _after_the_end(block)}
+    return bool(sinks) and all(_ends(step) or step.id in dead for step in sinks)

@@ -1,0 +1,310 @@
+"""Checks every expression and reference: that it compiles, and that what it names exists and can have run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from segue.expr import ExprError, Reference, compile_condition, compile_expression, compile_value
+from segue.flow import codes
+from segue.flow.catalogue import ActionSpec
+from segue.flow.document import Node
+from segue.flow.findings import Findings, is_dynamic
+from segue.flow.model import JsonValue, Step
+from segue.flow.nearest import did_you_mean
+from segue.flow.problems import Patch
+from segue.flow.scopes import Frame, Scopes, Site
+from segue.flow.verbs import SCOPE_NAMES
+
+Mode = Literal["value", "condition", "expression", "poll"]
+
+_JSONPATH = re.compile(r"\$(?=.*(?:\?|\*|\.\.|@))[.\[]")
+_EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
+    "switch": ("on",), "foreach": ("items", "key", "aggregate", "tolerate"), "repeat": ("while", "until"),
+}  # fmt: skip
+_BODY_PARAMS: Final = frozenset(("key", "while", "until"))
+"""Expressions that are computed inside a loop's body, and see its steps."""
+_HTTP_RESULT: Final = ("status", "headers", "body")
+
+
+@dataclass(slots=True)
+class _Place:
+    """One value or expression, with what it can see."""
+
+    step: Step | None
+    field: str
+    raw: JsonValue
+    mode: Mode
+    frame: Frame
+    visible: int
+    extra: frozenset[str] = frozenset()
+
+
+def check_values(findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec], *, runnable: bool) -> None:
+    """All of this module's checks."""
+    checker = _Checker(findings, scopes, specs, runnable=runnable)
+    for site in scopes.sites:
+        for place in _places(site):
+            checker.check(place)
+    for place in _flow_places(findings, scopes):
+        checker.check(place)
+
+
+def _places(site: Site) -> Iterator[_Place]:
+    """Every value and expression of a step."""
+    step, frame, visible = site.step, site.frame, site.visible
+    after = visible | 1 << site.number | site.exports | site.body
+    if step.when is not None:
+        yield _Place(step, "when", step.when, "condition", frame, visible)
+    yield from _param_places(site)
+    if step.poll is not None:
+        for name in ("success_condition", "failure_condition"):
+            condition: str | None = getattr(step.poll, name)
+            if condition is not None:
+                yield _Place(step, f"poll.{name}", condition, "poll", frame, visible)
+        if step.poll.params:
+            yield _Place(step, "poll.params", step.poll.params, "value", frame, after)
+    if step.callback is not None and step.callback.correlate is not None:
+        yield _Place(step, "callback.correlate", step.callback.correlate, "value", frame, after)
+    if step.output is not None:
+        yield _Place(step, "output", step.output, "value", frame, after)
+    if step.has_default:
+        yield _Place(step, "default", step.default, "value", frame, visible)
+    for block in step.blocks:
+        if block.when is not None:
+            yield _Place(step, f"{block.label}.when", block.when, "condition", frame, visible)
+    for edge in site.block.edges:
+        if edge.source == step.id and edge.when is not None:
+            yield _Place(step, f"edge to {edge.target}", edge.when, "condition", frame, after)
+
+
+def _param_places(site: Site) -> Iterator[_Place]:
+    step, frame, visible = site.step, site.frame, site.visible
+    params = step.params
+    if step.kind == "branch":
+        branches = params.get("branches")
+        for index, branch in enumerate(branches if isinstance(branches, list) else ()):
+            if isinstance(branch, dict) and isinstance(branch.get("when"), str):
+                yield _Place(step, f"params.branches[{index}]", branch["when"], "condition", frame, visible)
+        return
+    special = _EXPRESSION_PARAMS.get(step.kind, ())
+    for name in special:
+        raw = params.get(name)
+        if isinstance(raw, str):
+            inside = name in _BODY_PARAMS and site.inner_frame is not None
+            yield _Place(
+                step, f"params.{name}", raw, "condition" if name in ("while", "until") else "expression",
+                site.inner_frame if inside and site.inner_frame is not None else frame,
+                visible | site.body if inside else visible,
+                frozenset(("results",)) if name == "aggregate" else frozenset(),
+            )  # fmt: skip
+    if special:
+        params = {key: value for key, value in params.items() if key not in special}
+    if is_dynamic(params):
+        yield _Place(step, "params", params, "value", frame, visible)
+
+
+def _flow_places(findings: Findings, scopes: Scopes) -> Iterator[_Place]:
+    flow = findings.flow
+    if flow.outputs is not None:
+        yield _Place(None, "outputs", flow.outputs, "value", scopes.root, scopes.everything)
+    for field in ("vars", "env"):
+        if is_dynamic(getattr(flow, field)):
+            yield _Place(None, field, getattr(flow, field), "value", scopes.root, 0)
+    for trigger in flow.triggers:
+        if trigger.when is not None:
+            yield _Place(None, "trigger", trigger.when, "condition", scopes.root, 0)
+
+
+class _Checker:
+    def __init__(self, findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec], *, runnable: bool) -> None:
+        self.findings = findings
+        self.scopes = scopes
+        self.specs = specs
+        self.runnable = runnable
+        schema = findings.flow.inputs
+        properties = schema.get("properties")
+        closed = schema.get("additionalProperties") is False
+        self.inputs: list[str] | None = list(properties) if isinstance(properties, dict) and closed else None
+        self.all_names: dict[str, list[Site]] = {}
+        for site in scopes.sites:
+            self.all_names.setdefault(site.step.id, []).append(site)
+
+    def check(self, place: _Place) -> None:
+        try:
+            references = _references(place)
+        except ExprError as error:
+            if place.mode == "value" and isinstance(place.raw, (dict, list)):
+                self._one_by_one(place, error)
+            else:
+                self._not_compiled(place, error)
+            return
+        for reference in references:
+            self._reference(place, reference)
+
+    def _one_by_one(self, place: _Place, error: ExprError) -> None:
+        """Check each scalar of a value by itself, since compiling the whole stops at the first mistake."""
+        found_any = False
+        for at, text in _scalars(place.raw, ()):
+            try:
+                references = compile_value(text).references
+            except ExprError as own:
+                own.path = (*at, *own.path)
+                found_any = True
+                self._not_compiled(place, own)
+                continue
+            for reference in references:
+                self._reference(place, reference.inside(at))
+        if not found_any:
+            self._not_compiled(place, error)
+
+    def _not_compiled(self, place: _Place, error: ExprError) -> None:
+        if place.mode == "poll" and isinstance(place.raw, str) and _JSONPATH.match(place.raw.strip()):
+            if self.runnable:
+                message = "the engine cannot run JSONPath conditions yet"
+                self.findings.add(codes.CANNOT_RUN, message, step=place.step, field=place.field)
+            return
+        node, source = self._scalar(place, error.path)
+        span = self.findings.span_inside(node, source, error.start, error.end)
+        self.findings.add(
+            codes.EXPRESSION, error.message, step=place.step, field=place.field, span=span,
+            path=node.path() if node is not None else None, suggestion=error.suggestion,
+        )  # fmt: skip
+
+    def _scalar(self, place: _Place, at: tuple[str | int, ...]) -> tuple[Node | None, str]:
+        """The node and the text that offsets of an expression count in."""
+        value = place.raw
+        for key in at:
+            if isinstance(value, dict) and isinstance(key, str):
+                value = value.get(key)
+            elif isinstance(value, list) and isinstance(key, int):
+                value = value[key]
+        node = self.findings.node_at(place.step, place.field, at)
+        return node, value if isinstance(value, str) else ""
+
+    def _reference(self, place: _Place, reference: Reference) -> None:
+        root, path = reference.root, reference.path
+        if root == "$" or root in place.extra or place.frame.binds(root):
+            return
+        if root in ("inputs", "input"):
+            self._input(place, reference)
+        elif root == "secrets":
+            self._secret(place, reference)
+        elif root == "steps":
+            if path and isinstance(path[0], str):
+                self._step(place, reference, path[0], path[1:], through_steps=True)
+        elif root not in SCOPE_NAMES:
+            self._step(place, reference, root, path, through_steps=False)
+
+    def _input(self, place: _Place, reference: Reference) -> None:
+        name = reference.path[0] if reference.path else None
+        if self.inputs is None or not isinstance(name, str) or name in self.inputs:
+            return
+        message = f'the flow declares no input "{name[:60]}"'
+        self._report(codes.UNKNOWN_INPUT, message, place, reference, name, did_you_mean(name, self.inputs))
+
+    def _secret(self, place: _Place, reference: Reference) -> None:
+        name = reference.path[0] if reference.path else None
+        known = self.findings.flow.secrets
+        if isinstance(name, str) and name not in known:
+            message = f'the secret "{name[:60]}" is not declared'
+            self._report(codes.UNKNOWN_SECRET, message, place, reference, name, did_you_mean(name, known))
+
+    def _step(
+        self, place: _Place, reference: Reference, name: str, path: tuple[str | int, ...], *, through_steps: bool
+    ) -> None:
+        numbers = place.frame.lookup(name)
+        seen = [number for number in numbers if place.visible >> number & 1]
+        if seen:
+            if len(seen) == 1:
+                self._field(place, reference, self.scopes.sites[seen[0]].step, path)
+            return
+        others = self.all_names.get(name, [])
+        if not others:
+            self._unknown_name(place, reference, name, through_steps=through_steps)
+            return
+        # The root's own results are all there once the run has ended, also those of steps that flow-level blocks name.
+        self._report(codes.NOT_YET, self._why_not(place, name, others[0]), place, reference, name, None)
+
+    def _why_not(self, place: _Place, name: str, site: Site) -> str:
+        if place.step is not None and site.step is place.step:
+            return f"{name} refers to its own output; use `self` or `$` in `output`"
+        if place.step is None or (site.frame is not place.frame and site.number not in place.frame.lookup(name)):
+            return f"{name} is inside another block ({site.step.path}) and cannot be seen from here"
+        return f"{name} cannot have run here: it is not on the way to this step ({site.step.path})"
+
+    def _unknown_name(self, place: _Place, reference: Reference, name: str, *, through_steps: bool) -> None:
+        known = [site.step.id for site in self.scopes.sites if place.visible >> site.number & 1]
+        if not through_steps:
+            known += sorted(SCOPE_NAMES)
+            if self.inputs is not None and name in self.inputs:
+                hint = f"write $inputs.{name}"
+                self._report(codes.UNKNOWN_NAME, f'no step is called "{name[:60]}"', place, reference, name, hint)
+                return
+        hint = did_you_mean(name, known)
+        self._report(codes.UNKNOWN_NAME, f'no step is called "{name[:60]}"', place, reference, name, hint)
+
+    def _field(self, place: _Place, reference: Reference, step: Step, path: tuple[str | int, ...]) -> None:
+        """Whether the first field is in the step's declared output; only where nothing else can become its output."""
+        changed = step.output is not None or step.has_default or step.on_error or step.callback or step.poll
+        if not path or not isinstance(path[0], str) or changed or reference.guarded:
+            return
+        name = path[0]
+        if step.kind == "http":
+            known, closed = list(_HTTP_RESULT), True
+        elif (spec := self.specs.get(step.path)) is not None and spec.result_schema is not None:
+            properties = spec.result_schema.get("properties")
+            if not isinstance(properties, dict):
+                return
+            known = list(properties)
+            closed = spec.result_schema.get("additionalProperties") is False
+        else:
+            return
+        if name in known:
+            return
+        hint = did_you_mean(name, known) or f"it has {', '.join(known)}"
+        self._report(
+            codes.UNKNOWN_FIELD, f'the output of {step.id} has no field "{name[:60]}"', place, reference, name, hint,
+            severity="error" if closed else "warning",
+        )  # fmt: skip
+
+    def _report(
+        self, code: str, message: str, place: _Place, reference: Reference, word: str, hint: str | None,
+        *, severity: Literal["error", "warning"] | None = None,
+    ) -> None:  # fmt: skip
+        node, source = self._scalar(place, reference.at)
+        span = self.findings.span_inside(node, source, reference.start, reference.end)
+        patch = None
+        document = self.findings.document
+        if hint is not None and hint.startswith("did you mean") and span is not None and document is not None:
+            text = (document.text or "")[span.start : span.end]
+            if text.count(word) == 1:
+                start = span.start + text.index(word)
+                patch = Patch(start=start, end=start + len(word), text=hint.split('"')[1])
+        self.findings.add(
+            code, message, step=place.step, field=place.field, span=span, severity=severity,
+            path=node.path() if node is not None else None, suggestion=hint, patch=patch,
+        )  # fmt: skip
+
+
+def _scalars(value: JsonValue, at: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The texts inside a value, with their places."""
+    if isinstance(value, str):
+        yield at, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from _scalars(child, (*at, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _scalars(child, (*at, index))
+
+
+def _references(place: _Place) -> tuple[Reference, ...]:
+    if place.mode == "value":
+        return compile_value(place.raw).references
+    text = str(place.raw)
+    if place.mode == "expression":
+        return compile_expression(text).references
+    return compile_condition(text).references

@@ -1,0 +1,137 @@
+"""Collects a check's problems and finds the place of each in the text."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segue.flow import codes
+from segue.flow.document import Document, Node, join_path
+from segue.flow.model import Flow, JsonValue, Span, Step
+from segue.flow.problems import Patch, Problem
+
+
+class Findings:
+    """Problems of one flow. Without a document they have paths and the steps' spans only."""
+
+    def __init__(self, flow: Flow, document: Document | None) -> None:
+        self.flow = flow
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        *,
+        step: Step | None = None,
+        field: str = "",
+        span: Span | None = None,
+        path: str | None = None,
+        severity: Literal["error", "warning", "note"] | None = None,
+        suggestion: str | None = None,
+        patch: Patch | None = None,
+    ) -> None:
+        """Record a problem of a step (at one of its fields), or of the flow."""
+        node = self.node(step, field) if field else None
+        if path is None:
+            base = step.path if step is not None else ""
+            path = node.path() if node is not None else join_path(base, field) if field else base
+        if span is None:
+            span = self.document.span(node) if self.document is not None and node is not None else None
+            if span is None and step is not None:
+                span = step.span
+        self.problems.append(
+            Problem(
+                code=code, message=message, severity=severity or codes.CODES[code].severity, path=path,
+                file=self.document.file if self.document is not None else None, span=span, suggestion=suggestion,
+                patch=patch,
+            )
+        )  # fmt: skip
+
+    def node(self, step: Step | None, field: str) -> Node | None:
+        """The node that a field of a step (or, without one, of the flow) was read from."""
+        if self.document is None:
+            return None
+        places = self.document.places
+        if step is None:
+            return places.get(("", field))
+        found = places.get((step.path, field))
+        if found is None:
+            # Verbs that hold steps register their own keys below the verb.
+            found = places.get((join_path(step.path, step.kind), field)) or places.get((f"{step.path}.race", field))
+        return found
+
+    def node_at(self, step: Step | None, field: str, at: tuple[str | int, ...]) -> Node | None:
+        """The node of a scalar inside a field's value, as near as it can be told."""
+        node = self.node(step, field)
+        if node is None and field == "params" and at:
+            node = self.node(step, f"params.{at[0]}")
+            at = at[1:]
+        for key in at:
+            if node is None:
+                return None
+            child: Node | None = None
+            if isinstance(key, int):
+                child = node.items[key] if node.items is not None and key < len(node.items) else None
+            else:
+                child = node.get(key)
+            if child is None:
+                return node
+            node = child
+        return node
+
+    def span_inside(self, node: Node | None, source: str, start: int, end: int) -> Span | None:
+        """Where characters [start, end) of a scalar stand in the text: exact for plain and quoted one-line scalars.
+
+        `source` is the text the offsets count in; it may be a part of the scalar. Otherwise the whole scalar's span.
+        """
+        document = self.document
+        if document is None or node is None or document.text is None or node.start < 0:
+            return None
+        value = node.text
+        raw = document.text[node.start : node.end]
+        whole = document.span(node)
+        if value is None or start < 0 or "\n" in raw or "\r" in raw or node.style not in ("", "'", '"'):
+            return whole
+        shift = value.find(source) if source != value else 0
+        if shift < 0:
+            return whole
+        offsets = _offsets(raw, value, node.style)
+        if offsets is None:
+            return whole
+        first, last = start + shift, max(start, end) + shift
+        if last >= len(offsets):
+            return whole
+        return document.span_at(node.start + offsets[first], node.start + max(offsets[last], offsets[first] + 1))
+
+
+def _offsets(raw: str, value: str, style: str) -> list[int] | None:
+    """For each character of the value (and its end) the offset in the raw text; None if that cannot be told."""
+    if style == "":
+        return list(range(len(value) + 1)) if raw == value else None
+    offsets: list[int] = []
+    position = 1
+    for char in value:
+        offsets.append(position)
+        if style == "'":
+            position += 2 if char == "'" else 1
+        elif raw[position] == "\\":
+            length = {"x": 4, "u": 6, "U": 10}.get(raw[position + 1], 2)
+            position += length
+        else:
+            if raw[position] != char:
+                return None
+            position += 1
+    offsets.append(position)
+    return offsets if position == len(raw) - 1 else None
+
+
+def is_dynamic(value: JsonValue) -> bool:
+    """Whether the value holds a reference or a computation, so that it is known only at run time."""
+    if isinstance(value, str):
+        return "$" in value or "{{" in value
+    if isinstance(value, list):
+        return any(is_dynamic(child) for child in value)
+    if isinstance(value, dict):
+        return any(is_dynamic(child) for child in value.values())
+    return False

@@ -1,0 +1,205 @@
+"""Reads what a flow says about itself: id, inputs, outputs, triggers, limits, handlers. The same for every form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from segue.flow import codes
+from segue.flow.document import Node
+from segue.flow.inputs_schema import schema_of_value
+from segue.flow.model import Block, JsonValue, Trigger
+from segue.flow.policies import read_timeout
+from segue.flow.reader import Reader, first_of
+
+MAX_CONCURRENCY: Final = 100_000
+_SEMVER = re.compile(r"\d+(?:\.\d+){0,2}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z")
+_STRATEGIES: Final = {"parallel": "parallel", "sequential": "sequential", "priority": "priority"}
+_TRIGGER_KEYS: Final = {
+    "webhook": frozenset((
+        "webhook", "path", "method", "methods", "auth", "inputs", "when", "respond", "secret", "id", "name", "provider",
+        "events", "response", "mode", "timeout", "dedupe", "enabled", "schema",
+    )),
+    "cron": frozenset(("cron", "timezone", "inputs", "when", "jitter", "overlap", "catch_up", "id", "name", "enabled", "until", "from")),
+    "event": frozenset(("event", "when", "inputs", "id", "name", "enabled", "source")),
+    "flow": frozenset(("flow", "on", "when", "inputs", "id", "name", "enabled")),
+    "manual": frozenset(("manual", "inputs", "id", "name", "form", "enabled")),
+}  # fmt: skip
+
+
+def read_header(
+    reader: Reader, entries: dict[str, Node], read_block: Callable[[Reader, Node, str, str], Block]
+) -> dict[str, Any]:
+    """The fields of `Flow` but its root and form, from the document's top level."""
+    fields: dict[str, Any] = {"id": _flow_id(reader, entries)}
+    for key in ("name", "title", "description", "category", "owner"):
+        if (node := entries.get(key)) and not node.is_null:
+            fields[key] = reader.text(node, key)
+    if (node := entries.get("version")) and not node.is_null:
+        fields["version"] = _version(reader, node)
+    for key in ("tags", "masking"):
+        if node := entries.get(key):
+            fields[key] = reader.names(node, key)
+    if node := entries.get("labels"):
+        labels = reader.map_of(node, "labels") or {}
+        fields["labels"] = {name: reader.text(child, name) or "" for name, child in labels.items()}
+    if node := entries.get("inputs"):
+        fields["inputs"] = schema_of_value(reader, node, "inputs")
+    if node := entries.get("outputs"):
+        fields["outputs"] = node.plain()
+        reader.place("", "outputs", node)
+    for key, spellings in (("vars", ("vars", "variables")), ("env", ("env",)), ("layout", ("layout",))):
+        if node := first_of(entries, *spellings):
+            fields[key] = reader.raw_map(node, key)
+            reader.place("", key, node)
+    if node := entries.get("secrets"):
+        fields["secrets"] = _secrets(reader, node)
+    if node := first_of(entries, "triggers", "trigger"):
+        fields["triggers"] = _triggers(reader, node)
+        if "trigger" in entries and "triggers" in entries:
+            reader.problem(codes.CONFLICT, entries["trigger"], "`trigger` says the same as `triggers`", at_key=True)
+    fields.update(_policies(reader, entries))
+    fields.update(_flow_handlers(reader, entries, read_block))
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def slug(text: str) -> str:
+    """An id from a name: lower-case words joined by hyphens."""
+    return re.sub(r"[^\w]+", "-", text.strip().lower()).strip("-_")[:100]
+
+
+def _flow_id(reader: Reader, entries: dict[str, Node]) -> str:
+    """`flow`, else the slug of `name` or `title`, else the file's stem."""
+    node = first_of(entries, "flow", "id")
+    if node is not None and not node.is_null:
+        found = reader.name(node, "flow")
+        if found is not None:
+            return found.strip()
+    for key in ("name", "title"):
+        node = entries.get(key)
+        if node is not None and node.text and slug(node.text):
+            return slug(node.text)
+    stem = re.split(r"[\\/]", reader.document.file or "")[-1]
+    for suffix in (".yaml", ".yml", ".json", ".flow"):
+        stem = stem.removesuffix(suffix)
+    return slug(stem) or "flow"
+
+
+def _version(reader: Reader, node: Node) -> str | None:
+    text = reader.text(node, "version")
+    if text is not None and _SEMVER.match(text) is None:
+        hint = "write major.minor.patch, such as 1.2.0"
+        reader.problem(codes.NOT_ALLOWED, node, f'version: "{text[:40]}" is no semantic version', suggestion=hint)
+        return None
+    return text
+
+
+def _policies(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if node := entries.get("strategy"):
+        fields["strategy"] = reader.choice(node, "strategy", _STRATEGIES)
+    if node := entries.get("fail_fast_priority"):
+        fields["fail_fast_priority"] = reader.integer(node, "fail_fast_priority", minimum=-1_000_000)
+    if node := entries.get("unbound"):
+        fields["unbound"] = reader.choice(node, "unbound", {"refuse": "refuse", "allow": "allow"})
+    if (node := entries.get("timeout")) and not node.is_null:
+        timeout = read_timeout(reader, node)
+        if timeout is not None:
+            fields["timeout_seconds"] = timeout.total_seconds or timeout.attempt_seconds
+    if node := entries.get("limits"):
+        fields["limits"] = reader.raw_map(node, "limits")
+        if steps := node.get("steps"):
+            fields["concurrency"] = reader.integer(steps, "limits.steps", minimum=1, maximum=MAX_CONCURRENCY)
+    if (node := entries.get("dsl")) and node.scalar not in (1, "1", 1.0):
+        reader.problem(codes.NOT_ALLOWED, node, f"this reads version 1 of the language, not {node.kind_name()}")
+    return fields
+
+
+def _flow_handlers(
+    reader: Reader, entries: dict[str, Node], read_block: Callable[[Reader, Node, str, str], Block]
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    node = first_of(entries, "on_error", "onError")
+    if node is not None and not node.is_null:
+        word = {"continue": "continue", "stop": "stop", "fail": "stop"}.get(node.text or "")
+        if word is not None:
+            fields["on_error"] = word
+        else:
+            fields["on_error_block"] = read_block(reader, node, "on_error", "on_error")
+    node = entries.get("finally")
+    if node is not None and not node.is_null:
+        fields["finally_"] = read_block(reader, node, "finally", "finally")
+    return fields
+
+
+def _secrets(reader: Reader, node: Node) -> dict[str, JsonValue]:
+    """`{name: {from: env:NAME}}`; `name: env:NAME` is short for it. A plain value is refused: files hold no secrets."""
+    found: dict[str, JsonValue] = {}
+    if node.items is not None:
+        return {name: {"from": f"env:{name}"} for name in reader.names(node, "secrets")}
+    for name, child in (reader.map_of(node, "secrets") or {}).items():
+        source = child.text if child.text is not None else None
+        if child.entries is not None:
+            reader.check_keys(child.entries, ("from",), f"the secret {name}")
+            inner = child.entries.get("from")
+            source = None if inner is None else reader.text(inner, "from")
+        if source is None or (re.match(r"(?:env|file|vault):.|connection\.?.", source) is None and "." not in source):
+            hint = "write `{from: env:NAME}`, `file:PATH`, `connection.field` or `vault:…`"
+            reader.problem(
+                codes.NOT_ALLOWED, child, f"the secret {name} does not say where it comes from", suggestion=hint
+            )
+            continue
+        found[name] = {"from": source}
+    return found
+
+
+def _triggers(reader: Reader, node: Node) -> tuple[Trigger, ...]:
+    nodes = [node] if node.items is None else node.items
+    found = (_trigger(reader, child) for child in nodes if not child.is_null)
+    return tuple(trigger for trigger in found if trigger is not None)
+
+
+def _trigger(reader: Reader, node: Node) -> Trigger | None:
+    span = reader.document.span(node)
+    if node.text is not None:
+        kind, _, event = node.text.partition(".")
+        if kind == "webhook":
+            return Trigger(
+                kind="webhook", settings={"event": event} if event not in ("", "received") else {}, span=span
+            )
+        if kind == "manual" and not event:
+            return Trigger(kind="manual", span=span)
+        if event:
+            return Trigger(kind="event", settings={"event": node.text}, span=span)
+    entries = node.entries
+    found = [kind for kind in _TRIGGER_KEYS if entries is not None and kind in entries]
+    if entries is None or not found:
+        hint = codes.CODES[codes.BAD_TRIGGER].cause
+        reader.problem(codes.BAD_TRIGGER, node, f"{node.kind_name()} is no trigger", suggestion=hint)
+        return None
+    kind = found[0]
+    settings: dict[str, JsonValue] = {}
+    when = None
+    main = entries[kind]
+    if main.entries is not None and kind in ("webhook", "cron", "event", "flow", "manual"):
+        entries = {**main.entries, **{key: child for key, child in entries.items() if key != kind}}
+    reader.check_keys(entries, _TRIGGER_KEYS[kind] | {"schedule"}, f"a {kind} trigger")
+    for key, child in entries.items():
+        if key == "when":
+            when = reader.expression(child, "when")
+            reader.place("", f"trigger.{node.path()}.when", child)
+        elif not child.is_null:
+            settings[key] = child.plain()
+    if kind == "cron":
+        _check_cron(reader, entries.get("cron") or entries.get("schedule") or main, settings)
+    return Trigger(kind=kind, settings=settings, when=when, span=span)  # pyright: ignore[reportArgumentType]
+
+
+def _check_cron(reader: Reader, node: Node, settings: dict[str, JsonValue]) -> None:
+    text = node.text or ""
+    if "schedule" in settings:
+        settings["cron"] = settings.pop("schedule")
+    if len(text.split()) != 5 and not text.startswith("@"):
+        hint = 'minute, hour, day, month, weekday: "0 9 * * 1-5"'
+        reader.problem(codes.BAD_TRIGGER, node, f'"{text[:40]}" is no cron line of five fields', suggestion=hint)

@@ -1,0 +1,164 @@
+"""Reads what may stand on any step beside its verb: conditions, policies, handlers, names for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from segue.flow import codes
+from segue.flow.document import Node, join_path
+from segue.flow.model import Block, Callback, Handler, Poll, Retry, Timeout
+from segue.flow.policies import (
+    OnTimeout,
+    read_callback,
+    read_duration,
+    read_on_timeout,
+    read_poll,
+    read_retry,
+    read_timeout,
+)
+from segue.flow.reader import Reader, first_of
+
+ReadBlock = Callable[[Node, str, str], Block]
+"""(node, label, path) → the block: handlers hold steps, so the form's own block reader is passed in."""
+
+EXTRAS: Final = ("limits", "cache", "runs_on", "fallback")
+_IDEMPOTENCY: Final = {"safe": "safe", "keyed": "keyed", "unsafe": "unsafe"}
+_THEN: Final = {"continue": "continue", "fail": "fail", "retry": "retry"}
+_HANDLER_KEYS = frozenset(("match", "do", "then", "steps"))
+
+
+def read_modifiers(reader: Reader, entries: dict[str, Node], path: str, read_block: ReadBlock) -> dict[str, Any]:
+    """The fields of `Step` for the modifiers in `entries`; other keys are not looked at."""
+    fields: dict[str, Any] = {}
+    if when := entries.get("when"):
+        fields["when"] = reader.expression(when, "when")
+        reader.place(path, "when", when)
+    fields["retry"] = _retry(reader, entries)
+    fields["timeout"] = _timeout(reader, entries)
+    for field in ("default", "mock"):
+        if field in entries:
+            fields[field], fields[f"has_{field}"] = entries[field].plain(), True
+            reader.place(path, field, entries[field])
+    if output := entries.get("output"):
+        fields["output"] = output.plain()
+        reader.place(path, "output", output)
+    if handler := first_of(entries, "on_error", "onError"):
+        fields["on_error"] = read_handlers(reader, handler, path, read_block)
+    for key, field in (("finally", "finally_"), ("compensate", "compensate")):
+        if (block := entries.get(key)) and not block.is_null:
+            fields[field] = read_block(block, key, join_path(path, key))
+    if join := entries.get("join"):
+        fields["join"] = read_join(reader, join)
+    if priority := entries.get("priority"):
+        fields["priority"] = reader.integer(priority, "priority", minimum=-1_000_000)
+    if idempotency := entries.get("idempotency"):
+        fields["idempotency"] = reader.choice(idempotency, "idempotency", _IDEMPOTENCY)
+    for field in ("at_most_once", "disabled"):
+        if flag := entries.get(field):
+            fields[field] = reader.boolean(flag, field)
+    for field in ("title", "notes"):
+        if (text := entries.get(field)) and not text.is_null:
+            fields[field] = reader.text(text, field)
+    extras = {key: entries[key].plain() for key in EXTRAS if key in entries}
+    if extras:
+        fields["extras"] = extras
+    return {key: value for key, value in fields.items() if value is not None or key in ("default", "mock")}
+
+
+def read_join(reader: Reader, node: Node) -> Literal["all", "any", "first"] | int | None:
+    """`all`, `any`, `first` or a number of live inputs."""
+    if isinstance(node.scalar, int):
+        return reader.integer(node, "join", minimum=1, maximum=10_000)
+    words: dict[str, Literal["all", "any", "first"]] = {"all": "all", "any": "any", "first": "first"}
+    return reader.choice(node, "join", words)
+
+
+def _retry(reader: Reader, entries: dict[str, Node]) -> Retry | None:
+    """`retry`, or document A's `retryAttempts` with `retryDelay`."""
+    retry = entries.get("retry")
+    attempts, delay = entries.get("retryAttempts"), entries.get("retryDelay")
+    if retry is not None:
+        if attempts is not None:
+            reader.problem(codes.CONFLICT, attempts, "`retryAttempts` says the same as `retry`", at_key=True)
+        return read_retry(reader, retry)
+    if attempts is None:
+        return None
+    count = reader.integer(attempts, "retryAttempts", minimum=0, maximum=1_000)
+    seconds = read_duration(reader, delay) if delay is not None else None
+    if not count:
+        return None
+    return Retry(max_attempts=count) if seconds is None else Retry(max_attempts=count, initial_delay_seconds=seconds)
+
+
+def _timeout(reader: Reader, entries: dict[str, Node]) -> Timeout | None:
+    node = entries.get("timeout")
+    on_timeout_node = first_of(entries, "on_timeout", "onTimeout")
+    timeout = read_timeout(reader, node) if node is not None and not node.is_null else None
+    if on_timeout_node is None:
+        return timeout
+    on_timeout: OnTimeout | None = read_on_timeout(reader, on_timeout_node)
+    if on_timeout is None:
+        return timeout
+    base = timeout or Timeout()
+    return Timeout(attempt_seconds=base.attempt_seconds, total_seconds=base.total_seconds, on_timeout=on_timeout)
+
+
+def read_handlers(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> tuple[Handler, ...]:
+    """`on_error`: a list of steps, one step, the map form `{match, do, then}`, or a list of map forms."""
+    where = join_path(path, str(node.key))
+    if _is_handler_map(node):
+        return (_handler(reader, node, where, read_block),)
+    if node.items and all(_is_handler_map(item) for item in node.items):
+        return tuple(
+            _handler(reader, item, join_path(where, index), read_block) for index, item in enumerate(node.items)
+        )
+    if node.is_null:
+        return ()
+    return (Handler(block=read_block(node, "on_error", where)),)
+
+
+def _is_handler_map(node: Node) -> bool:
+    entries = node.entries
+    return entries is not None and (
+        "do" in entries or ("then" in entries and "if" not in entries) or "match" in entries
+    )
+
+
+def _handler(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> Handler:
+    entries = node.entries or {}
+    reader.check_keys(entries, _HANDLER_KEYS, "on_error")
+    match = reader.names(entries["match"], "match") if "match" in entries else ()
+    then: Literal["continue", "fail", "retry"] = "continue"
+    if "then" in entries:
+        then = reader.choice(entries["then"], "then", _THEN) or then  # pyright: ignore[reportAssignmentType]
+    do = first_of(entries, "do", "steps")
+    block = Block(label="on_error") if do is None else read_block(do, "on_error", join_path(path, str(do.key)))
+    return Handler(block=block, match=match, then=then)
+
+
+def read_composites(reader: Reader, entries: dict[str, Node], path: str) -> tuple[Poll | None, Callback | None]:
+    """What makes a call wait for an outside job: `poll`, document A's `enablePolling`, or `wait: {callback}`."""
+    poll: Poll | None = None
+    callback: Callback | None = None
+    if node := entries.get("poll"):
+        poll = read_poll(reader, node, path)
+    if (flag := entries.get("enablePolling")) and reader.boolean(flag, "enablePolling"):
+        if poll is None:
+            poll = Poll()
+        interval, attempts = entries.get("pollingInterval"), entries.get("maxPollingAttempts")
+        seconds = read_duration(reader, interval, minimum=0.001) if interval else None
+        count = reader.integer(attempts, "maxPollingAttempts", minimum=1) if attempts else None
+        poll = Poll(
+            success_condition=poll.success_condition, failure_condition=poll.failure_condition,
+            interval_seconds=seconds or poll.interval_seconds, max_attempts=count or poll.max_attempts,
+        )  # fmt: skip
+    if node := entries.get("wait"):
+        inner = node.get("callback")
+        if inner is None:
+            hint = "write `wait: {callback: {expires: 1h}}`, or make the wait a step of its own"
+            reader.problem(codes.TWO_VERBS, node, "beside a call, `wait` waits for a callback", suggestion=hint)
+        else:
+            reader.check_keys(node.entries or {}, ("callback",), "wait")
+            callback = read_callback(reader, inner, path)
+    return poll, callback

@@ -1,0 +1,375 @@
+"""Reads steps as people write them in YAML: names, one verb, modifiers, in every shorthand of the language.
+
+    - authenticate                                 a name that is used
+    - step1: authenticate                          an id and the name it uses
+    - verify: {adapter: iam, action: verify_token}  an id and a body
+    - name: verify                                 the long form, keys on one level
+    - parallel: [send_email, send_sms]             a verb without a name
+
+What a verb's own keys mean is read in `forms/blocks.py` (verbs that hold steps) and `forms/leaves.py` (the others).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from segue.flow import codes
+from segue.flow.document import Node, join_path
+from segue.flow.forms.blocks import BLOCK_VERBS, read_block_verb
+from segue.flow.forms.leaves import Parts, is_composite_key, read_leaf_verb
+from segue.flow.forms.modifiers import read_modifiers
+from segue.flow.model import Block, Edge, Step
+from segue.flow.nearest import did_you_mean
+from segue.flow.reader import Reader, first_of
+from segue.flow.verbs import MODIFIERS, VERBS
+
+_CALL_VERBS: Final = ("call", "use", "adapter", "python", "http")
+_BESIDE: Final = {name: {key for row in verb.beside for key in (row.name, *row.also)} for name, verb in VERBS.items()}
+_FREE: Final = frozenset(("name", "id", "params", "action"))
+_DEFAULTED: Final = frozenset(("call", "http", "poll"))
+"""Kinds that the flow's `defaults` apply to: those that reach outside and can fail."""
+
+
+class Source:
+    """A step as found: its id, the name it uses (if it has no verb), its keys, and the node to point at."""
+
+    def __init__(self, node: Node, path: str) -> None:
+        self.node = node
+        self.path = path
+        self.id: str | None = None
+        self.use: str | None = None
+        self.title: str | None = None
+        self.entries: dict[str, Node] = {}
+        self.failed = False
+
+
+def read_block(reader: Reader, node: Node, label: str, path: str) -> Block:
+    """A block: a list of steps in order, or one step in any form."""
+    if node.items is not None:
+        pairs = [(item, join_path(path, index)) for index, item in enumerate(node.items)]
+    elif node.is_null:
+        pairs = []
+    else:
+        pairs = [(node, path)]
+    if not pairs:
+        reader.problem(codes.EMPTY_BLOCK, node, f"`{label}` has no steps", at_key=True)
+    steps: list[Step] = []
+    needs: list[Node | None] = []
+    for item, place in pairs:
+        made = read_step(reader, item, place)
+        if made is not None:
+            steps.append(made[0])
+            needs.append(made[1])
+    return Block(label=label, steps=tuple(steps), edges=chain(reader, steps, needs), span=reader.document.span(node))
+
+
+def chain(reader: Reader, steps: list[Step], needs: list[Node | None]) -> tuple[Edge, ...]:
+    """A sequence's edges: each step after the one before it, unless it says what it needs."""
+    known = [step.id for step in steps]
+    edges: dict[tuple[str, str], Edge] = {}
+    for index, (step, need) in enumerate(zip(steps, needs, strict=True)):
+        if need is None:
+            sources = known[index - 1 : index] if index else []
+        else:
+            sources = _needed(reader, need, step.id, known)
+        for source in sources:
+            edges[(source, step.id)] = Edge(source, step.id)
+    return tuple(edges.values())
+
+
+def _needed(reader: Reader, node: Node, target: str, known: list[str]) -> list[str]:
+    """The names under `needs` that are steps of the block."""
+    nodes = [node] if node.items is None else node.items
+    found: list[str] = []
+    for child in nodes:
+        if child.is_null:
+            continue
+        name = reader.name(child, "needs")
+        if name is None:
+            continue
+        if name not in known:
+            hint = did_you_mean(name, (other for other in known if other != target))
+            reader.problem(codes.UNKNOWN_STEP, child, f'"{name[:60]}" is no step of this block', suggestion=hint)
+        else:
+            found.append(name)
+    return found
+
+
+def read_step(reader: Reader, node: Node, path: str) -> tuple[Step, Node | None] | None:
+    """One step in any form, with its `needs`; None (and a problem) if it cannot be made out."""
+    if not reader.take_step(node):
+        return None
+    source = _find_source(reader, node, path)
+    if source is None:
+        return None
+    expanded = _expand(reader, source)
+    if expanded is not None:
+        return expanded
+    return _make_step(reader, source)
+
+
+def read_step_body(reader: Reader, node: Node, path: str, id: str) -> Step | None:
+    """A step whose id is known from elsewhere (a definition, a canvas node of a verb's type)."""
+    source = Source(node, path)
+    source.id = id
+    if not _take_body(reader, source, node):
+        return None
+    made = _expand(reader, source) or _make_step(reader, source)
+    return None if made is None else made[0]
+
+
+# -- what the author wrote
+
+
+def _find_source(reader: Reader, node: Node, path: str) -> Source | None:
+    if node.text is not None:
+        return _bare(reader, node, node.text, path)
+    if node.entries is None:
+        hint = "a step is a name, or a map with one verb"
+        reader.wrong_type(
+            node, "a step", "a name or a map", hint if node.items is None else "use `parallel:` or `try:`"
+        )
+        return None
+    entries = node.entries
+    named = first_of(entries, "id", "name")
+    verbs = [key for key in entries if key in VERBS]
+    if named is not None and named.text is not None:
+        source = Source(node, join_path(path, named.text))
+        source.id = named.text
+        source.entries = {key: child for key, child in entries.items() if key not in ("id", "name")}
+        if "id" in entries and "name" in entries:
+            source.title = reader.text(entries["name"], "name")
+        return source
+    if verbs:
+        source = Source(node, path)
+        source.entries = dict(entries)
+        return source
+    return _keyed(reader, node, entries, path)
+
+
+def _bare(reader: Reader, node: Node, name: str, path: str) -> Source | None:
+    name = name.strip()
+    if not name:
+        reader.problem(codes.NO_VERB, node, "the step is empty")
+        return None
+    if name in ("stop", "return"):
+        source = Source(node, path)
+        source.entries = {name: Node()}
+        return source
+    if name in VERBS:
+        reader.problem(codes.MISSING_KEY, node, f"`{name}` needs a value", suggestion=f"write `{VERBS[name].example}`")
+        return None
+    source = Source(node, join_path(path, name))
+    source.use = name
+    source.id = name.rpartition(".")[2]
+    return source
+
+
+def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Source | None:
+    """`- verify: {…}`: the one key that is no modifier names the step."""
+    names = [key for key in entries if key not in MODIFIERS and key not in _FREE and not key.startswith("x-")]
+    if not names:
+        reader.problem(codes.NO_VERB, node, "the step has neither a name nor a verb")
+        return None
+    name = names[0]
+    source = Source(node, join_path(path, name))
+    source.id = name
+    body = entries[name]
+    if not _take_body(reader, source, body):
+        return None
+    for key, child in entries.items():
+        if key == name:
+            continue
+        if key in names:
+            reader.unknown_key(key, child, {*MODIFIERS, *VERBS}, f"the step {name}")
+        elif key in source.entries:
+            reader.problem(codes.DUPLICATE_KEY, child, f"`{key}` stands in the step and beside it", at_key=True)
+        else:
+            source.entries[key] = child
+    if body.start >= 0:
+        source.node = body if not body.is_null else node
+    return source
+
+
+def _take_body(reader: Reader, source: Source, body: Node) -> bool:
+    if body.text is not None:
+        source.use = body.text.strip() or source.id
+    elif body.is_null:
+        source.use = source.id
+    elif body.entries is not None:
+        source.entries = dict(body.entries)
+        named = source.entries.get("name")
+        if named is not None and named.text is not None and "name" not in VERBS:
+            source.title = named.text
+            del source.entries["name"]
+    else:
+        reader.wrong_type(body, f"the step {source.id}", "a name or a map with one verb")
+        return False
+    return True
+
+
+# -- definitions
+
+
+def _expand(reader: Reader, source: Source) -> tuple[Step, Node | None] | None:
+    """The step that a definition of this file stands for; None if the step uses none."""
+    name = _used_name(source)
+    if name is None or name not in reader.definitions:
+        return None
+    definition = reader.definitions[name]
+    if name in reader.expanding:
+        circle = " → ".join([*reader.expanding[reader.expanding.index(name) :], name])
+        reader.problem(codes.RECURSIVE_DEFINITION, definition, f"the definition uses itself: {circle}", at_key=True)
+        return _placeholder(reader, source)
+    reader.expanding.append(name)
+    try:
+        return _expanded_step(reader, source, definition)
+    finally:
+        reader.expanding.pop()
+
+
+def _used_name(source: Source) -> str | None:
+    if source.use is not None:
+        return source.use
+    verbs = [key for key in source.entries if key in VERBS]
+    if not verbs:
+        return source.id
+    if verbs[0] in ("use", "call") and len(verbs) == 1:
+        return source.entries[verbs[0]].text
+    return None
+
+
+def _expanded_step(reader: Reader, source: Source, definition: Node) -> tuple[Step, Node | None]:
+    inner = Source(source.node, source.path)
+    inner.id = source.id or str(definition.key)
+    inner.title = source.title
+    if definition.items is not None:
+        return _group(reader, source, definition)
+    if not _take_body(reader, inner, definition):
+        return _placeholder(reader, source)
+    if definition.is_null or inner.use == definition.key:
+        inner.use = None
+        reader.problem(codes.NO_VERB, definition, f"the definition {definition.key} says nothing", at_key=True)
+        return _placeholder(reader, source)
+    own = {key: child for key, child in source.entries.items() if key not in ("use", "call")}
+    if "params" in own and "params" in inner.entries:
+        own["params"] = _merged(inner.entries["params"], own["params"])
+    inner.entries.update(own)
+    made = _expand(reader, inner) or _make_step(reader, inner)
+    return made if made is not None else _placeholder(reader, source)
+
+
+def _group(reader: Reader, source: Source, definition: Node) -> tuple[Step, Node | None]:
+    """A definition that is a list: its steps as one block under the name of the step that uses it."""
+    block = read_block(reader, definition, "do", join_path(source.path, "do"))
+    own = {key: child for key, child in source.entries.items() if key not in ("use", "call")}
+    reader.check_keys(own, MODIFIERS, f"the step {source.id}")
+    fields = read_modifiers(reader, own, source.path, lambda node, label, path: read_block(reader, node, label, path))
+    step = Step(
+        id=source.id or str(definition.key), kind="try", path=source.path, blocks=(block,),
+        span=reader.document.span(source.node), **fields,
+    )  # fmt: skip
+    return step, first_of(own, "needs", "depends_on")
+
+
+def _merged(base: Node, over: Node) -> Node:
+    """Parameters of a definition, those of its use put over them."""
+    if base.entries is None or over.entries is None:
+        return over
+    merged = Node(entries={**base.entries, **over.entries}, start=over.start, end=over.end)
+    merged.parent, merged.key = over.parent, over.key
+    return merged
+
+
+def _placeholder(reader: Reader, source: Source) -> tuple[Step, Node | None]:
+    """A step that keeps its name known, so that one mistake does not make its followers look wrong."""
+    id = source.id or reader.anonymous_id("step")
+    step = Step(id=id, kind="start", path=source.path, span=reader.document.span(source.node))
+    return step, source.entries.get("needs")
+
+
+# -- the step itself
+
+
+def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | None:
+    verb = _verb_of(reader, source)
+    if verb is None:
+        return _placeholder(reader, source)
+    entries = _with_defaults(reader, source.entries, verb)
+    beside = _BESIDE.get(verb, set())
+    known = {verb, *beside, *MODIFIERS, "name", "id"}
+    what = f"the step {source.id}" if source.id else f"`{verb}`"
+    checked = {key: child for key, child in entries.items() if not (is_composite_key(key) and verb in _CALL_VERBS)}
+    reader.check_keys(checked, known, what)
+    id = source.id
+    if id is None:
+        id = _id_of(reader, verb, entries)
+    if verb in BLOCK_VERBS:
+        parts = read_block_verb(reader, verb, entries, source.path, read_block)
+    else:
+        parts = read_leaf_verb(reader, verb, entries, source.path, use=source.use, id=id)
+    own = {key: child for key, child in entries.items() if key not in beside}
+    fields: dict[str, Any] = read_modifiers(
+        reader, own, source.path, lambda node, label, path: read_block(reader, node, label, path)
+    )
+    fields.update(parts.fields)
+    if parts.extras:
+        fields["extras"] = {**fields.get("extras", {}), **parts.extras}
+    if source.title is not None:
+        fields.setdefault("title", source.title)
+    step = Step(
+        id=id, kind=parts.kind, path=source.path, params=parts.params, blocks=parts.blocks,
+        span=reader.document.span(source.node), **fields,
+    )  # fmt: skip
+    return step, first_of(own, "needs", "depends_on")
+
+
+def _with_defaults(reader: Reader, entries: dict[str, Node], verb: str) -> dict[str, Node]:
+    if not reader.defaults or VERBS[verb].kind not in _DEFAULTED:
+        return entries
+    return {**{key: child for key, child in reader.defaults.items() if key not in entries}, **entries}
+
+
+def _verb_of(reader: Reader, source: Source) -> str | None:
+    """The step's one verb; without one, the step uses a name."""
+    entries = source.entries
+    verbs = [key for key in entries if key in VERBS]
+    main = [key for key in verbs if not is_composite_key(key)] if any(key in _CALL_VERBS for key in verbs) else verbs
+    if source.use is not None:
+        main = [key for key in main if not is_composite_key(key)]
+    if "try" in main and len(main) > 1:
+        main = [key for key in main if key != "try"] if "try" not in entries else main
+    if not main:
+        if "action" in entries and "." not in (entries["action"].text or ""):
+            reader.missing(entries["action"], "a step with `action`", "adapter")
+            return None
+        if source.use is None and source.id is None:
+            reader.problem(codes.NO_VERB, source.node, "the step has neither a name nor a verb")
+            return None
+        if source.use is None:
+            source.use = entries["action"].text if "action" in entries else source.id
+        return "use"
+    if len(main) > 1 or source.use is not None:
+        other = main[1] if len(main) > 1 else f"use {source.use}"
+        node = entries[main[-1]]
+        message = f"the step has two verbs, `{main[0]}` and `{other}`"
+        reader.problem(codes.TWO_VERBS, node, message, at_key=True, suggestion="make two steps of it")
+        return main[0]
+    return main[0]
+
+
+def _id_of(reader: Reader, verb: str, entries: dict[str, Node]) -> str:
+    """A name for a step that has none: what it calls, or the verb with a number."""
+    if verb in ("call", "use", "python") and entries[verb].text:
+        last = (entries[verb].text or "").rpartition(".")[2].strip()
+        if last.isidentifier():
+            return last
+    if verb == "adapter":
+        action = entries.get("action")
+        word = (action.text if action is not None else entries["adapter"].text) or ""
+        if word.isidentifier():
+            return word
+    return reader.anonymous_id("conditional" if verb == "if" else verb)
+
+
+__all__ = ["Parts", "read_block", "read_step", "read_step_body"]

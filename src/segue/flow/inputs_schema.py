@@ -1,0 +1,135 @@
+"""The shorthand for schemas, and its normal form: one JSON Schema (draft 2020-12).
+
+`{message: string, email: {type: string, format: email}, amount: {type: number, default: 3}}` declares three properties.
+A property is required unless it has a default, `required: false`, or a type that ends in `?`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from segue.flow import codes
+from segue.flow.document import Node
+from segue.flow.model import JsonValue, RawMap
+from segue.flow.nearest import did_you_mean
+from segue.flow.reader import Reader
+
+_TYPES: Final = {
+    "string": {"type": "string"},
+    "text": {"type": "string"},
+    "str": {"type": "string"},
+    "number": {"type": "number"},
+    "float": {"type": "number"},
+    "integer": {"type": "integer"},
+    "int": {"type": "integer"},
+    "boolean": {"type": "boolean"},
+    "bool": {"type": "boolean"},
+    "object": {"type": "object"},
+    "map": {"type": "object"},
+    "array": {"type": "array"},
+    "list": {"type": "array"},
+    "any": {},
+    "null": {"type": "null"},
+    "email": {"type": "string", "format": "email"},
+    "date": {"type": "string", "format": "date"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "date-time": {"type": "string", "format": "date-time"},
+    "time": {"type": "string", "format": "time"},
+    "uri": {"type": "string", "format": "uri"},
+    "url": {"type": "string", "format": "uri"},
+    "uuid": {"type": "string", "format": "uuid"},
+}
+_SCHEMA_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
+_SCHEMA_MARKS = frozenset(("$schema", "properties", "$ref", "allOf", "anyOf", "oneOf"))
+
+
+def schema_of_value(reader: Reader, node: Node, what: str) -> RawMap:
+    """The schema of a map of properties, or a full JSON Schema as it is. Nothing declared: an empty schema."""
+    if node.is_null:
+        return {}
+    if node.items is not None:
+        return _from_list(reader, node, what)
+    entries = reader.map_of(node, what)
+    if entries is None:
+        return {}
+    if any(key in entries for key in _SCHEMA_MARKS) and _looks_full(entries):
+        return _checked(reader, node, {key: child.plain() for key, child in entries.items()}, what)
+    properties: RawMap = {}
+    required: list[JsonValue] = []
+    for name, child in entries.items():
+        if name.startswith("x-"):
+            continue
+        schema, is_required = _property(reader, child, f"{what}.{name}")
+        properties[name] = schema
+        if is_required:
+            required.append(name)
+    return _object(properties, required)
+
+
+def _looks_full(entries: dict[str, Node]) -> bool:
+    """A full schema says `type: object` or has a map of properties; an input may be called `properties`, too."""
+    kind = entries.get("type")
+    properties = entries.get("properties")
+    return (kind is not None and kind.text == "object") or properties is None or properties.entries is not None
+
+
+def _object(properties: RawMap, required: list[JsonValue]) -> RawMap:
+    schema: RawMap = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _from_list(reader: Reader, node: Node, what: str) -> RawMap:
+    """`[message, email]`: names without types."""
+    names = reader.names(node, what)
+    return _object({name: {} for name in names}, list(names))
+
+
+def _property(reader: Reader, node: Node, what: str) -> tuple[RawMap, bool]:
+    if node.is_null:
+        return {}, True
+    if node.text is not None:
+        return _named_type(reader, node, node.text)
+    if node.items is not None:
+        return {"enum": [child.plain() for child in node.items]}, True
+    if node.entries is None:
+        reader.wrong_type(node, what, "a type or a schema")
+        return {}, False
+    schema: RawMap = {key: child.plain() for key, child in node.entries.items()}
+    is_required = "default" not in schema
+    if isinstance(schema.get("required"), bool):
+        is_required = bool(schema.pop("required"))
+    kind = node.entries.get("type")
+    if kind is not None and kind.text is not None and kind.text not in _SCHEMA_TYPES:
+        named, needed = _named_type(reader, kind, kind.text)
+        del schema["type"]
+        schema = {**named, **schema}
+        is_required = is_required and needed
+    return _checked(reader, node, schema, what), is_required
+
+
+def _named_type(reader: Reader, node: Node, written: str) -> tuple[RawMap, bool]:
+    """`string`, `string?`, `string[]`, `email`, …"""
+    name, optional = (written[:-1], True) if written.endswith("?") else (written, False)
+    inner = name.removesuffix("[]")
+    found = _TYPES.get(inner)
+    if found is None:
+        hint = did_you_mean(inner, _TYPES) or f"types: {', '.join(_TYPES)}"
+        reader.problem(codes.BAD_SCHEMA, node, f'"{written[:40]}" is no type', suggestion=hint)
+        return {}, not optional
+    schema: RawMap = {**found}
+    return ({"type": "array", "items": schema} if name.endswith("[]") else schema), not optional
+
+
+def _checked(reader: Reader, node: Node, schema: RawMap, what: str) -> RawMap:
+    """The schema if it is a valid one, else an empty one and a problem."""
+    import jsonschema_rs  # noqa: PLC0415 - most schemas are shorthand and need no meta-schema
+
+    try:
+        jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+    except (jsonschema_rs.ValidationError, ValueError) as error:
+        message = str(getattr(error, "message", error)).split("\n")[0]
+        reader.problem(codes.BAD_SCHEMA, node, f"{what} is no JSON Schema: {message[:160]}")
+        return {}
+    return schema

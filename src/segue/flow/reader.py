@@ -1,0 +1,288 @@
+"""What all forms share while they read a document: problems with places, and values of the expected kind.
+
+A reading function never raises for what an author wrote: it records a problem and answers None (or the default), so that
+all mistakes are found at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
+
+from segue.flow import codes
+from segue.flow.document import Document, Node
+from segue.flow.durations import MAX_SECONDS, format_duration, parse_duration
+from segue.flow.model import JsonValue, RawMap
+from segue.flow.nearest import did_you_mean
+from segue.flow.problems import Patch, Problem
+
+T = TypeVar("T")
+
+MAX_READ_STEPS: Final = 20_000
+"""Steps made while reading, definitions put in: a bound on what nested definitions can grow to."""
+
+_WHOLE_TEMPLATE = re.compile(r"\s*\$?\{\{(?P<inside>(?:(?!\{\{|\}\}).)*)\}\}\s*\Z", re.DOTALL)
+_NUMBERED = re.compile(r"\w+_\d+\Z")
+
+
+class Reader:
+    """One reading of one document. `milliseconds`: bare numbers are milliseconds here (settings of canvas nodes)."""
+
+    def __init__(self, document: Document, *, milliseconds: bool = False) -> None:
+        self.document = document
+        self.milliseconds = milliseconds
+        self.problems: list[Problem] = []
+        self.definitions: dict[str, Node] = {}
+        self.defaults: dict[str, Node] = {}
+        self.expanding: list[str] = []
+        """Definitions that are being put in, outermost first."""
+        self._counts: dict[str, int] = {}
+        self._taken: set[str] | None = None
+        self._steps_left = MAX_READ_STEPS
+
+    # -- problems and places
+
+    def problem(
+        self,
+        code: str,
+        node: Node | None,
+        message: str,
+        *,
+        at_key: bool = False,
+        path: str | None = None,
+        suggestion: str | None = None,
+        patch: Patch | None = None,
+    ) -> None:
+        """Record a mistake at a node (at its key, if `at_key`)."""
+        span = None
+        if node is not None:
+            span = self.document.key_span(node) if at_key else self.document.span(node)
+            path = node.path() if path is None else path
+        self.problems.append(
+            Problem(
+                code=code, message=message, severity=codes.CODES[code].severity, path=path or "",
+                file=self.document.file, span=span, suggestion=suggestion, patch=patch,
+            )
+        )  # fmt: skip
+
+    def place(self, step_path: str, field: str, node: Node) -> None:
+        """Remember which node a field of the model came from."""
+        self.document.places[(step_path, field)] = node
+
+    def take_step(self, node: Node) -> bool:
+        """Whether one more step may be made; a problem is recorded the first time it may not."""
+        self._steps_left -= 1
+        if self._steps_left == -1:
+            self.problem(codes.TOO_MANY_STEPS, node, f"more than {MAX_READ_STEPS:,} steps, definitions put in")
+        return self._steps_left >= 0
+
+    def anonymous_id(self, word: str) -> str:
+        """A name for a step that has none: `parallel_1`, `parallel_2`, … in document order."""
+        if self._taken is None:
+            self._taken = set()
+            _collect_names(self.document.root, self._taken)
+        while True:
+            count = self._counts.get(word, 0) + 1
+            self._counts[word] = count
+            if f"{word}_{count}" not in self._taken:
+                return f"{word}_{count}"
+
+    def forget_numbers(self) -> None:
+        """Count anonymous steps from one again: what was read so far only looked for mistakes."""
+        self._counts.clear()
+
+    # -- kinds of values
+
+    def wrong_type(self, node: Node, what: str, wanted: str, suggestion: str | None = None) -> None:
+        self.problem(codes.WRONG_TYPE, node, f"{what} is {wanted}, not {node.kind_name()}", suggestion=suggestion)
+
+    def map_of(self, node: Node, what: str) -> dict[str, Node] | None:
+        if node.entries is None:
+            self.wrong_type(node, what, "a map")
+        return node.entries
+
+    def raw_map(self, node: Node, what: str) -> RawMap:
+        """A map of values as JSON; nothing stands for an empty one."""
+        if node.is_null:
+            return {}
+        entries = self.map_of(node, what)
+        return {} if entries is None else {key: child.plain() for key, child in entries.items()}
+
+    def text(self, node: Node, what: str) -> str | None:
+        """A text; numbers and truth values are taken as they are written."""
+        if isinstance(node.scalar, bool):
+            return "true" if node.scalar else "false"
+        if isinstance(node.scalar, (str, int, float)):
+            return str(node.scalar)
+        self.wrong_type(node, what, "a text")
+        return None
+
+    def name(self, node: Node, what: str) -> str | None:
+        found = self.text(node, what)
+        if found is not None and not found.strip():
+            self.problem(codes.WRONG_TYPE, node, f"{what} is empty")
+            return None
+        return found
+
+    def names(self, node: Node, what: str) -> tuple[str, ...]:
+        """A name or a list of names."""
+        nodes = [node] if node.items is None else node.items
+        found = (self.name(child, what) for child in nodes if not child.is_null)
+        return tuple(name for name in found if name is not None)
+
+    def boolean(self, node: Node, what: str) -> bool | None:
+        if isinstance(node.scalar, bool):
+            return node.scalar
+        known = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get((node.text or "").lower())
+        patch = None
+        if known and node.start >= 0:
+            patch = Patch(start=node.start, end=node.end, text=known)
+        hint = f"write `{known}`: in YAML 1.2 `{node.text}` is text" if known else None
+        self.problem(
+            codes.WRONG_TYPE, node, f"{what} is true or false, not {node.kind_name()}", suggestion=hint, patch=patch
+        )
+        return None
+
+    def integer(self, node: Node, what: str, *, minimum: int = 0, maximum: int = 1_000_000) -> int | None:
+        value = node.scalar
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.wrong_type(node, what, "a whole number")
+            return None
+        if not minimum <= value <= maximum:
+            self.problem(codes.NOT_ALLOWED, node, f"{what} is between {minimum:,} and {maximum:,}, not {value:,}")
+            return None
+        return value
+
+    def number(self, node: Node, what: str, *, minimum: float, maximum: float) -> float | None:
+        value = node.scalar
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self.wrong_type(node, what, "a number")
+            return None
+        if not minimum <= value <= maximum:
+            self.problem(codes.NOT_ALLOWED, node, f"{what} is between {minimum:g} and {maximum:g}, not {value:g}")
+            return None
+        return float(value)
+
+    def choice(self, node: Node, what: str, allowed: Mapping[str, T]) -> T | None:
+        """One of a few words."""
+        word = node.text
+        if word is not None and word in allowed:
+            return allowed[word]
+        hint = did_you_mean(word, allowed) if word is not None else None
+        words = ", ".join(allowed)
+        self.problem(codes.NOT_ALLOWED, node, f"{what} is one of {words}, not {node.kind_name()}", suggestion=hint)
+        return None
+
+    def duration(
+        self, node: Node, what: str, *, minimum: float = 0.0, maximum: float = MAX_SECONDS, milliseconds: bool = False
+    ) -> float | None:
+        """Seconds. A bare number is refused with the fix, except where the key means milliseconds."""
+        value = node.scalar
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not (milliseconds or self.milliseconds):
+                self._bare_number(node, what, value)
+                return None
+            seconds = value / 1000
+        elif isinstance(value, str):
+            found = parse_duration(value)
+            if found is None:
+                hint = "write it like 500ms, 30s, 5m, 2h or 7d"
+                self.problem(codes.BAD_DURATION, node, f'{what}: "{value[:40]}" is no duration', suggestion=hint)
+                return None
+            seconds = found
+        else:
+            self.wrong_type(node, what, "a duration", "write it like 500ms, 30s, 5m, 2h or 7d")
+            return None
+        if not minimum <= seconds <= maximum:
+            least, most = format_duration(minimum), format_duration(maximum)
+            self.problem(codes.DURATION_RANGE, node, f"{what} is between {least} and {most}, not {seconds:g}s")
+            return None
+        return seconds
+
+    def _bare_number(self, node: Node, what: str, value: float) -> None:
+        fixed = format_duration(value) if value >= 0 else f"{value:g}s"
+        patch = None if node.start < 0 else Patch(start=node.start, end=node.end, text=fixed)
+        hint = f"write {fixed}, or {value:g}ms if milliseconds are meant"
+        self.problem(codes.BARE_NUMBER, node, f"{what} is {value:g} without a unit", suggestion=hint, patch=patch)
+
+    def expression(self, node: Node, what: str) -> str | None:
+        """A condition place: the bare expression, without `{{ }}` if someone wrote them."""
+        if isinstance(node.scalar, str):
+            whole = _WHOLE_TEMPLATE.match(node.scalar)
+            inside = whole["inside"].strip() if whole else node.scalar
+            if inside.strip():
+                return inside
+            self.problem(codes.WRONG_TYPE, node, f"{what} is empty")
+            return None
+        if isinstance(node.scalar, bool):
+            return "true" if node.scalar else "false"
+        if isinstance(node.scalar, (int, float)):
+            return str(node.scalar)
+        self.wrong_type(node, what, "an expression")
+        return None
+
+    # -- keys
+
+    def check_keys(self, entries: Mapping[str, Node], known: Iterable[str], what: str) -> None:
+        """Report every key that is not known, with the nearest that is. `x-` keys are free."""
+        names = known if isinstance(known, (dict, set, frozenset)) else set(known)
+        for key, node in entries.items():
+            if key not in names and not key.startswith("x-"):
+                self.unknown_key(key, node, names, what)
+
+    def unknown_key(self, key: str, node: Node, known: Iterable[str], what: str) -> None:
+        hint = did_you_mean(key, known)
+        patch = None
+        if hint is not None and node.key_start >= 0:
+            patch = Patch(start=node.key_start, end=node.key_end, text=hint.split('"')[1])
+        self.problem(
+            codes.UNKNOWN_KEY, node, f'{what} has no key "{key[:60]}"', at_key=True, suggestion=hint, patch=patch
+        )
+
+    def missing(self, node: Node | None, what: str, key: str, *, path: str | None = None) -> None:
+        self.problem(codes.MISSING_KEY, node, f"{what} needs `{key}`", path=path, at_key=True)
+
+
+def first_of(entries: Mapping[str, Node], *keys: str) -> Node | None:
+    """The value under the first of the spellings that is there."""
+    for key in keys:
+        if key in entries:
+            return entries[key]
+    return None
+
+
+def _collect_names(node: Node, found: set[str]) -> None:
+    """Every word in the document that looks like a numbered name."""
+    if node.entries is not None:
+        for key, child in node.entries.items():
+            if _NUMBERED.match(key):
+                found.add(key)
+            _collect_names(child, found)
+    elif node.items is not None:
+        for child in node.items:
+            _collect_names(child, found)
+    elif isinstance(node.scalar, str) and _NUMBERED.match(node.scalar):
+        found.add(node.scalar)
+
+
+def as_expression(value: JsonValue) -> str:
+    """A literal as an expression (JSON is one); references inside keep their meaning."""
+    if isinstance(value, str):
+        whole = _WHOLE_TEMPLATE.match(value)
+        if whole:
+            return f"({whole['inside'].strip()})"
+        if re.match(r"\$[A-Za-z_]", value):
+            return value
+        return _json(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(as_expression(child) for child in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_json(key)}: {as_expression(child)}" for key, child in value.items()) + "}"
+    return _json(value)
+
+
+def _json(value: JsonValue) -> str:
+    import json  # noqa: PLC0415 - rarely needed
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,442 @@
+"""Text to a tree of values with places: YAML by the 1.2 core rules, JSON the same way.
+
+libyaml makes the events, we make the values: `NO`, `on`, `22:22` and dates stay text, duplicate keys are refused, aliases
+are copied and counted, depth and size have limits. Whatever the text is, the answer is a tree and problems, never an
+exception. Rules: YAML 1.2.2, section 10.3 (core schema).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from segue.flow import codes
+from segue.flow.document import Document, Node, Scalar
+from segue.flow.problems import Patch, Problem
+from segue.flow.templates import Repaired, quote, repair_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MAX_CHARACTERS: Final = 4_000_000
+MAX_DEPTH: Final = 100
+MAX_NODES: Final = 200_000
+_INT64: Final = 2**63
+
+_NUMBER_START = frozenset("-+.0123456789")
+_WORD_VALUES: dict[str, None | bool] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_INT = re.compile(r"[-+]?[0-9]+\Z")
+_OCTAL_OR_HEX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
+_TAG = "tag:yaml.org,2002:"
+
+
+def read_source(text: str | bytes, *, file: str | None = None) -> tuple[Document | None, list[Problem]]:
+    """The document of a text, and what is wrong with it. None if no value could be read at all."""
+    decoded, problem = _decode(text, file)
+    if decoded is None:
+        return None, [problem] if problem is not None else []
+    if len(decoded) > MAX_CHARACTERS:
+        message = f"the text has {len(decoded):,} characters; at most {MAX_CHARACTERS:,} are read"
+        return None, [Problem(code=codes.TOO_LARGE, message=message, file=file)]
+    repaired = repair_templates(decoded)
+    composer = _Composer(repaired, Document(Node(), text=decoded, file=file))
+    root = composer.run()
+    if root is None and decoded.lstrip()[:1] in ("{", "["):
+        return _read_json(decoded, file, composer.problems)
+    document = composer.document
+    if root is not None:
+        document.root = root
+    return (document if root is not None else None), composer.problems
+
+
+def tree_of(value: object, *, file: str | None = None) -> tuple[Document | None, list[Problem]]:
+    """The document of an already parsed JSON value (an API body): the same tree without places."""
+    try:
+        root = _node_of(value, 0, _Budget())
+    except _RefusedError as refused:
+        return None, [Problem(code=refused.code, message=str(refused), file=file)]
+    return Document(root, file=file), []
+
+
+class _RefusedError(Exception):
+    """A value that no tree can hold; never leaves this module."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Budget:
+    """Counts values, so that neither aliases nor bodies grow without bound."""
+
+    def __init__(self) -> None:
+        self.left = MAX_NODES
+
+    def take(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise _RefusedError(codes.TOO_LARGE, f"more than {MAX_NODES:,} values (aliases count each time)")
+
+
+def _decode(text: str | bytes, file: str | None) -> tuple[str | None, Problem | None]:
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"byte {error.start} is not UTF-8"
+            return None, Problem(code=codes.NOT_TEXT, message=message, file=file)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        message = f"character {error.start} is half of a surrogate pair"
+        document = Document(Node(), text=text, file=file)
+        span = document.span_at(error.start, error.end)
+        return None, Problem(code=codes.NOT_TEXT, message=message, file=file, span=span)
+    return text, None
+
+
+class _Composer:
+    """Builds the tree from libyaml's events, with a stack of its own: depth is counted, not recursed."""
+
+    def __init__(self, source: Repaired, document: Document) -> None:
+        self.source = source
+        self.document = document
+        self.problems: list[Problem] = []
+        self.budget = _Budget()
+        self.root: Node | None = None
+        self.stack: list[Node] = []
+        self.keys: list[tuple[str, int, int] | None] = []
+        """The key that waits for its value, for each open map."""
+        self.refused_keys: list[bool] = []
+        self.anchors: dict[str, Node] = {}
+        self.open_anchors: dict[int, str] = {}
+        self.template_starts = {start for start, _ in source.values}
+
+    def run(self) -> Node | None:
+        from yaml import MarkedYAMLError, YAMLError  # noqa: PLC0415 - 20 ms that reading stored flows need not pay
+
+        for start, end in self.source.values:
+            self._template_note(start, end)
+        try:
+            for event in _events(self.source.text):
+                self._take(event)
+        except _RefusedError as refused:
+            self._problem(refused.code, str(refused), self._place(), self._place())
+            return None
+        except MarkedYAMLError as error:
+            self._syntax(error.problem, error.context, error.problem_mark, error.context_mark)
+            return None
+        except YAMLError as error:
+            self._unreadable(error)
+            return None
+        return self.root
+
+    def _take(self, event: Any) -> None:
+        name = type(event).__name__
+        if name == "ScalarEvent":
+            self._scalar(event)
+        elif name in ("MappingStartEvent", "SequenceStartEvent"):
+            self._open(event, is_map=name == "MappingStartEvent")
+        elif name in ("MappingEndEvent", "SequenceEndEvent"):
+            self._close(event)
+        elif name == "AliasEvent":
+            self._alias(event)
+        elif name == "DocumentStartEvent" and self.root is not None:
+            start = self._original(event.start_mark.index)
+            self._problem(codes.YAML_FEATURE, "a second document begins; a file holds one flow", start, start + 3)
+            raise _RefusedError(codes.YAML_FEATURE, "only the first document of a file would be read")
+
+    def _scalar(self, event: Any) -> None:
+        start, end = self._original(event.start_mark.index), self._original(event.end_mark.index)
+        style: str = "" if start in self.template_starts else event.style
+        text: str = event.value
+        if self._waits_for_key():
+            if event.anchor is not None:
+                self.anchors[event.anchor] = Node(text, start=start, end=end, style=style)
+            self._set_key(text, start, end, plain=style == "")
+            return
+        value: Scalar = text
+        if event.tag not in (None, "!", _TAG + "str"):
+            value = self._tagged(event.tag, text, start, end)
+        elif style == "" and event.tag is None and start not in self.template_starts:
+            value = self._resolve(text, start, end)
+        node = Node(value, start=start, end=end, style=style)
+        self._add(node, event.anchor)
+
+    def _resolve(self, text: str, start: int, end: int) -> Scalar:
+        first = text[:1]
+        if first not in _NUMBER_START:
+            return _WORD_VALUES.get(text, text)
+        if _INT.match(text):
+            number = int(text) if len(text) <= 20 else _INT64
+        elif _OCTAL_OR_HEX.match(text):
+            number = int(text, 0) if len(text) <= 24 else _INT64
+        elif _FLOAT.match(text):
+            number = float(text)
+        elif _NOT_FINITE.match(text):
+            number = math.inf
+        else:
+            return text
+        if isinstance(number, float) and not math.isfinite(number):
+            self._problem(codes.NUMBER, f"{text} is not a finite number", start, end)
+            return text
+        if isinstance(number, int) and not -_INT64 <= number < _INT64:
+            patch = Patch(start=start, end=end, text=quote(text))
+            hint = "put quotes around it"
+            self._problem(codes.NUMBER, f"{text[:40]} does not fit 64 bits", start, end, hint, patch)
+            return text
+        return number
+
+    def _tagged(self, tag: str, text: str, start: int, end: int) -> Scalar:
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "int": int, "float": (int, float), "bool": bool, "null": type(None),
+        }  # fmt: skip
+        wanted = kinds.get(tag.removeprefix(_TAG))
+        value = self._resolve(text, start, end)
+        if wanted is None or not isinstance(value, wanted):
+            shown = tag.replace(_TAG, "!!")
+            self._problem(
+                codes.YAML_FEATURE, f'the tag {shown} is not used in flows, or does not fit "{text[:40]}"', start, end
+            )
+            return text
+        return value
+
+    def _open(self, event: Any, *, is_map: bool) -> None:
+        start = self._original(event.start_mark.index)
+        if event.tag not in (None, "!", _TAG + ("map" if is_map else "seq")):
+            self._problem(
+                codes.YAML_FEATURE, f"the tag {event.tag.replace(_TAG, '!!')} is not used in flows", start, start + 1
+            )
+        if len(self.stack) >= MAX_DEPTH:
+            raise _RefusedError(codes.TOO_LARGE, f"the text nests deeper than {MAX_DEPTH} levels")
+        node = Node(entries={}, start=start, end=start) if is_map else Node(items=[], start=start, end=start)
+        if self._waits_for_key():
+            hint = "put quotes around a value that starts with a brace"
+            self._problem(codes.YAML_FEATURE, "a key is text, not a map or a list", start, start + 1, hint)
+            self.refused_keys.append(True)
+        else:
+            self._add(node, None)
+            self.refused_keys.append(False)
+        if event.anchor is not None:
+            self.open_anchors[id(node)] = event.anchor
+            self.anchors.pop(event.anchor, None)
+        self.stack.append(node)
+        self.keys.append(None)
+
+    def _close(self, event: Any) -> None:
+        node = self.stack.pop()
+        self.keys.pop()
+        # A block collection's own end mark stands before the next token, past comments; its last child's end is exact.
+        end = self._original(event.end_mark.index)
+        children = list(node.entries.values()) if node.entries is not None else node.items or []
+        is_flow = self.source.text[event.start_mark.index : event.end_mark.index] in ("}", "]")
+        if is_flow or not children:
+            node.end = max(node.end, end) if is_flow else node.start
+        else:
+            node.end = max(node.end, children[-1].end, children[-1].key_end)
+        anchor = self.open_anchors.pop(id(node), None)
+        if anchor is not None:
+            self.anchors[anchor] = node
+        if self.refused_keys.pop() and self.keys:
+            self.keys[-1] = ("", -1, -1)
+
+    def _alias(self, event: Any) -> None:
+        start, end = self._original(event.start_mark.index), self._original(event.end_mark.index)
+        target = self.anchors.get(event.anchor)
+        if target is None:
+            self._problem(codes.SYNTAX, f"the alias *{event.anchor} names no value before it", start, end)
+            target = Node()
+        if self._waits_for_key():
+            self._set_key(target.text or "", start, end, plain=False)
+            return
+        copy = self._copy(target, 0)
+        copy.start, copy.end = start, end
+        self._add(copy, None)
+
+    def _copy(self, node: Node, depth: int) -> Node:
+        """A copy of its own for an alias: each node has one parent."""
+        self.budget.take()
+        if depth + len(self.stack) > MAX_DEPTH:
+            raise _RefusedError(codes.TOO_LARGE, f"aliases nest deeper than {MAX_DEPTH} levels")
+        twin = Node(node.scalar, start=node.start, end=node.end, style=node.style)
+        pairs: Iterator[tuple[str | int, Node]]
+        if node.entries is not None:
+            twin.entries = {}
+            pairs = iter(node.entries.items())
+        else:
+            if node.items is not None:
+                twin.items = []
+            pairs = iter(enumerate(node.items or []))
+        for key, child in pairs:
+            _attach(twin, self._copy(child, depth + 1), key, child.key_start, child.key_end)
+        return twin
+
+    def _waits_for_key(self) -> bool:
+        return bool(self.stack) and self.stack[-1].entries is not None and self.keys[-1] is None
+
+    def _set_key(self, text: str, start: int, end: int, *, plain: bool) -> None:
+        if plain and text == "<<":
+            hint = "write the values out, or use a name from `definitions:`"
+            self._problem(codes.YAML_FEATURE, "merge keys are not part of YAML 1.2", start, end, hint)
+        self.keys[-1] = (text, start, end)
+
+    def _add(self, node: Node, anchor: str | None) -> None:
+        self.budget.take()
+        if anchor is not None:
+            self.anchors[anchor] = node
+        if not self.stack:
+            self.root = node
+            return
+        parent = self.stack[-1]
+        if parent.items is not None:
+            _attach(parent, node, len(parent.items), -1, -1)
+            return
+        entries = parent.entries or {}
+        key, start, end = self.keys[-1] or ("", -1, -1)
+        self.keys[-1] = None
+        if start < 0:
+            return
+        if key in entries:
+            line = self.document.key_span(entries[key])
+            first = f"; it stands in line {line.line} already" if line else ""
+            self._problem(codes.DUPLICATE_KEY, f'the key "{key[:60]}" stands twice in one map{first}', start, end)
+            return
+        _attach(parent, node, key, start, end)
+
+    def _original(self, offset: int) -> int:
+        return self.source.original(offset)
+
+    def _place(self) -> int:
+        """The last place reached, for a problem of the text as a whole."""
+        return max((node.start for node in self.stack), default=0)
+
+    def _problem(
+        self, code: str, message: str, start: int, end: int, suggestion: str | None = None, patch: Patch | None = None
+    ) -> None:
+        document = self.document
+        severity = codes.CODES[code].severity
+        span = document.span_at(start, end)
+        path = self.stack[-1].path() if self.stack else ""
+        self.problems.append(
+            Problem(
+                code=code, message=message, severity=severity, path=path, file=document.file, span=span,
+                suggestion=suggestion, patch=patch,
+            )
+        )  # fmt: skip
+
+    def _template_note(self, start: int, end: int) -> None:
+        text = self.document.text or ""
+        patch = Patch(start=start, end=end, text=quote(text[start:end]))
+        self._problem(
+            codes.TEMPLATE_QUOTED, "a value that starts with {{ was read as if quoted", start, end,
+            "put quotes around it", patch,
+        )  # fmt: skip
+
+    def _syntax(self, problem: str | None, context: str | None, mark: Any, context_mark: Any) -> None:
+        start = self._original(mark.index) if mark is not None else 0
+        message = (problem or "the text cannot be read").strip()
+        hint = None
+        if "mapping values are not allowed" in message:
+            hint = "put quotes around a value that contains `: `"
+        elif "\\t" in message or "tab" in message:
+            hint = "indent with spaces, not tabs"
+        elif context_mark is not None:
+            line = self.document.span_at(self._original(context_mark.index), 0)
+            hint = f"{context} that begins in line {line.line}" if line and context else None
+        self._problem(codes.SYNTAX, message, start, start + 1, hint)
+
+    def _unreadable(self, error: Exception) -> None:
+        position = getattr(error, "position", None)
+        start = 0
+        if isinstance(position, int):
+            start = len(self.source.text.encode("utf-8")[:position].decode("utf-8", "ignore"))
+        reason = str(getattr(error, "reason", "") or "the text cannot be read")
+        self._problem(codes.NOT_TEXT, reason, self._original(start), self._original(start) + 1)
+
+
+def _events(text: str) -> Iterator[Any]:
+    from yaml import cyaml  # noqa: PLC0415 - see run()
+
+    # Exported by libyaml's binding, but not named in the stubs.
+    make_parser = cast("Callable[[str], Any]", cyaml.CParser)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    parser = make_parser(text)
+    try:
+        while (event := parser.get_event()) is not None:
+            yield event
+    finally:
+        parser.dispose()
+
+
+def _attach(parent: Node, node: Node, key: str | int, key_start: int, key_end: int) -> None:
+    node.parent, node.key = parent, key
+    node.key_start, node.key_end = key_start, key_end
+    if isinstance(key, int):
+        assert parent.items is not None
+        parent.items.append(node)
+    else:
+        assert parent.entries is not None
+        parent.entries[key] = node
+
+
+def _node_of(value: object, depth: int, budget: _Budget) -> Node:
+    budget.take()
+    if depth > MAX_DEPTH:
+        raise _RefusedError(codes.TOO_LARGE, f"the value nests deeper than {MAX_DEPTH} levels")
+    if value is None or isinstance(value, (bool, str)):
+        return Node(value)
+    if isinstance(value, int):
+        if not -_INT64 <= value < _INT64:
+            raise _RefusedError(codes.NUMBER, "an integer does not fit 64 bits; send long ids as text")
+        return Node(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _RefusedError(codes.NUMBER, "a number is not finite")
+        return Node(value)
+    if isinstance(value, (list, tuple)):
+        node = Node(items=[])
+        for index, child in enumerate(cast("list[object]", value)):
+            _attach(node, _node_of(child, depth + 1, budget), index, -1, -1)
+        return node
+    if isinstance(value, Mapping):
+        node = Node(entries={})
+        for key, child in cast("Mapping[object, object]", value).items():
+            if not isinstance(key, str):
+                raise _RefusedError(codes.WRONG_TYPE, f"a key is text, not {type(key).__name__}")
+            _attach(node, _node_of(child, depth + 1, budget), key, -1, -1)
+        return node
+    raise _RefusedError(codes.WRONG_TYPE, f"a {type(value).__name__} is not a JSON value")
+
+
+def _read_json(text: str, file: str | None, yaml_problems: list[Problem]) -> tuple[Document | None, list[Problem]]:
+    """JSON that libyaml does not take (surrogate escapes, very long keys): the same tree, without places."""
+    duplicates: list[str] = []
+
+    def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
+        entries: dict[str, object] = {}
+        for key, value in found:
+            if key in entries:
+                duplicates.append(key)
+            entries.setdefault(key, value)
+        return entries
+
+    try:
+        value: object = json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        if re.match(r"\s*[\[{]\s*[\"\[{]", text) is None:
+            return None, yaml_problems
+        span = Document(Node(), text=text).span_at(error.pos, error.pos + 1)
+        return None, [Problem(code=codes.SYNTAX, message=f"JSON: {error.msg}", file=file, span=span)]
+    except (RecursionError, ValueError):
+        return None, yaml_problems
+    document, problems = tree_of(value, file=file)
+    for key in duplicates:
+        problems.append(Problem(code=codes.DUPLICATE_KEY, message=f'the key "{key[:60]}" stands twice', file=file))
+    return document, problems
