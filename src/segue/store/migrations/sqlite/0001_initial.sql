@@ -43,7 +43,7 @@ CREATE TABLE journal (
     kind    INTEGER NOT NULL,
     step    INTEGER NOT NULL,
     at      INTEGER NOT NULL,
-    data    ANY NOT NULL,
+    data    ANY NOT NULL CHECK (typeof(data) = 'blob' OR length(data) = 64),
     PRIMARY KEY (run_key, seq)
 ) STRICT, WITHOUT ROWID;
 
