@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segue.errors import RequestError
+from segue.store.memory import MemoryStore
 from segue.store.port import Store
 
 __all__ = ["open_store"]
@@ -20,9 +21,6 @@ def open_store(url: str) -> Store:
     anything else.
     """
     if url in {"memory:", "sqlite:///:memory:"}:
-        # Imported when asked for: the twin belongs to the test kit, which sees all parts.
-        from segue.testing.memory_store import MemoryStore  # noqa: PLC0415
-
         return MemoryStore()
     scheme = url.partition(":")[0]
     if scheme in {"postgresql", "postgres"}:

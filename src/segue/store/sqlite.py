@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ from segue.store.port import (
 )
 from segue.store.readers import Readers
 from segue.store.sqlite_file import Synchronous, open_for_writing, prepare_folder
-from segue.store.writer import Writer
+from segue.store.writer import Writer, unavailable
 
 QUEUED_LOG_LINES_MAX = 100_000
 """Log lines outside of decisions that may wait for the writer; more are dropped and counted (`log_lines_dropped`)."""
@@ -46,7 +47,6 @@ class SqliteStore:
     def __init__(self, path: Path, *, synchronous: Synchronous = "FULL") -> None:
         self.path = path.absolute()
         self._synchronous: Synchronous = synchronous
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._host_lock: HostLock | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
@@ -68,19 +68,23 @@ class SqliteStore:
         if self._host_lock is not None:
             return
         loop = asyncio.get_running_loop()
-        lock, db, self._readers = await asyncio.to_thread(self._open)
-        self._run_keys = itertools.count(db.execute(_NEXT_KEY).get)
-        self._host_lock, self._loop, self._writer = lock, loop, Writer(db, loop)
+        self._host_lock, self._readers, db, next_key = await asyncio.to_thread(self._open)
+        self._run_keys = itertools.count(next_key)
+        self._writer = Writer(db, loop)
 
-    def _open(self) -> tuple[HostLock, apsw.Connection, Readers]:
+    def _open(self) -> tuple[HostLock, Readers, apsw.Connection, int]:
         prepare_folder(self.path)
-        lock = HostLock.acquire(self.path)
-        try:
+        with ExitStack() as undo:
+            lock = HostLock.acquire(self.path)
+            undo.callback(lock.release)
             db = open_for_writing(self.path, self._synchronous)
-            return lock, db, Readers(self.path)
-        except BaseException:
-            lock.release()
-            raise
+            undo.callback(db.close)
+            try:
+                opened = lock, Readers(self.path), db, db.execute(_NEXT_KEY).get
+            except apsw.Error as error:
+                raise unavailable(error) from error
+            undo.pop_all()
+            return opened
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -8,8 +8,8 @@ import pytest
 
 from segue.errors import RequestError
 from segue.store import open_store
+from segue.store.memory import MemoryStore
 from segue.store.sqlite import SqliteStore
-from segue.testing.memory_store import MemoryStore
 
 
 @pytest.mark.req("OPS-1.sqlite")

@@ -62,7 +62,7 @@ async def test_a_closed_store_is_one_file_beside_its_lock(tmp_path: Path) -> Non
     await store.open()
     await create(store)
     await store.close()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["segue.db", "segue.db.host"]
+    assert sorted(modes_in(tmp_path)) == ["segue.db", "segue.db.host"]
 
 
 async def test_the_file_says_whose_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,300 @@
+"""The store's memory twin: the same promises without a disk, for `memory:`, tests and simulations.
+
+It keeps what was committed across `close` and `open` of the same object, as a file would, so that a test can end a host
+and start another one. `segue.testing.memory_store` adds faults to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from segue.errors import StoreUnavailableError
+from segue.store import rules
+from segue.store.port import (
+    CallbackRow,
+    Commit,
+    CommitDone,
+    FlowVersion,
+    JournalRow,
+    LogRow,
+    NewRun,
+    RunFilter,
+    RunHead,
+    RunPage,
+    RunRecord,
+)
+
+T = TypeVar("T")
+
+
+class MemoryStore:
+    """A `Store` that keeps everything in dictionaries. What is read is never what the store itself holds on to."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue: deque[tuple[Commit, CommitDone]] = deque()
+        self._flush_scheduled = False
+        self._run_keys = itertools.count(1)
+        self._line_numbers = itertools.count(1)
+        self._flow_keys = itertools.count(1)
+        self._runs: dict[int, RunRecord] = {}
+        self._run_keys_by_id: dict[str, int] = {}
+        self._idempotency: dict[tuple[str, str], int] = {}
+        self._journals: dict[int, list[JournalRow]] = {}
+        self._logs: dict[int, list[tuple[int, LogRow]]] = {}
+        self._callbacks: dict[bytes, CallbackRow] = {}
+        self._flow_versions: dict[int, FlowVersion] = {}
+        self._settings: dict[str, bytes] = {}
+        self._unfinished: set[int] = set()
+        self._wake_at: dict[int, int] = {}
+        self._counters: dict[str, int] = dict.fromkeys(("commits", "commits_failed", "flushes", "rows"), 0)
+
+    # Store
+
+    async def open(self) -> None:
+        """See `Store.open`."""
+        self._loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._loop is not None:
+            self._flush()
+            self._loop = None
+
+    def next_run_key(self) -> int:
+        """See `Store.next_run_key`."""
+        return next(self._run_keys)
+
+    def commit(self, commit: Commit, done: CommitDone) -> None:
+        """See `Store.commit`."""
+        if self._loop is None:
+            asyncio.get_running_loop().call_soon(done, commit, self._closed())
+            return
+        self._queue.append((commit, done))
+        self._schedule_flush()
+
+    def log(self, run_key: int, rows: Sequence[LogRow]) -> None:
+        """See `Store.log`. On a closed store the lines are lost."""
+        if self._loop is not None:
+            self.commit(Commit(run_key=run_key, rows=(), logs=tuple(rows)), _ignore)
+
+    async def put_flow_version(self, version: FlowVersion) -> FlowVersion:
+        """See `Store.put_flow_version`."""
+        await self._settled()
+        for kept in self._flow_versions.values():
+            if (kept.flow_id, kept.digest) == (version.flow_id, version.digest):
+                return kept
+        kept = msgspec.structs.replace(version, key=next(self._flow_keys))
+        self._flow_versions[kept.key] = kept
+        return kept
+
+    async def get_flow_version(self, key: int) -> FlowVersion | None:
+        """See `Store.get_flow_version`."""
+        return await self._read(lambda: self._flow_versions.get(key))
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """See `Store.get_run`."""
+        return await self._read(lambda: self._runs.get(self._run_keys_by_id.get(run_id, 0)))
+
+    async def get_run_by_key(self, key: int) -> RunRecord | None:
+        """See `Store.get_run_by_key`."""
+        return await self._read(lambda: self._runs.get(key))
+
+    async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
+        """See `Store.find_run_by_idempotency_key`."""
+        return await self._read(lambda: self._runs.get(self._idempotency.get((workspace, key), 0)))
+
+    async def list_runs(self, where: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
+        """See `Store.list_runs`."""
+        limit = rules.page_limit(limit)
+        before = None if cursor is None else rules.decode_cursor(cursor)
+        await self._settled()
+        found = [
+            run
+            for run in self._runs.values()
+            if _matches(run, where) and (before is None or (run.created_at, run.key) < before)
+        ]
+        found.sort(key=lambda run: (run.created_at, run.key), reverse=True)
+        page = tuple(found[:limit])
+        more = len(found) > limit
+        return RunPage(page, rules.encode_cursor(page[-1].created_at, page[-1].key) if more else None)
+
+    async def count_runs(self, workspace: str | None = None) -> dict[str, int]:
+        """See `Store.count_runs`."""
+        await self._settled()
+        counts: dict[str, int] = {}
+        for run in self._runs.values():
+            if workspace in {None, run.workspace}:
+                counts[run.status] = counts.get(run.status, 0) + 1
+        return counts
+
+    async def unfinished_runs(self, *, after_key: int = 0, limit: int = 1000) -> list[RunRecord]:
+        """See `Store.unfinished_runs`."""
+        return await self._read(
+            lambda: [self._runs[key] for key in sorted(self._unfinished) if key > after_key][:limit]
+        )
+
+    async def due_runs(self, now: int, *, limit: int = 1000) -> list[RunRecord]:
+        """See `Store.due_runs`."""
+        await self._settled()
+        due = sorted((wake_at, key) for key, wake_at in self._wake_at.items() if wake_at <= now)
+        return [self._runs[key] for _, key in due[:limit]]
+
+    async def next_wake_at(self) -> int | None:
+        """See `Store.next_wake_at`."""
+        return await self._read(lambda: min(self._wake_at.values(), default=None))
+
+    async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:
+        """See `Store.load_journal`."""
+        end = None if limit is None else after_seq + 1 + limit
+        return await self._read(lambda: self._journals.get(run_key, [])[after_seq + 1 : end])
+
+    async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
+        """See `Store.load_logs`."""
+        return await self._read(lambda: [line for line in self._logs.get(run_key, []) if line[0] > after][:limit])
+
+    async def find_callback(self, token_hash: bytes) -> CallbackRow | None:
+        """See `Store.find_callback`."""
+        return await self._read(lambda: self._callbacks.get(token_hash))
+
+    async def callbacks_of_run(self, run_key: int) -> list[CallbackRow]:
+        """See `Store.callbacks_of_run`."""
+        await self._settled()
+        found = [callback for callback in self._callbacks.values() if callback.run_key == run_key]
+        return sorted(found, key=lambda callback: (callback.created_at, callback.token_hash))
+
+    async def get_setting(self, name: str) -> bytes | None:
+        """See `Store.get_setting`."""
+        return await self._read(lambda: self._settings.get(name))
+
+    async def put_setting(self, name: str, value: bytes, *, only_if_absent: bool = False) -> bytes:
+        """See `Store.put_setting`."""
+        await self._settled()
+        if not (only_if_absent and name in self._settings):
+            self._settings[name] = value
+        return self._settings[name]
+
+    async def statistics(self) -> dict[str, int]:
+        """See `Store.statistics`."""
+        return await self._read(lambda: dict(self._counters))
+
+    # Inside
+
+    async def _settled(self) -> None:
+        """Give way once, as every real store does between question and answer."""
+        if self._loop is None:
+            raise self._closed()
+        await asyncio.sleep(0)
+
+    async def _read(self, question: Callable[[], T]) -> T:
+        await self._settled()
+        return question()
+
+    def _schedule_flush(self) -> None:
+        if self._loop is not None and self._queue and not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if not self._queue:
+            return
+        group = list(self._queue)
+        self._queue.clear()
+        self._counters["flushes"] += 1
+        # All of them are kept before the first one hears of it: a caller sees whole groups, as with one flush to disk.
+        answers = [(commit, done, self._apply(commit)) for commit, done in group]
+        for commit, done, error in answers:
+            self._counters["commits" if error is None else "commits_failed"] += 1
+            try:
+                done(commit, error)
+            except Exception as mistake:  # noqa: BLE001 - one caller's mistake must not keep the others waiting
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "a commit's `done` failed", "exception": mistake}
+                )
+
+    def _apply(self, commit: Commit) -> BaseException | None:
+        error = self._refusal(commit)
+        if error is not None:
+            return error
+        key, head = commit.run_key, commit.head
+        if commit.new_run is not None:
+            self._create(key, commit.new_run)
+        if commit.rows:
+            self._journals.setdefault(key, []).extend(JournalRow(*row) for row in commit.rows)
+            self._counters["rows"] += len(commit.rows)
+        if key in self._runs:
+            self._project(key, head)
+        for line in commit.logs:
+            self._logs.setdefault(key, []).append((next(self._line_numbers), LogRow(*line)))
+        for callback in commit.callbacks_opened:
+            self._callbacks[callback.token_hash] = callback
+        for token_hash, state in commit.callbacks_closed:
+            callback = self._callbacks.get(token_hash)
+            if callback is not None and callback.state == "open":
+                self._callbacks[token_hash] = msgspec.structs.replace(callback, state=state)
+        return None
+
+    def _refusal(self, commit: Commit) -> BaseException | None:
+        """Why this commit cannot be kept, in the order in which the SQLite store finds out."""
+        new = commit.new_run
+        if new is not None and commit.run_key in self._runs:
+            return rules.run_exists(commit.run_key)
+        if new is None and commit.rows and commit.run_key not in self._runs:
+            return rules.unknown_run(commit.run_key)
+        expected = len(self._journals.get(commit.run_key, ()))
+        if any(row[0] != seq for seq, row in enumerate(commit.rows, expected)):
+            return rules.journal_conflict(commit, expected)
+        if new is not None and new.idempotency_key is not None:
+            holder = self._runs.get(self._idempotency.get((new.workspace, new.idempotency_key), 0))
+            if holder is not None and new.created_at - holder.created_at < rules.IDEMPOTENCY_KEY_MS:
+                return rules.idempotency_key_taken(new.workspace, new.idempotency_key)
+        if new is not None and new.run_id in self._run_keys_by_id:
+            return rules.run_id_taken(new.run_id)
+        opened = [callback.token_hash for callback in commit.callbacks_opened]
+        if len(set(opened)) < len(opened) or any(token in self._callbacks for token in opened):
+            return rules.callback_exists()
+        return None
+
+    def _create(self, key: int, new: NewRun) -> None:
+        fields = {name: getattr(new, name) for name in NewRun.__struct_fields__}
+        self._runs[key] = RunRecord(key=key, status=rules.FIRST_STATUS, **fields)
+        self._run_keys_by_id[new.run_id] = key
+        if new.idempotency_key is not None:
+            self._idempotency[new.workspace, new.idempotency_key] = key
+
+    def _project(self, key: int, head: RunHead | None) -> None:
+        if head is not None:
+            self._runs[key] = msgspec.structs.replace(
+                self._runs[key], **{name: getattr(head, name) for name in RunHead.__struct_fields__}
+            )
+        run = self._runs[key]
+        (self._unfinished.add if run.status in rules.UNFINISHED_STATUSES else self._unfinished.discard)(key)
+        if run.wake_at is None:
+            self._wake_at.pop(key, None)
+        else:
+            self._wake_at[key] = run.wake_at
+
+    @staticmethod
+    def _closed() -> StoreUnavailableError:
+        return StoreUnavailableError("The memory store is not open. Nothing was kept.")
+
+
+def _matches(run: RunRecord, where: RunFilter) -> bool:
+    return (
+        where.workspace in {None, run.workspace}
+        and where.flow_id in {None, run.flow_id}
+        and (not where.statuses or run.status in where.statuses)
+        and (where.created_from is None or run.created_at >= where.created_from)
+        and (where.created_before is None or run.created_at < where.created_before)
+    )
+
+
+def _ignore(commit: Commit, error: BaseException | None) -> None:
+    """Log lines come without a promise."""
