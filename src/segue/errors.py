@@ -61,8 +61,8 @@ class InvalidInputError(RequestError):
 class StepError(SegueError):
     """A step's attempt failed. The step's retry policy decides on `category` whether it is tried again.
 
-    `category` is one of the closed list: timeout connection dns tls rate_limit http.4xx http.5xx http.<code> auth validation
-    expression cancelled unknown_outcome adapter.<code> internal.
+    `category` is one of the closed list: timeout connection dns tls rate_limit http.4xx http.5xx http.<code> auth
+    validation expression cancelled unknown_outcome adapter.<code> internal.
     """
 
     def __init__(

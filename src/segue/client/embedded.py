@@ -1,7 +1,7 @@
 """Segue in one's own process: `async with Segue("sqlite:///x.db") as segue: …`.
 
-The engine runs on the caller's event loop; runs that an earlier process left go on as soon as it is opened, so register the
-actions that they use before.
+The engine runs on the caller's event loop; runs that an earlier process left go on as soon as it is opened, so register
+the actions that they use before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from segue.bootstrap import build_host
 from segue.engine.port import Effect
@@ -33,7 +33,9 @@ FlowSource = Flow | str | Path | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """How a run ended. `status` is succeeded, failed, cancelled or timed_out; `recovered`: some step failed and was handled."""
+    """How a run ended. `status` is succeeded, failed, cancelled or timed_out; `recovered`: some step failed and was
+    handled.
+    """
 
     run_id: str
     status: str
@@ -45,15 +47,16 @@ class RunResult:
 
     @property
     def succeeded(self) -> bool:
+        """Whether it ended well; `recovered` runs did."""
         return self.status == "succeeded"
 
 
 class Segue:
-    """A flow engine over one database, in this process. Use it as an async context manager, or `open` and `close` it."""
+    """A flow engine over one database, in this process: an async context manager, or `open` and `close` it."""
 
     def __init__(self, database: str = "memory:", *, egress: EgressPolicy | None = None) -> None:
-        """`database`: `sqlite:///file.db`, `sqlite:////absolute.db` or `memory:`. `egress`: where steps may send requests;
-        loopback and private addresses are allowed by default, since the process is the user's own.
+        """`database`: `sqlite:///file.db`, `sqlite:////absolute.db` or `memory:`. `egress`: where steps may send
+        requests; loopback and private addresses are allowed by default, since the process is the user's own.
         """
         self._host = build_host(database, egress=egress or EgressPolicy.local())
         self._versions: dict[int | str, Version] = {}
@@ -72,18 +75,11 @@ class Segue:
         await self._host.open()
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
-        """Let attempts in flight end for `grace_seconds`, then stop; runs that are not over go on at the next `open`."""
+        """Give attempts in flight `grace_seconds`, then stop; runs that are not over go on at the next `open`."""
         await self._host.close(grace_seconds=grace_seconds)
 
-    @overload
-    def action(self, name: F) -> F: ...
-    @overload
-    def action(self, name: str | None = None, *, effect: Effect = "keyed") -> Callable[[F], F]: ...
-    def action(self, name: str | None | F = None, *, effect: Effect = "keyed") -> Any:
+    def action(self, name: str | None = None, *, effect: Effect = "keyed") -> Callable[[F], F]:
         """Make a function usable by flows, under `name` (`crm.enrich`) or its own. See `segue.steps.python`."""
-        if callable(name):
-            self._add(name, None, "keyed")
-            return name
 
         def decorate(function: F) -> F:
             self._add(function, name, effect)
@@ -136,8 +132,8 @@ class Segue:
         await self._host.engine.cancel(run_id, reason)
 
     async def callback(self, token: str, payload: JsonValue = None) -> str:
-        """Deliver a signal to the step that waits with this token; gives the run's id. Raises NotFoundError, ConflictError,
-        GoneError.
+        """Deliver a signal to the step that waits with this token; gives the run's id. Raises NotFoundError,
+        ConflictError, GoneError.
         """
         return await self._host.engine.callback(token, payload)
 

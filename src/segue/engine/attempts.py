@@ -1,7 +1,7 @@
 """Making one attempt: compute the parameters, call the action, turn what came of it into a kernel input.
 
-Whatever an action does (returns, raises, returns something that is no JSON, is cancelled) ends here in one of two: an output,
-or a `Failure` with a category. Secrets exist only inside `_Attempt.make`.
+Whatever an action does (returns, raises, returns something that is no JSON, is cancelled) ends here in one of two: an
+output, or a `Failure` with a category. Secrets exist only inside `_Attempt.make`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -65,15 +65,14 @@ class AttemptMaker:
     def params(self, state: RunState, step: StepState, secrets: dict[str, object]) -> dict[str, object]:
         """The step's parameters, as of its start. Raises ExprError."""
         value = step.plan.params
-        if value is None or value.is_constant:
-            return dict(step.plan.step.params) if value is None else dict(value.evaluate(_NO_SCOPE))  # pyright: ignore
+        if value is None:
+            return {}
         scope = step_scope(state, step, secrets=secrets)
         impure = None
         if value.impure:
             # Not the attempt's number: all attempts of a step send the same.
             impure = SeededImpure(state.seed, f"{step.id}.{step.generation}.params", step.started_at or 0)
-        found = to_json(value.evaluate(scope, impure))
-        return found if isinstance(found, dict) else {}
+        return cast("dict[str, object]", to_json(value.evaluate(scope, impure)))
 
     async def make(
         self, state: RunState, step: StepState, workspace: str, write_log: LogWriter, callback_url: str | None
@@ -101,7 +100,7 @@ class AttemptMaker:
         except ExprError as error:
             failure = Failure(category="expression", code=error.code, message=masker.mask_text(f"params: {error}"))
             return AttemptEnded(step.id, number, failure=failure)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises is a failure of its step
             return _failed(step.id, number, error, masker, action, unsafe=plan.idempotency == "unsafe")
 
     def _unbound(self, state: RunState, step: StepState) -> AttemptEnded:
@@ -113,18 +112,10 @@ class AttemptMaker:
         return AttemptEnded(step.id, step.attempt, failure=Failure(category="adapter.unbound", message=message))
 
 
-class _NoScope:
-    def lookup(self, name: str) -> object:
-        raise KeyError(name)
-
-
-_NO_SCOPE = _NoScope()
-
-
 def _log_sink(write: LogWriter, step: str, masker: Masker) -> Callable[..., None]:
     def log(level: LogLevel, message: str, /, **data: JsonValue) -> None:
-        masked = masker.mask_json(data) if data else {}
-        write(step, level, masker.mask_text(message), masked)  # pyright: ignore[reportArgumentType]
+        masked = cast("dict[str, JsonValue]", masker.mask_json(data)) if data else {}
+        write(step, level, masker.mask_text(message), masked)
 
     return log
 
@@ -142,7 +133,7 @@ def _as_json(output: object, masker: Masker | None) -> JsonValue:
         message = f"the result has {len(encoded):,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,} are kept"
         raise TerminalError(message, category="validation", code="result_too_large")
     value = _decode(encoded)
-    return value if masker is None else masker.mask_json(value)
+    return value if masker is None else cast("JsonValue", masker.mask_json(value))
 
 
 def _failed(

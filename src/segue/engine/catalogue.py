@@ -15,17 +15,21 @@ class RegistryCatalogue:
         self._registry = registry
 
     def action(self, name: str) -> ActionSpec | None:
+        """See `Catalogue.action`."""
         found = self._registry.get(name)
         return None if found is None else _spec(found)
 
     def adapters(self) -> Iterable[str]:
+        """See `Catalogue.adapters`."""
         return sorted({name.partition(".")[0] for name in self._registry.names() if "." in name})
 
     def actions(self, adapter: str) -> Iterable[str]:
+        """See `Catalogue.actions`."""
         start = f"{adapter}."
         return [name.removeprefix(start) for name in self._registry.names() if name.startswith(start)]
 
     def default_action(self, adapter: str) -> str | None:
+        """The only action of the adapter, if it has just one."""
         found = list(self.actions(adapter))
         return found[0] if len(found) == 1 else None
 

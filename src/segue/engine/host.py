@@ -1,13 +1,13 @@
 """The embedded host: drives all runs of one store on one event loop.
 
-For each run in memory there is a `_Run` with its state. An input (a result, a due timer, a callback, a person's word) is
-decided at once, on top of decisions that are still being committed; the events go to the store, whose writer puts the
-commits of all runs into one flush; when the flush is done the effects of the decision are carried out. So a run costs no
-task and no thread of its own, only its attempts do.
+For each run in memory there is a `_Run` with its state. An input (a result, a due timer, a callback, a person's word)
+is decided at once, on top of decisions that are still being committed; the events go to the store, whose writer puts
+the commits of all runs into one flush; when the flush is done the effects of the decision are carried out. So a run
+costs no task and no thread of its own, only its attempts do.
 
 If a commit fails, nothing that was built on it is true: the run is folded again from its journal as soon as the store
-answers, and the inputs that were not kept are decided once more (`_lost`, `_reload`). Inputs from outside are not: their
-caller is told that they were not kept.
+answers, and the inputs that were not kept are decided once more (`_lost`, `_reload`). Inputs from outside are not:
+their caller is told that they were not kept.
 
 A run that waits is dropped from memory and comes back by its row's `wake_at`, or when a signal for it arrives.
 """
@@ -149,8 +149,8 @@ class Engine:
         self._arm()
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
-        """Stop: no new attempts; those in flight get `grace_seconds` to end, then they are cut off and taken up again at the
-        next start. Everything decided is kept. Safe to repeat.
+        """Stop: no new attempts; those in flight get `grace_seconds` to end, then they are cut off and taken up again
+        at the next start. Everything decided is kept. Safe to repeat.
         """
         if self._closing or not self._opened:
             return
@@ -178,6 +178,7 @@ class Engine:
 
     @property
     def closing(self) -> bool:
+        """Whether it takes no more work."""
         return self._closing
 
     def now(self) -> int:
@@ -200,8 +201,8 @@ class Engine:
     ) -> Started:
         """Accept a run: when this returns, the run is kept and will be carried out, whatever happens to the process.
 
-        Raises ConflictError if the idempotency key was used with another request, StoreUnavailableError if nothing could
-        be kept.
+        Raises ConflictError if the idempotency key was used with another request, StoreUnavailableError if nothing
+        could be kept.
         """
         self._refuse_if_closing()
         version = flow if isinstance(flow, Version) else await self.versions.keep(flow, source, self.now())
@@ -266,7 +267,10 @@ class Engine:
         await self._tell(run_id, inp.ResumeRun())
 
     async def find_callback(self, token: str) -> tuple[CallbackRow, RunRecord]:
-        """The open callback of a token. Raises NotFoundError, GoneError if expired, ConflictError if used or cancelled."""
+        """The open callback of a token.
+
+        Raises NotFoundError, GoneError if it has expired, ConflictError if it was used or cancelled.
+        """
         row = await self.store.find_callback(token_hash(token))
         if row is None:
             raise NotFoundError("no callback has this token")
@@ -291,6 +295,7 @@ class Engine:
         return callback_token(self._server_key, run_id, step.address, step.generation)
 
     def callback_url(self, run_id: str, step: StepState) -> str | None:
+        """Where the step's signal is to be sent; None if this host has no HTTP door."""
         base = self._callback_base_url()
         return None if base is None else f"{base}/api/v1/orchestrator/callback/{self.callback_token(run_id, step)}"
 
@@ -321,6 +326,7 @@ class Engine:
         self._watchers.setdefault(run_id, set()).add(event)
 
     def forget(self, run_id: str, event: asyncio.Event) -> None:
+        """Undo `changed`."""
         events = self._watchers.get(run_id)
         if events is not None:
             events.discard(event)
@@ -352,7 +358,7 @@ class Engine:
                 raise
             ack.set_exception(error)
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a fault of ours must set one run aside, not end the host
             self._quarantine(run, f"the engine could not decide on {type(given).__name__}: {error!r}")
             _log.exception("decision failed", run_id=run.run_id, input=type(given).__name__)
             if ack is not None:
@@ -405,20 +411,10 @@ class Engine:
             self._lost(run, commit, error)
             return
         undecided = run.pending.popleft()
-        decision = undecided.decision
         if undecided.ack is not None and not undecided.ack.done():
             undecided.ack.set_result(None)
-        for step in decision.cancel:
-            task = run.tasks.pop(step.id, None)
-            if task is not None:
-                task.cancel()
+        self._carry_out(run, undecided.decision)
         state = run.state
-        for step in decision.start:
-            if step.id in state.active and step.id not in run.tasks:
-                self._launch(run, step)
-        if self._watchers:
-            for event in self._watchers.get(run.run_id, ()):
-                event.set()
         if state.ended:
             if not run.committing:
                 self._ended(run)
@@ -428,6 +424,23 @@ class Engine:
             self._set_timer(due, run)
         if not run.committing and not run.tasks and state.status is RunStatus.WAITING:
             self._maybe_rest(run, due)
+
+    def _carry_out(self, run: _Run, decision: Decision) -> None:
+        """The effects of a decision that is kept now. A later decision may have made a start pointless meanwhile."""
+        for step in decision.cancel:
+            task = run.tasks.pop(step.id, None)
+            if task is not None:
+                task.cancel()
+        active = run.state.active
+        for step in decision.start:
+            if step.id in active and step.id not in run.tasks:
+                self._launch(run, step)
+        if self._watchers:
+            self._notify(run.run_id)
+
+    def _notify(self, run_id: str) -> None:
+        for event in self._watchers.get(run_id, ()):
+            event.set()
 
     def _ended(self, run: _Run) -> None:
         self._runs.pop(run.key, None)
@@ -570,8 +583,7 @@ class Engine:
         if run.logs:
             rows, run.logs = run.logs, []
             self.store.log(run.key, rows)
-            for event in self._watchers.get(run.run_id, ()):
-                event.set()
+            self._notify(run.run_id)
 
     # ------------------------------------------------------------ timers
 
@@ -619,12 +631,10 @@ class Engine:
                 due = [
                     record for record in await self.store.due_runs(self._clock.now()) if record.key not in self._runs
                 ]
-                for record in due:
-                    run = await self._loaded(record)
-                    self._feed(run, inp.TimersDue())
                 if not due:
                     break
-                await self._settled([record.key for record in due])
+                # Until these are committed, their rows still say that they are due.
+                await asyncio.gather(*[self._feed_and_wait(await self._loaded(run), inp.TimersDue()) for run in due])
             self._rest_wake_at = await self._next_rest_wake()
         except StoreUnavailableError as error:
             _log.warning("store unavailable", error=str(error))
@@ -636,11 +646,6 @@ class Engine:
         wake = await self.store.next_wake_at()
         now = self._clock.now()
         return None if wake is None else max(wake, now + 50)
-
-    async def _settled(self, keys: list[int]) -> None:
-        """Until the commits of these runs are through, so that their rows no longer say that they are due."""
-        while not self._closing and any(run.committing for key in keys if (run := self._runs.get(key)) is not None):
-            await asyncio.sleep(0.005)
 
     # ------------------------------------------------------------ loading
 

@@ -1,7 +1,8 @@
-"""Ids, keys and tokens. Run ids are UUIDv7 (RFC 9562) in Crockford's base 32, so that they sort by time and are easy to read.
+"""Ids, keys and tokens. Run ids are UUIDv7 (RFC 9562) in Crockford's base 32, so that they sort by time and are easy to
+read.
 
-The idempotency key and the callback token are functions of (run, step, generation): the same over retries and restarts, so
-that nothing has to be kept for them, and new after a rewind.
+The idempotency key and the callback token are functions of (run, step, generation): the same over retries and restarts,
+so that nothing has to be kept for them, and new after a rewind.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = Non
     tail = int.from_bytes(random, "big")
     number = (now_ms & 0xFFFF_FFFF_FFFF) << 80
     number |= 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
-    characters = []
+    characters: list[str] = []
     for _ in range(26):
         characters.append(_ALPHABET[number & 31])
         number >>= 5

@@ -1,8 +1,8 @@
 """The step port: what an action is to the engine, and what the engine gives to an action while an attempt is made.
 
-An action (an HTTP request, a Python function, an adapter's operation) is one asynchronous call: parameters in, a JSON value
-out. It fails by raising `StepError` (or any exception: see `segue.engine.attempts`). It may be called again for the same step
-after a failure or a crash, with the same `idempotency_key`; `effect` says what that means.
+An action (an HTTP request, a Python function, an adapter's operation) is one asynchronous call: parameters in, a JSON
+value out. It fails by raising `StepError` (or any exception: see `segue.engine.attempts`). It may be called again for
+the same step after a failure or a crash, with the same `idempotency_key`; `effect` says what that means.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 class LogSink(Protocol):
     """Takes one log line of the attempt; masked and kept by the engine."""
 
-    def __call__(self, level: LogLevel, message: str, /, **data: JsonValue) -> None: ...
+    def __call__(self, level: LogLevel, message: str, /, **data: JsonValue) -> None:
+        """Write one line; `data` is shown beside the message."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class Action:
     tags: tuple[str, ...] = field(default=())
 
     def effect_of(self, params: Mapping[str, Any]) -> Effect:
+        """What repeating the action with these parameters would mean."""
         return self.effect(params) if callable(self.effect) else self.effect
 
 
@@ -80,10 +83,13 @@ class ActionRegistry:
         self._actions[action.name] = action
 
     def get(self, name: str) -> Action | None:
+        """The action of this name, or None."""
         return self._actions.get(name)
 
     def names(self) -> list[str]:
+        """All names, sorted."""
         return sorted(self._actions)
 
     def all(self) -> list[Action]:
+        """All actions, by name."""
         return [self._actions[name] for name in self.names()]

@@ -1,11 +1,11 @@
-"""Secrets that a flow names: `secrets: {name: {from: env:NAME | file:PATH}}`. Resolved only while an attempt is made."""
+"""Secrets that a flow names (`secrets: {name: {from: env:NAME | file:PATH}}`), resolved while an attempt is made."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from segue.errors import StepError
 from segue.flow.model import RawMap
@@ -24,7 +24,7 @@ class SecretResolver:
         return {name: self._one(name, source) for name, source in declared.items()}
 
     def _one(self, name: str, source: object) -> str:
-        where = source.get("from") if isinstance(source, dict) else source
+        where = cast("dict[str, object]", source).get("from") if isinstance(source, dict) else source
         kind, _, place = str(where).partition(":")
         if kind == "env":
             value = self._environment.get(place)

@@ -17,7 +17,7 @@ from segue.kernel.reasons import explain_run, explain_step, explain_unopened
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus, StepStatus
 from segue.observe.masking import DEFAULT_MASKER, Masker
-from segue.store.port import JournalRow, LogRow, RunRecord
+from segue.store.port import RunRecord
 
 
 class StepView(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,18 +62,6 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
     last_event: int = -1
     steps: list[StepView] = []
-
-
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a run's log: what a step wrote, or what its journal says."""
-
-    ts: str
-    level: str
-    msg: str
-    step: str | None = None
-    data: dict[str, Any] | None = None
-    seq: int | None = None
-    """The event's number, if the line tells an event."""
 
 
 def rfc3339(at: int | None) -> str | None:
@@ -141,6 +129,7 @@ def steps_of(state: RunState, now: int, masker: Masker) -> list[StepView]:
 
 
 def step_view(state: RunState, step: StepState, now: int, masker: Masker) -> StepView:
+    """One instance at `now` (ms since the epoch)."""
     reason = explain_step(state, step, now)
     begun = step.started_at
     ended = step.ended_at if step.ended_at is not None else now
@@ -187,105 +176,3 @@ def failure_view(failure: ev.Failure | None, masker: Masker) -> dict[str, Any] |
     if failure.details is not None:
         shown["details"] = masker.mask_json(failure.details)
     return shown
-
-
-# ---------------------------------------------------------------- log lines
-
-
-def log_lines(state: RunState, rows: list[JournalRow], logs: list[tuple[int, LogRow]]) -> list[LogLine]:
-    """The journal's events in words and the lines that steps wrote, by time; an event comes before lines of its moment."""
-    masker = masker_of(state)
-    lines: list[tuple[int, int, LogLine]] = []
-    for row in rows:
-        line = event_line(state, row, masker)
-        if line is not None:
-            lines.append((row.at, 1 if row.kind in _LAST else 0, line))
-    for _, row in logs:
-        data = msgspec.json.decode(row.data) if row.data else None
-        lines.append(
-            (row.at, 0, LogLine(ts=rfc3339(row.at) or "", level=row.level, msg=row.message, step=row.step, data=data))
-        )
-    lines.sort(key=lambda line: (line[0], line[1]))
-    return [line for _, _, line in lines]
-
-
-def event_line(state: RunState, row: JournalRow, masker: Masker) -> LogLine | None:
-    """One event in words; None for those that only book-keep. `state` must be past the event."""
-    event = ev.decode(row.kind, row.data)
-    step = state.nodes[row.step] if 0 <= row.step < len(state.nodes) else None
-    told = _told(event, step)
-    if told is None:
-        return None
-    level, message, data = told
-    if data is not None:
-        data = masker.mask_json(data)  # pyright: ignore[reportAssignmentType]
-    return LogLine(
-        ts=rfc3339(row.at) or "", level=level, msg=masker.mask_text(message), step=None if step is None else step.address,
-        data=data, seq=row.seq,
-    )  # fmt: skip
-
-
-_LAST = frozenset({ev.RunSucceeded.KIND, ev.RunFailed.KIND, ev.RunCancelled.KIND, ev.RunTimedOut.KIND})
-
-_Told = tuple[str, str, dict[str, Any] | None]
-
-
-def _told(event: ev.Event, step: StepState | None) -> _Told | None:  # noqa: PLR0911 - one line an event
-    """(level, sentence, data). Levels by kind of event after document C: steps debug, lifecycle info, retries warning."""
-    name = "" if step is None else step.address
-    match event:
-        case ev.RunAccepted():
-            return "info", "run accepted", None
-        case ev.RunStarted():
-            return "info", "run started", None
-        case ev.RunSucceeded():
-            return "info", "run succeeded" + (" (recovered)" if event.recovered else ""), None
-        case ev.RunFailed(error=error) | ev.RunTimedOut(error=error):
-            return "error", f"run failed: {error.category}: {error.message}", None
-        case ev.RunCancelled():
-            return "warning", f"run cancelled: {event.reason}" if event.reason else "run cancelled", None
-        case ev.RunPaused() | ev.RunResumed():
-            return "info", "run paused" if isinstance(event, ev.RunPaused) else "run resumed", None
-        case ev.HostRestarted():
-            return "warning", "taken over after its host stopped", None
-        case ev.StepStarted():
-            return "debug", f"{name} started", None
-        case ev.StepSucceeded() if step is not None and step.plan.kind == "log" and isinstance(event.output, dict):
-            data = event.output.get("data")
-            return _level(event.output), str(event.output.get("message", "")), data if isinstance(data, dict) else None
-        case ev.StepSucceeded():
-            return "debug", f"{name} succeeded" + (f": {event.reason}" if event.reason else ""), None
-        case ev.StepRecovered():
-            return "warning", f"{name} recovered", None
-        case ev.StepFailed(error=error):
-            return "error", f"{name} failed: {error.category}: {error.message}", None
-        case ev.StepSkipped() | ev.StepCancelled():
-            word = "skipped" if isinstance(event, ev.StepSkipped) else "cancelled"
-            return "debug", f"{name} {word}: {event.reason}", None
-        case ev.AttemptFailed(error=error):
-            when = rfc3339(event.retry_at)
-            return (
-                "warning",
-                f"{name} attempt {error.attempt} failed: {error.category}: {error.message}; next try at {when}",
-                None,
-            )
-        case ev.AttemptLost():
-            return "warning", f"{name} was in flight when its host stopped; it is tried again under the same key", None
-        case ev.WaitStarted():
-            until = "" if event.until is None else f" until {rfc3339(event.until)}"
-            return "info", f"{name} waits for {'its time' if event.on == 'time' else 'its callback'}{until}", None
-        case ev.CallbackReceived():
-            return "info", f"{name} got a callback", None
-        case ev.PollAnswered():
-            return "info", f"{name} polled: not yet; next at {rfc3339(event.next_at)}", None
-        case ev.HandlerStarted(error=error):
-            return "warning", f"{name} failed: {error.category}: {error.message}; its error handlers begin", None
-        case ev.BlocksOpened() if event.reason:
-            return "debug", f"{name} {event.reason}", None
-        case _:
-            return None
-
-
-def _level(output: dict[str, Any]) -> str:
-    level = str(output.get("level", "info")).lower()
-    return {"warn": "warning"}.get(level, level if level in ("debug", "info", "warning", "error") else "info")

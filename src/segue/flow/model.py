@@ -143,7 +143,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `params` by kind:
       call, http, poll   the action's parameters
-      parallel           join ("all" | "any" | "first" | int), limit (int), fail ("fast" | "wait"); blocks: one a branch,
+      parallel           join ("all" | "any" | "first" | int), limit (int), fail ("fast" | "wait"); blocks: one a
+      branch,
                          the label being the branch's id
       conditional        blocks with `when`, in order; labels "then", "elif:1", …, "else"
       branch             branches: [{label, when}], the first that holds is chosen; `when` null means else
@@ -186,7 +187,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     extras: RawMap = {}
     """Modifiers of the language that the engine does not run yet, as written (`limits`, `cache`, `fallback`, …)."""
     unbound: bool = False
-    """`use` names nothing known: drawn dashed, refused by a real run unless the flow says `unbound: allow`."""
+    """`use` names nothing known: drawn dashed, refused by a real run without `unbound: allow`."""
     title: str | None = None
     notes: str | None = None
     span: Span | None = None

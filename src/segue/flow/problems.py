@@ -20,7 +20,9 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One mistake. `code` never changes its meaning; `path` is the place in the document, `span` the place in the text."""
+    """One mistake. `code` never changes its meaning; `path` is the place in the document, `span` the place in the
+    text.
+    """
 
     code: str
     message: str

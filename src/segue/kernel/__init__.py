@@ -1,0 +1,1 @@
+"""What follows from what: plan, states, events and decisions of a run. Pure."""

@@ -1,7 +1,7 @@
 """Booking one event into a run's state; see `segue.kernel.state` for the theory.
 
-One small function an event. Each checks nothing but the transition tables (`apply` does that for all): a journal that was
-written by the decisions of `segue.kernel.decide` always fits, one that does not is corrupt.
+One small function an event. Each checks nothing but the transition tables (`apply` does that for all): a journal that
+was written by the decisions of `segue.kernel.decide` always fits, one that does not is corrupt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from segue.kernel.status import RUN_TRANSITIONS, STEP_TRANSITIONS, StepStatus, f
 
 
 def apply(state: RunState, number: int, event: ev.Event, at: int) -> None:
-    """Book `event` of step `number` (-1: the run) that happened at `at` (ms). Raises JournalCorruptError if it cannot."""
+    """Book `event` of step `number` (-1: the run), which happened at `at` (ms). Raises JournalCorruptError."""
     kind = type(event)
     seq = state.seq
     state.seq = seq + 1
@@ -38,7 +38,9 @@ def apply(state: RunState, number: int, event: ev.Event, at: int) -> None:
         try:
             step = state.nodes[number]
         except IndexError:
-            raise _corrupt(state, seq, f"{kind.__name__} speaks of step instance {number}, which does not exist") from None
+            raise _corrupt(
+                state, seq, f"{kind.__name__} speaks of step instance {number}, which does not exist"
+            ) from None
         if kind not in STEP_TRANSITIONS[step.status]:
             raise _corrupt(state, seq, f"{kind.__name__} cannot follow on {step.address} being {step.status}")
         _STEP_EVENTS[kind](state, step, event, seq, at)
@@ -321,7 +323,9 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
         item_name, index_name = str(names.get("as") or "item"), str(names.get("index") or "index")
         for index in range(event.first, event.first + event.count):
             item = (step.items or [])[index]
-            open_block(state, plan.blocks[0], step, index, {"item": item, "index": index, item_name: item, index_name: index})
+            open_block(
+                state, plan.blocks[0], step, index, {"item": item, "index": index, item_name: item, index_name: index}
+            )
         step.next_item = event.first + event.count
     elif plan.kind == "parallel":
         step.next_item += len(event.blocks)

@@ -1,6 +1,7 @@
 """Steps that own blocks: what is opened when, and what the end or the failure of a block means for its owner.
 
-A block knows its role; the owner's kind says what follows. Names follow `dsl.md` section 3 and `semantics` (Paths, Outputs).
+A block knows its role; the owner's kind says what follows. Names follow `dsl.md` section 3 and `semantics` (Paths,
+Outputs).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def default_outputs(root: BlockState) -> JsonValue:
 
 
 def derived_or(state: RunState, step: StepState, output: JsonValue, *, derived: bool) -> JsonValue:
+    """The output given, or the one that follows from the blocks."""
     return derived_output(state, step) if derived else output
 
 
@@ -96,7 +98,8 @@ def _short(value: object) -> str:
 def _open_foreach(decider: Decider, step: StepState) -> None:
     items = decider.value(step.plan.programs["items"], step, "items")
     if isinstance(items, dict):
-        items = [{"key": key, "value": value} for key, value in items.items()]
+        pairs: list[JsonValue] = [{"key": key, "value": value} for key, value in items.items()]
+        items = pairs
     if not isinstance(items, list):
         raise stop("expression", f"items: a list or a map is needed, not {_short(items)}")
     if len(items) > MAX_ITEMS:
@@ -227,7 +230,9 @@ def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None
     if failures:
         good = len(owner.children or ()) - len(failures)
         if len(failures) > 1 or enough < len(owner.plan.blocks):
-            message = f"{len(failures)} of {len(owner.plan.blocks)} branches failed, {good} ended well: {failures[0].message}"
+            message = (
+                f"{len(failures)} of {len(owner.plan.blocks)} branches failed, {good} ended well: {failures[0].message}"
+            )
             decider.fail(owner, msgspec.structs.replace(failures[0], message=message))
         else:
             decider.fail(owner, failures[0])
@@ -271,7 +276,9 @@ def _turn_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
     if index + 1 >= bound:
         if until is None and "while" not in owner.plan.conditions:
             return decider.succeed(owner, derived=True, reason=f"ended after {index + 1} turns, as `max` says")
-        raise stop("timeout", f"{index + 1} turns were made and the loop's condition did not end it", "repeat_exhausted")
+        raise stop(
+            "timeout", f"{index + 1} turns were made and the loop's condition did not end it", "repeat_exhausted"
+        )
     started = owner.started_at if owner.started_at is not None else decider.now
     if "within" in params and decider.now - started >= _milliseconds(params["within"]):
         raise stop("timeout", f"the loop's condition did not end it within {params['within']}", "repeat_exhausted")

@@ -1,9 +1,9 @@
 """The kernel: what follows from an input. `decide(state, input, now) -> Decision`, with no I/O, clock or randomness.
 
-A decision is a list of events, booked into the state as they are made, and the effects that a host carries out *after* it has
-committed the events. Decisions build on each other before they are committed; a host whose commit fails drops the state and
-folds it again from the journal. What a restarted host must do follows from the state alone (`pending_attempts`,
-`RunState.next_due`), so no effect is ever lost.
+A decision is a list of events, booked into the state as they are made, and the effects that a host carries out *after*
+it has committed the events. Decisions build on each other before they are committed; a host whose commit fails drops
+the state and folds it again from the journal. What a restarted host must do follows from the state alone
+(`pending_attempts`, `RunState.next_due`), so no effect is ever lost.
 
 This module drives the steps of one block forward; `segue.kernel.composites` opens and closes blocks.
 """
@@ -83,6 +83,7 @@ class Decider:
         self.decision = Decision()
 
     def emit(self, step: int, event: ev.Event) -> None:
+        """Add an event to the decision and book it."""
         state = self.state
         self.decision.rows.append(Row(state.seq, step, self.now, event))
         apply(state, step, event, self.now)
@@ -126,6 +127,7 @@ class Decider:
         return step if step is None or not busy or not step.plan.is_action else None
 
     def start(self, step: StepState) -> None:
+        """Begin a ready step: its condition, then what its kind asks for."""
         plan = step.plan
         try:
             if plan.step.disabled:
@@ -148,17 +150,21 @@ class Decider:
             self.fail(step, stopped.failure)
 
     def skip(self, step: StepState, reason: str) -> None:
+        """Settle a step that is not run; its path stays alive."""
         self.emit(step.id, ev.StepSkipped(reason=reason))
         self.choose_edges(step)
 
-    def succeed(self, step: StepState, output: JsonValue = None, *, derived: bool = False, reason: str | None = None) -> None:
+    def succeed(
+        self, step: StepState, output: JsonValue = None, *, derived: bool = False, reason: str | None = None
+    ) -> None:
         """End well; the step's `output:` transformation is applied here."""
         if step.plan.output is not None:
             try:
                 value = composites.derived_or(self.state, step, output, derived=derived)
                 output, derived = self.value(step.plan.output, step, "output", at_hand=value), False
             except StopNow as stopped:
-                return self.fail(step, stopped.failure)
+                self.fail(step, stopped.failure)
+                return
         if derived or output is not None or reason is not None:
             self.emit(step.id, ev.StepSucceeded(output=None if derived else output, derived=derived, reason=reason))
         else:
@@ -178,10 +184,10 @@ class Decider:
             if plan.kind == "branch" and step.status is StepStatus.SUCCEEDED:
                 chosen, reason = self.branch_label(step)
             for number, edge in enumerate(plan.out):
-                if edge.label == "error" and plan.kind != "branch":
-                    lives = failed
+                if failed or (edge.label == "error" and plan.kind != "branch"):
+                    lives = failed and edge.label == "error"
                 else:
-                    lives = not failed and (chosen is None or edge.label == chosen)
+                    lives = plan.kind != "branch" or edge.label in (None, chosen)
                 if lives and edge.when is not None:
                     lives, why = self.condition(edge.when, step, f"edge{number}", at_hand=step.output)
                     reason = reason or why
@@ -193,6 +199,7 @@ class Decider:
         self.emit(step.id, ev.EdgesChosen(live=tuple(live), reason=reason))
 
     def branch_label(self, step: StepState) -> tuple[str, str | None]:
+        """The label that a `branch` step chooses, with the sentence that says so."""
         for label, when in step.plan.choices:
             if when is None:
                 return label, f"took `{label}`: no condition before it held"
@@ -231,6 +238,7 @@ class Decider:
         return None
 
     def timeout_policy(self, step: StepState) -> str:
+        """What the step does when its time is over."""
         plan = step.plan.step
         if plan.timeout is not None and plan.timeout.on_timeout != "fail":
             return plan.timeout.on_timeout
@@ -256,13 +264,27 @@ class Decider:
     # ------------------------------------------------------------ values
 
     def condition(
-        self, condition: Condition, step: StepState, label: str, *, scope: RunScope | None = None, at_hand: object = None
+        self,
+        condition: Condition,
+        step: StepState,
+        label: str,
+        *,
+        scope: RunScope | None = None,
+        at_hand: object = None,
     ) -> tuple[bool, str | None]:
         """Whether it holds now; `$` is the value at hand. Raises StopNow."""
-        return holds(condition, scope or RunScope(self.state, step=step, value=at_hand), self.impure(step, label), label)
+        return holds(
+            condition, scope or RunScope(self.state, step=step, value=at_hand), self.impure(step, label), label
+        )
 
     def value(
-        self, value: Value | Program, step: StepState, label: str, *, scope: RunScope | None = None, at_hand: object = None
+        self,
+        value: Value | Program,
+        step: StepState,
+        label: str,
+        *,
+        scope: RunScope | None = None,
+        at_hand: object = None,
     ) -> JsonValue:
         """The value now. Raises StopNow."""
         return compute(value, scope or RunScope(self.state, step=step, value=at_hand), self.impure(step, label), label)
@@ -274,6 +296,7 @@ class Decider:
         return dict(found) if isinstance(found, dict) else {}
 
     def impure(self, step: StepState, label: str) -> SeededImpure:
+        """The provider of `now() uuid() random()` for one evaluation."""
         return SeededImpure(self.state.seed, f"{step.id}.{step.generation}.{step.attempt}.{label}", self.now)
 
     # ------------------------------------------------------------ ends of the run
@@ -291,10 +314,13 @@ class Decider:
         self.end(outcome)
 
     def end(self, outcome: ev.FinallyStarted) -> None:
+        """The last event of the run."""
         error = outcome.error or ev.Failure(category="internal", message="the run ended without a stated error")
         if outcome.outcome == "succeeded":
             recovered = any(step.status is StepStatus.RECOVERED for step in self.state.nodes)
-            last: ev.Event = ev.RunSucceeded(outputs=outcome.outputs, recovered=recovered, stopped_by=outcome.stopped_by)
+            last: ev.Event = ev.RunSucceeded(
+                outputs=outcome.outputs, recovered=recovered, stopped_by=outcome.stopped_by
+            )
         elif outcome.outcome == "failed":
             last = ev.RunFailed(error=error)
         elif outcome.outcome == "timed_out":
@@ -304,11 +330,12 @@ class Decider:
         self.emit(RUN_STEP, last)
 
     def finish_well(self, *, outputs: JsonValue = None, stopped_by: str | None = None) -> None:
+        """The steps are over and none failed: compute the outputs and finish."""
         state = self.state
         if stopped_by is None and state.plan.outputs is not None:
             try:
                 impure = SeededImpure(state.seed, "outputs", self.now)
-                outputs = to_json(state.plan.outputs.evaluate(RunScope(state), impure))  # pyright: ignore[reportAssignmentType]
+                outputs = to_json(state.plan.outputs.evaluate(RunScope(state), impure))
             except ExprError as error:
                 return self.finish(ev.FinallyStarted(outcome="failed", error=expression_failure(error, "outputs")))
         elif stopped_by is None and state.root is not None:
@@ -322,8 +349,6 @@ class Decider:
             if step.status in UNSETTLED:
                 self.close_inside(step, reason)
                 self.emit(step.id, ev.StepCancelled(reason=reason))
-
-
 
 
 def _dead_reason(step: StepState) -> str:
@@ -347,7 +372,7 @@ def _begin(decider: Decider, given: inp.Begin) -> None:
         decider.emit(RUN_STEP, ev.empty(ev.RunStarted))
         decider.stop_all("the flow's vars could not be computed")
         return decider.finish(ev.FinallyStarted(outcome="failed", error=expression_failure(error, "vars")))
-    decider.emit(RUN_STEP, ev.RunStarted(vars=vars_) if vars_ else ev.empty(ev.RunStarted))  # pyright: ignore[reportArgumentType]
+    decider.emit(RUN_STEP, ev.RunStarted(vars=vars_) if vars_ else ev.empty(ev.RunStarted))
     return None
 
 

@@ -15,7 +15,9 @@ def milliseconds_of(value: object) -> int:
     """`30s`, `2h`, ISO 8601 (`PT30S`) or a CEL duration in JSON form (`90s`) in milliseconds."""
     seconds = parse_duration(value) if isinstance(value, str) else None
     if seconds is None:
-        raise InvalidDuration(f"{value!r} is no duration; write a number with its unit, such as 30s, 5m, 2h, 7d or PT30S")
+        raise InvalidDuration(
+            f"{value!r} is no duration; write a number with its unit, such as 30s, 5m, 2h, 7d or PT30S"
+        )
     if seconds > MAX_SECONDS:
         raise InvalidDuration(f"{value!r} is longer than ten years")
     return round(seconds * 1000)
@@ -28,5 +30,7 @@ def moment_of(value: object) -> int:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise InvalidDuration(f"{value!r} is no moment; write a date and time with its zone, such as 2026-01-31T09:00:00+01:00")
+        raise InvalidDuration(
+            f"{value!r} is no moment; write a date and time with its zone, such as 2026-01-31T09:00:00+01:00"
+        )
     return round(moment.astimezone(UTC).timestamp() * 1000)

@@ -17,6 +17,7 @@ class StopNow(Exception):
 
 
 def stop(category: str, message: str, code: str | None = None) -> StopNow:
+    """The exception for a failure of this category."""
     return StopNow(Failure(category=category, message=message, code=code))
 
 
@@ -36,6 +37,6 @@ def holds(condition: Condition, scope: RunScope, impure: SeededImpure, label: st
 def compute(value: Value | Program, scope: RunScope, impure: SeededImpure, label: str) -> JsonValue:
     """The value as JSON. Raises StopNow."""
     try:
-        return to_json(value.evaluate(scope, impure))  # pyright: ignore[reportReturnType]
+        return to_json(value.evaluate(scope, impure))
     except ExprError as error:
         raise StopNow(expression_failure(error, label)) from error

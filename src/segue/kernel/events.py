@@ -1,7 +1,7 @@
 """The journal's events: what happened to a run, in the past tense, one record a kind.
 
-A kind's number is its name in the database and never changes or is given again. Every field has a default and defaults are
-not written, so that the common events (a step was started) cost no bytes, and a later release may add a field.
+A kind's number is its name in the database and never changes or is given again. Every field has a default and defaults
+are not written, so that the common events (a step was started) cost no bytes, and a later release may add a field.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from segue.flow.model import JsonValue, RawMap
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error as the journal keeps it and flows see it as `$error`. `category` is from the closed list of `semantics`."""
+    """An error as the journal keeps it and flows see it as `$error`. `category` is from a closed list (`errors`)."""
 
     category: str
     message: str
@@ -34,7 +34,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---------------------------------------------------------------- of the run
 
 
-class RunAccepted(Event):
+class RunAccepted(Event, frozen=True):
     """The run is kept and will be carried out. `seed` (hex) is the only source of its random values and uuids."""
 
     KIND: ClassVar[int] = 1
@@ -45,13 +45,17 @@ class RunAccepted(Event):
     """Version of the engine's behaviour; a later release that behaves otherwise asks this field."""
 
 
-class RunStarted(Event):
+class RunStarted(Event, frozen=True):
+    """The flow's steps begin."""
+
     KIND: ClassVar[int] = 2
     vars: RawMap = {}
     """The flow's `vars`, computed."""
 
 
-class RunSucceeded(Event):
+class RunSucceeded(Event, frozen=True):
+    """The run ended well."""
+
     KIND: ClassVar[int] = 3
     outputs: JsonValue = None
     recovered: bool = False
@@ -59,53 +63,67 @@ class RunSucceeded(Event):
     """Path of the `return` or `stop` step that ended the run early."""
 
 
-class RunFailed(Event, kw_only=True):
+class RunFailed(Event, frozen=True, kw_only=True):
+    """An error reached the top."""
+
     KIND: ClassVar[int] = 4
     error: Failure
 
 
-class RunCancelled(Event):
+class RunCancelled(Event, frozen=True):
+    """The run was cancelled and everything in flight let go."""
+
     KIND: ClassVar[int] = 5
     reason: str | None = None
 
 
-class RunTimedOut(Event):
+class RunTimedOut(Event, frozen=True):
+    """The run's own time limit ended it."""
+
     KIND: ClassVar[int] = 6
     error: Failure
 
 
-class RunPaused(Event):
+class RunPaused(Event, frozen=True):
+    """No new attempt is started until it is resumed."""
+
     KIND: ClassVar[int] = 7
     reason: str | None = None
 
 
-class RunResumed(Event):
+class RunResumed(Event, frozen=True):
+    """The run goes on after a pause."""
+
     KIND: ClassVar[int] = 8
 
 
-class CancelRequested(Event):
+class CancelRequested(Event, frozen=True):
+    """A person or program asked for the end."""
+
     KIND: ClassVar[int] = 9
     reason: str | None = None
 
 
-class RunDeadlineReached(Event):
+class RunDeadlineReached(Event, frozen=True):
+    """The run's own time is over."""
+
     KIND: ClassVar[int] = 10
 
 
-class HostRestarted(Event):
+class HostRestarted(Event, frozen=True):
     """A host took the run over from one that had stopped without letting go of it."""
 
     KIND: ClassVar[int] = 11
 
 
-class FlowHandlersStarted(Event):
+class FlowHandlersStarted(Event, frozen=True):
     """An error reached the top and the flow's own `on_error` steps begin."""
 
     KIND: ClassVar[int] = 12
     error: Failure
 
 
-class FinallyStarted(Event):
+class FinallyStarted(Event, frozen=True):
     """The flow's `finally` steps begin; `outcome` is how the run will end if they end well."""
 
     KIND: ClassVar[int] = 13
@@ -118,14 +136,14 @@ class FinallyStarted(Event):
 # ---------------------------------------------------------------- of a step instance
 
 
-class StepStarted(Event):
+class StepStarted(Event, frozen=True):
     """The step's first attempt is to be made, or its blocks are about to be opened."""
 
     KIND: ClassVar[int] = 20
 
 
-class StepSucceeded(Event):
-    """`output` is absent (`derived`) where it follows from the outputs of the step's own blocks or from what flowed in."""
+class StepSucceeded(Event, frozen=True):
+    """`derived`: the output is not written, since it follows from the step's own blocks or from what flowed in."""
 
     KIND: ClassVar[int] = 21
     output: JsonValue = None
@@ -133,7 +151,7 @@ class StepSucceeded(Event):
     reason: str | None = None
 
 
-class StepFailed(Event, kw_only=True):
+class StepFailed(Event, frozen=True, kw_only=True):
     """The step has failed for good. `deadline`: its total time ran out."""
 
     KIND: ClassVar[int] = 22
@@ -143,7 +161,7 @@ class StepFailed(Event, kw_only=True):
     """The flow goes on without it (`on_error: continue`): what depends on it is skipped."""
 
 
-class StepSkipped(Event):
+class StepSkipped(Event, frozen=True):
     """Not run. `dead`: its path was not taken, so what follows only from it is skipped too."""
 
     KIND: ClassVar[int] = 23
@@ -151,12 +169,14 @@ class StepSkipped(Event):
     dead: bool = False
 
 
-class StepCancelled(Event):
+class StepCancelled(Event, frozen=True):
+    """The step was stopped, or given up before it began."""
+
     KIND: ClassVar[int] = 24
     reason: str = ""
 
 
-class StepRecovered(Event):
+class StepRecovered(Event, frozen=True):
     """It failed, and its handlers, its default or `on_timeout` gave an output instead."""
 
     KIND: ClassVar[int] = 25
@@ -165,13 +185,13 @@ class StepRecovered(Event):
     error: Failure | None = None
 
 
-class AttemptStarted(Event):
+class AttemptStarted(Event, frozen=True):
     """A further attempt (after a failure, a lost host, or the next poll)."""
 
     KIND: ClassVar[int] = 26
 
 
-class AttemptFailed(Event, kw_only=True):
+class AttemptFailed(Event, frozen=True, kw_only=True):
     """This attempt failed and another follows at `retry_at` (milliseconds since the epoch)."""
 
     KIND: ClassVar[int] = 27
@@ -179,13 +199,13 @@ class AttemptFailed(Event, kw_only=True):
     retry_at: int = 0
 
 
-class AttemptLost(Event):
+class AttemptLost(Event, frozen=True):
     """The host stopped while the attempt was in flight; it does not count against the step's retries."""
 
     KIND: ClassVar[int] = 28
 
 
-class WaitStarted(Event):
+class WaitStarted(Event, frozen=True):
     """The step sleeps until a time, or for an outside signal until `until` at the latest (None: no end)."""
 
     KIND: ClassVar[int] = 29
@@ -195,14 +215,14 @@ class WaitStarted(Event):
     """What the call answered that started the outside job."""
 
 
-class CallbackReceived(Event):
+class CallbackReceived(Event, frozen=True):
     """A signal that does not end the wait yet (several are needed); the last one is in `StepSucceeded`."""
 
     KIND: ClassVar[int] = 30
     payload: JsonValue = None
 
 
-class PollAnswered(Event):
+class PollAnswered(Event, frozen=True):
     """The answer did not meet the condition yet; asked again at `next_at`."""
 
     KIND: ClassVar[int] = 31
@@ -210,8 +230,8 @@ class PollAnswered(Event):
     answer: JsonValue = None
 
 
-class BlocksOpened(Event):
-    """Blocks of a composite step begin: block numbers of the plan, or items `first` … `first + count - 1` of its loop."""
+class BlocksOpened(Event, frozen=True):
+    """Blocks of a composite step begin: numbers of the plan, or the items `first` … `first + count - 1` of a loop."""
 
     KIND: ClassVar[int] = 32
     blocks: tuple[int, ...] = ()
@@ -222,7 +242,7 @@ class BlocksOpened(Event):
     reason: str | None = None
 
 
-class IterationEnded(Event):
+class IterationEnded(Event, frozen=True):
     """One item of a fan-out failed and is tolerated, or one turn of a `repeat` ended with another to follow."""
 
     KIND: ClassVar[int] = 33
@@ -233,7 +253,7 @@ class IterationEnded(Event):
     next_at: int | None = None
 
 
-class HandlerStarted(Event, kw_only=True):
+class HandlerStarted(Event, frozen=True, kw_only=True):
     """The step's error is being handled by the block with this number of the plan."""
 
     KIND: ClassVar[int] = 34
@@ -241,7 +261,7 @@ class HandlerStarted(Event, kw_only=True):
     error: Failure
 
 
-class EdgesChosen(Event):
+class EdgesChosen(Event, frozen=True):
     """Which out-edges of the step live (numbers in the plan's order), with the reason that a person sees."""
 
     KIND: ClassVar[int] = 35
@@ -252,8 +272,8 @@ class EdgesChosen(Event):
 ALL: tuple[type[Event], ...] = (
     RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed, CancelRequested,
     RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, StepStarted, StepSucceeded, StepFailed,
-    StepSkipped, StepCancelled, StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted, CallbackReceived,
-    PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen,
+    StepSkipped, StepCancelled, StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted,
+    CallbackReceived, PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen,
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}

@@ -47,17 +47,21 @@ class CallbackArrived:
 
 @dataclass(slots=True)
 class CancelRun:
+    """A person or program asks for the end."""
+
     reason: str | None = None
 
 
 @dataclass(slots=True)
 class PauseRun:
+    """No new attempt is to be started."""
+
     reason: str | None = None
 
 
 @dataclass(slots=True)
 class ResumeRun:
-    pass
+    """A paused run is to go on."""
 
 
 @dataclass(slots=True)

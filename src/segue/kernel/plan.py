@@ -1,8 +1,8 @@
 """The plan: a flow version compiled for running. Immutable, shared by all its runs.
 
 Blocks and free graphs become the same thing: a `BlockPlan` is a small graph of `NodePlan`s with explicit edges, and a
-composite step (parallel, conditional, foreach, …) owns blocks that are opened when it runs. Everything that an event needs
-is looked up by number: a node's out-edges, its in-degree, its blocks, so that one event costs O(its out-edges).
+composite step (parallel, conditional, foreach, …) owns blocks that are opened when it runs. Everything that an event
+needs is looked up by number: a node's out-edges, its in-degree, its blocks, so that one event costs O(its out-edges).
 
 A *frame* is a region in which names are unique: the root, a loop's body, a handler. Blocks that are not frames
 (branches of parallel, conditional, switch, try) share the frame around them, so that later steps see into them.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from segue.errors import InvalidFlowError
 from segue.expr import Condition, ExprError, Program, Value, compile_condition, compile_expression, compile_value
@@ -217,7 +217,7 @@ class _Compiler:
         node.uses_secrets = any(reference.root == "secrets" for reference in node.params.references)
 
     def choices(self, raw: object, path: str) -> Iterator[tuple[str, Condition | None]]:
-        for choice in raw if isinstance(raw, list) else ():
+        for choice in cast("list[dict[str, object]]", raw) if isinstance(raw, list) else ():
             when = choice.get("when")
             yield str(choice.get("label")), None if when is None else self.condition(when, path)
 

@@ -1,6 +1,7 @@
 """When a failed attempt is tried again. Pure arithmetic; the random share of a delay is an argument.
 
-Defaults after `semantics` (Paths). Full jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+Defaults after `semantics` (Paths). Full jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+2015.
 """
 
 from __future__ import annotations
@@ -50,8 +51,15 @@ def delay_seconds(policy: Retry, tries: int, share: float) -> float:
 
 
 def retry_at(
-    policy: Retry | None, failure: Failure, *, tries: int, started_at: int, now: int, share: float,
-    retry_after: float | None = None, transient: bool | None = None,
+    policy: Retry | None,
+    failure: Failure,
+    *,
+    tries: int,
+    started_at: int,
+    now: int,
+    share: float,
+    retry_after: float | None = None,
+    transient: bool | None = None,
 ) -> int | None:
     """When to try again (ms since the epoch), or None if this was the last try."""
     if policy is None or tries >= policy.max_attempts or not is_retried(policy, failure.category, transient):

@@ -1,15 +1,15 @@
 """What expressions see: names of one step instance, as of one moment.
 
-A step's parameters are never journaled; they are computed from the state whenever an attempt is made. So that a retry, or an
-attempt after a crash, computes the same values although other branches have gone on meanwhile, a scope looks at the state
-*as of* the event that started the step: outputs settled later are null, `vars` are the ones of then, and `now() uuid()
-random()` are functions of the run's journaled seed, the step and the journaled time.
+A step's parameters are never journaled; they are computed from the state whenever an attempt is made. So that a retry,
+or an attempt after a crash, computes the same values although other branches have gone on meanwhile, a scope looks at
+the state *as of* the event that started the step: outputs settled later are null, `vars` are the ones of then, and
+`now() uuid() random()` are functions of the run's journaled seed, the step and the journaled time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from segue.expr import UnknownName
@@ -21,7 +21,7 @@ _NO_LIMIT = 1 << 62
 
 
 class SeededImpure:
-    """`now() uuid() random()` of one evaluation: the same seed, label and time give the same values in the same order."""
+    """`now() uuid() random()` of one evaluation: equal seeds, labels and times give equal values in equal order."""
 
     __slots__ = ("_at", "_count", "_label")
 
@@ -35,6 +35,7 @@ class SeededImpure:
         return hashlib.sha256(f"{self._label}{self._count}".encode()).digest()
 
     def now(self) -> datetime:
+        """The time of the decision or the step, in UTC."""
         return datetime.fromtimestamp(self._at / 1000, UTC)
 
     def uuid(self) -> str:
@@ -114,7 +115,9 @@ class RunScope:
     def names(self) -> list[str]:
         """All names in scope, for suggestions."""
         found = [*_SPECIAL, *self.state.plan.binding_names]
-        frame = self.block.frame if self.block is not None else None if self.state.root is None else self.state.root.frame
+        frame = (
+            self.block.frame if self.block is not None else None if self.state.root is None else self.state.root.frame
+        )
         while frame is not None:
             found += frame.plan.names
             frame = frame.parent
@@ -196,16 +199,28 @@ def _rfc3339(at: int) -> str:
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_SPECIAL = {
+def _trigger(scope: RunScope) -> object:
+    return scope.state.trigger
+
+
+def _env(scope: RunScope) -> object:
+    return scope.state.plan.flow.env
+
+
+def _attempt(scope: RunScope) -> object:
+    return 0 if scope.step is None else scope.step.attempt
+
+
+_SPECIAL: dict[str, Callable[[RunScope], object]] = {
     "inputs": _inputs,
     "input": _inputs,
     "data": _data,
-    "trigger": lambda scope: scope.state.trigger,
+    "trigger": _trigger,
     "vars": _vars,
-    "env": lambda scope: scope.state.plan.flow.env,
+    "env": _env,
     "secrets": _secrets,
     "run": _run,
     "self": _self,
-    "attempt": lambda scope: 0 if scope.step is None else scope.step.attempt,
+    "attempt": _attempt,
     "steps": _steps,
 }

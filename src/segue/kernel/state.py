@@ -1,12 +1,13 @@
 """A run's state: the fold of its journal.
 
-`apply` is the only code that changes a state, and both the live decision and the fold of a stored journal go through it, so
-the state after a crash is the state before it by construction. It takes no decisions and evaluates no expressions: it books
-what an event says, keeps the counters that make settling incremental (in-edges still open, live in-edges, unsettled nodes
-of a block), and collects what the next decision must look at (`ready`, `dead`, `ended_blocks`).
+`apply` is the only code that changes a state, and both the live decision and the fold of a stored journal go through
+it, so the state after a crash is the state before it by construction. It takes no decisions and evaluates no
+expressions: it books what an event says, keeps the counters that make settling incremental (in-edges still open, live
+in-edges, unsettled nodes of a block), and collects what the next decision must look at (`ready`, `dead`,
+`ended_blocks`).
 
-Instances of steps are numbered in the order in which their blocks were opened: a block takes as many numbers as it has nodes.
-The order of events fixes the order of openings, so a fold gives every instance the number it had.
+Instances of steps are numbered in the order in which their blocks were opened: a block takes as many numbers as it has
+nodes. The order of events fixes the order of openings, so a fold gives every instance the number it had.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class StepState:
     __slots__ = (
         "answer", "attempt", "block", "callback", "children", "edges_reason", "ended_at", "error", "generation",
         "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls",
-        "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "until",
-        "vars", "waiting", "waits_on",
+        "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries",
+        "until", "vars", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
@@ -109,9 +110,10 @@ class RunState:
     """The state of one run. Only `apply` changes it."""
 
     __slots__ = (
-        "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error", "failed_blocks", "finished_at", "flow_error",
-        "heap", "inputs", "nodes", "outcome", "outputs", "plan", "recovered", "root", "run_id", "seed", "seq", "started_at",
-        "stopped_by", "timed_out", "timer_heap", "timers", "trigger", "vars", "_status", "ready", "phase",
+        "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
+        "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase", "plan", "ready",
+        "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "timed_out", "timer_heap", "timers",
+        "trigger", "vars",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
@@ -157,13 +159,16 @@ class RunState:
 
     @property
     def ended(self) -> bool:
+        """Whether nothing more can happen, short of a rewind."""
         return self._status in RUN_ENDED
 
     @property
     def paused(self) -> bool:
+        """Whether a person has paused it."""
         return self._status is RunStatus.PAUSED
 
     def set_status(self, status: RunStatus) -> None:
+        """For `apply` only."""
         self._status = status
 
     def set_timer(self, number: int, kind: TimerKind, due: int) -> None:
@@ -221,6 +226,7 @@ def _prefix(plan: BlockPlan, owner: StepState, index: int) -> str:
 
 
 def make_ready(state: RunState, step: StepState) -> None:
+    """All that the step depends on is settled: it may start."""
     step.status = StepStatus.READY
     state.ready[step.id] = step
     if state.plan.flow.strategy == "priority":
@@ -276,6 +282,7 @@ def _end(state: RunState, step: StepState, status: StepStatus, seq: int, at: int
 
 
 def drop_timers(state: RunState, step: StepState) -> None:
+    """Forget the open timers of a step that needs them no more."""
     for kind in ("wait", "retry", "poll", "attempt", "total", "expiry", "every"):
         state.timers.pop((step.id, kind), None)
 

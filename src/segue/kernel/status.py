@@ -1,8 +1,9 @@
 """States of runs and steps, and all that may change them: two tables, on one screen.
 
-Read a row as "in this state, this event leads there". An event that is not in a state's row cannot happen in it; the fold
-refuses it (`JournalCorruptError`), and a test walks every pair. Terminal states have an empty row, so that "nothing may
-follow" is written down. Change a table only together with `docs/decisions` and the pages that are drawn from it.
+Read a row as "in this state, this event leads there". An event that is not in a state's row cannot happen in it; the
+fold refuses it (`JournalCorruptError`), and a test walks every pair. Terminal states have an empty row, so that
+"nothing may follow" is written down. Change a table only together with `docs/decisions` and the pages that are drawn
+from it.
 """
 
 from __future__ import annotations
@@ -46,15 +47,13 @@ class StepStatus(StrEnum):
 R, S = RunStatus, StepStatus
 
 RUN_ENDED = frozenset({R.SUCCEEDED, R.FAILED, R.CANCELLED, R.TIMED_OUT})
-STEP_SETTLED = frozenset(
-    {S.SUCCEEDED, S.RECOVERED, S.SKIPPED, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED, S.TIMED_OUT}
-)
+STEP_SETTLED = frozenset({S.SUCCEEDED, S.RECOVERED, S.SKIPPED, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED, S.TIMED_OUT})
 UNSETTLED = frozenset({S.READY, S.RUNNING, S.RETRYING, S.WAITING})
 """Begun or about to begin: what a cancellation must reach."""
 STEP_ENDED_WELL = frozenset({S.SUCCEEDED, S.RECOVERED})
 
-# `waiting` and `running` of a run are two views of its steps (is any attempt in flight?), so no event of their own leads
-# from one to the other: `RunState.status` derives which one it is.
+# `waiting` and `running` of a run are two views of its steps (is any attempt in flight?), so no event of their own
+# leads from one to the other: `RunState.status` derives which one it is.
 RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
     R.QUEUED: {ev.RunStarted: R.RUNNING, ev.CancelRequested: R.RUNNING},
     R.RUNNING: {

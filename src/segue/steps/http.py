@@ -1,15 +1,16 @@
 """The `http` step: one request, its answer `{status, headers, body}`; a status of 400 or more fails the attempt.
 
-Parameters (all in value notation): method, url, headers, query, one of json / body / form, auth, timeout, connect_timeout,
-follow_redirects, max_body_bytes, success (statuses that do not fail, such as [404]). GET, HEAD, OPTIONS, PUT and DELETE may be
-repeated; POST and PATCH are repeated under the same `Idempotency-Key`, which is sent (`semantics`, Paths).
+Parameters (all in value notation): method, url, headers, query, one of json / body / form, auth, timeout,
+connect_timeout, follow_redirects, max_body_bytes, success (statuses that do not fail, such as [404]). GET, HEAD,
+OPTIONS, PUT and DELETE may be repeated; POST and PATCH are repeated under the same `Idempotency-Key`, which is sent
+(`semantics`, Paths).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import UNSET
 
@@ -23,8 +24,8 @@ from segue.observe.masking import DEFAULT_MASKER
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _KNOWN: Final = frozenset(
     {
-        "method", "url", "headers", "query", "json", "body", "form", "auth", "timeout", "connect_timeout", "follow_redirects",
-        "max_body_bytes", "success",
+        "method", "url", "headers", "query", "json", "body", "form", "auth", "timeout", "connect_timeout",
+        "follow_redirects", "max_body_bytes", "success",
     }
 )  # fmt: skip
 
@@ -112,7 +113,7 @@ def request_of(
     if not isinstance(url, str) or not url.strip():
         raise _invalid(f"url: an address with http:// or https:// is needed, not {url!r}")
     body = params.get("body")
-    json: Any = params["json"] if "json" in params else UNSET
+    json: Any = params.get("json", UNSET)
     if body is not None and not isinstance(body, str):
         json, body = body, None
     return HttpRequest(
@@ -149,7 +150,7 @@ def _headers(value: object) -> dict[str, Any]:
 
 def _header(value: object) -> Any:
     if isinstance(value, list):
-        return [str(one) for one in value]
+        return [str(one) for one in cast("list[object]", value)]
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
@@ -158,7 +159,7 @@ def _map(value: object, name: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         raise _invalid(f"{name}: a map is needed, not {type(value).__name__}")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _auth(value: object) -> Auth | None:

@@ -1,9 +1,9 @@
 """Python functions as actions: `@segue.action("crm.enrich")` on a function makes it usable by that name in any flow.
 
-The function's signature is the contract: parameters are converted to the annotated types and checked before it is called
-(msgspec's conversion: dataclasses, enums, dates, structs, nested containers), and their JSON Schema is derived from them. A
-parameter annotated `AttemptContext` gets the facts of the attempt. Plain functions run in a thread, `async` ones on the
-event loop. What it returns must be JSON or convertible to it; what it raises fails the attempt.
+The function's signature is the contract: parameters are converted to the annotated types and checked before it is
+called (msgspec's conversion: dataclasses, enums, dates, structs, nested containers), and their JSON Schema is derived
+from them. A parameter annotated `AttemptContext` gets the facts of the attempt. Plain functions run in a thread,
+`async` ones on the event loop. What it returns must be JSON or convertible to it; what it raises fails the attempt.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def python_action(
 ) -> Action:
     """The action of a function. Raises TypeError if its signature cannot be an action's (positional-only, `*args`).
 
-    `effect` says whether it may be called again after a crash (`segue.engine.port.Effect`); `threads` gives the pool for
-    plain functions (None: the event loop's own).
+    `effect` says whether it may be called again after a crash (`segue.engine.port.Effect`); `threads` gives the pool
+    for plain functions (None: the event loop's own).
     """
     called = name or function.__name__
     signature = _signature_of(function, called)
