@@ -2,8 +2,7 @@
 
 The rows that an engine would append are appended (a run's request and first schedule; for each step its result and
 the next schedule; ends), group-committed by one writer thread into SQLite (WAL, synchronous=FULL), and nothing else is
-done: no flow language, no decisions, no state, no checks. The step bodies mark the event log like everybody's;
-`bare_flows_per_s` is the same with even that left out, which is what the goals of the design are a share of.
+done: no flow language, no decisions, no state, no checks.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import uvloop
 
 from bench.kit import program
 from bench.kit.events import PAYLOAD, EventLog
-from bench.kit.workloads import CHAIN_STEPS, FAN_STEPS, INTERRUPTED_SECONDS, Door, keep_in_flight
+from bench.kit.workloads import CHAIN_STEPS, FAN_STEPS, INTERRUPTED_SECONDS, Door
 
 REQUESTED, SCHEDULED, FINISHED, ENDED = range(1, 5)
 INSERT = "insert into journal values(?, ?, ?, ?, ?)"
@@ -102,7 +101,7 @@ class Writer:
 class Bare:
     """The door: flows are hand-written sequences of appends and step calls."""
 
-    def __init__(self, writer: Writer, log: EventLog | None) -> None:
+    def __init__(self, writer: Writer, log: EventLog) -> None:
         self._writer, self._log = writer, log
         self._runs = writer.db.execute("select coalesce(max(run), 0) from journal").get
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,10 +136,9 @@ class Bare:
         return {"process": [os.getpid()]}
 
     async def _step(self, key: str, name: str, *, last: bool) -> dict[str, object]:
-        if self._log is not None:
-            self._log.mark(key, "b" if name == "slow" else name)
-            if last:
-                self._log.mark(key, "end")
+        self._log.mark(key, "b" if name == "slow" else name)
+        if last:
+            self._log.mark(key, "end")
         if name == "slow":
             await asyncio.sleep(INTERRUPTED_SECONDS)
         return PAYLOAD
@@ -185,17 +183,6 @@ async def open_door(directory: Path, log: EventLog) -> AsyncIterator[Door]:
         writer.close()
 
 
-async def bare_throughput(directory: Path, flows: int, in_flight: int) -> None:
-    """W1 with no event log either; prints flows a second."""
-    writer = Writer(directory / "bare.db")
-    door = Bare(writer, None)
-    await keep_in_flight(door, "three", "", 200, in_flight)
-    began = time.perf_counter()
-    await keep_in_flight(door, "three", "", flows, in_flight)
-    print(f'{{"bare_flows_per_s": {flows / (time.perf_counter() - began)}}}', flush=True)
-    writer.close()
-
-
 def sync_probe(directory: Path) -> None:
     """How long one fdatasync after a 4 KiB append takes; prints ms."""
     fd = os.open(directory / "probe", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -211,7 +198,5 @@ def sync_probe(directory: Path) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "sync":
         sync_probe(Path(sys.argv[2]))
-    elif sys.argv[1] == "bare":
-        uvloop.run(bare_throughput(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
     else:
         program.main(open_door, uvloop.run)

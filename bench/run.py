@@ -32,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 DATA = HERE / ".data"
 WORKLOADS = ("w1", "start", "w2", "w3", "w4", "mem", "cold", "syncs")
 ACTION_SECONDS_MAX = 300
+UNMARKED_TOO = ("limit", "segue")
+"""Whose flows are so short that the event log is a part of them worth knowing."""
 SETTLE_SECONDS = 0.5
 """Between the last interrupted step's start and the kill: what was accepted is on the disk of every system by then."""
 
@@ -150,9 +152,10 @@ def _said(directory: Path) -> str:
 def _throughput(plan: Plan, system: System) -> Iterator[Figure]:
     flows = int(system.flows * plan.share)
     figure = _action(plan, system, "w1", "--flows", flows)
+    if system.name in UNMARKED_TOO:
+        figure |= _action(plan, system, "w1", "--flows", flows, "--unmarked")
     if system.name == "limit":
         with _fresh_directory(plan) as directory:
-            figure |= _json_of([str(system.python), "-m", system.module, "bare", str(directory), str(flows), "100"])
             figure |= _json_of([str(system.python), "-m", system.module, "sync", str(directory)])
     yield figure
 

@@ -63,6 +63,13 @@ class EventLog:
         return True
 
 
+class SilentLog(EventLog):
+    """Marks nothing: for what a system does when even its steps do nothing."""
+
+    def mark(self, flow: str, step: str) -> None:
+        """Do nothing."""
+
+
 def executions(marks: list[Mark]) -> Counter[tuple[str, str]]:
     """How often each (flow, step) was executed."""
     return Counter((mark.flow, mark.step) for mark in marks)

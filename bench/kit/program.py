@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from bench.kit import workloads
-from bench.kit.events import EventLog
+from bench.kit.events import EventLog, SilentLog
 from bench.kit.workloads import CHAIN_STEPS, FAN_STEPS, Door, Figure
 
 ACTIONS = ("w1", "start", "w2", "w3", "mem", "w4-start", "w4-resume", "ready")
@@ -33,6 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=Path, required=True, help="event log")
     parser.add_argument("--flows", type=int, default=1000, help="w1: flows")
     parser.add_argument("--in-flight", type=int, default=100, help="w1: callers at a time")
+    parser.add_argument("--unmarked", action="store_true", help="w1: the steps write no event log")
     parser.add_argument("--rate", type=float, default=10, help="start: flows a second")
     parser.add_argument("--seconds", type=float, default=10, help="start: how long")
     parser.add_argument("--repeat", type=int, default=3, help="w2, w3: flows measured")
@@ -42,6 +43,8 @@ def arguments() -> argparse.Namespace:
 
 async def _measure(options: argparse.Namespace, door: Door, log: EventLog) -> Figure:
     match options.action:
+        case "w1" if options.unmarked:
+            return await workloads.unmarked_throughput(door, options.flows, options.in_flight)
         case "w1":
             return await workloads.throughput(door, log, options.flows, options.in_flight)
         case "start":
@@ -59,7 +62,7 @@ async def _measure(options: argparse.Namespace, door: Door, log: EventLog) -> Fi
 async def _main(open_door: OpenDoor, options: argparse.Namespace) -> None:
     log = EventLog(options.events)
     log.mark("app", "opening")
-    async with open_door(options.dir, log) as door:
+    async with open_door(options.dir, SilentLog(options.events) if options.unmarked else log) as door:
         log.mark("app", "ready")
         if options.action in ("w4-start", "w4-resume", "ready"):
             if options.action == "w4-start":

@@ -75,6 +75,18 @@ async def throughput(door: Door, log: EventLog, count: int, in_flight: int) -> F
     }
 
 
+async def unmarked_throughput(door: Door, count: int, in_flight: int) -> Figure:
+    """W1 with steps that write no event log: from the first trigger to the last caller's result.
+
+    A `write` costs microseconds and hands the interpreter's lock to another thread. That is nothing to an engine that
+    takes milliseconds a flow; of what the fast ones take it is a part worth knowing.
+    """
+    await keep_in_flight(door, "three", "warm-", WARM_UP_FLOWS, min(in_flight, WARM_UP_FLOWS))
+    began = time.perf_counter()
+    await keep_in_flight(door, "three", "w1-", count, in_flight)
+    return {"unmarked_flows_per_s": count / (time.perf_counter() - began)}
+
+
 async def latency(door: Door, log: EventLog, rate: float, seconds: float) -> Figure:
     """W1 at a light steady load, an open loop: times from the trigger, in ms, one of each kind per flow."""
     await keep_in_flight(door, "three", "warm-", WARM_UP_FLOWS, 1)
