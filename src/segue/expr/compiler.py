@@ -1,8 +1,9 @@
 """Syntax tree to Python closures, once. Each closure takes the frame and gives the value of its node.
 
 Straight-line code is not counted while it runs: its number of nodes is known beforehand and taken off the budget at the
-start. Only macros repeat, so each of their iterations pays for the nodes of its body. The bound is as tight, and the
-usual condition costs nothing for it. The usual types are handled inline; every other case is asked of `ops`.
+start. Only macros repeat, so each of their iterations pays for the nodes of its body, those that `&&` or `? :` skip
+included. The usual condition then costs nothing for being counted. The usual types are handled inline; every other case
+is asked of `ops`.
 """
 
 from __future__ import annotations

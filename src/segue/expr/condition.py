@@ -39,7 +39,7 @@ class Condition:
         if value is True:
             return True, None
         if value is False:
-            return False, _null_reason(program, scope) if frame.null_as_false else None
+            return False, (_null_reason(program, scope) or "the condition met a null") if frame.null_as_false else None
         if value is None:
             return False, _null_reason(program, scope) or "the condition was null"
         raise ExprEvalError(

@@ -30,12 +30,13 @@ def compiled(pattern: str) -> Any:
     options.max_mem = _MEMORY_BYTES
     try:
         return _RE2.compile(pattern, options=options)
-    except (_RE2.error, UnicodeEncodeError) as error:
+    except (_RE2.error, UnicodeEncodeError):
+        # RE2's own message quotes the pattern, which may hold a value.
         raise ExprEvalError(
             "EXP110",
             "the regular expression is not valid RE2 (or too large)",
             suggestion="RE2 has no look-around and no back-references",
-        ) from error
+        ) from None
 
 
 def searchable(frame: Frame, pattern: str, text_size: int) -> Any:

@@ -164,7 +164,7 @@ def _bytes(frame: Frame, value: Any) -> bytes:
 
 @CORE.add(
     "type(value: any) -> type",
-    "The type of the value, to be compared: `int`, `string`, `list`, …",
+    "The type of the value, to be compared with `int`, `string`, `list` and so on.",
     "type(1) == int",
     True,
     constant_time=True,

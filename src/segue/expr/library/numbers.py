@@ -21,14 +21,15 @@ _EXACT: Final = Context(prec=800)
 
 
 def _whole(value: float) -> int:
-    if not math.isfinite(value) or not INT_MIN <= value < -INT_MIN:
+    if not INT_MIN <= value < -INT_MIN:
         raise ExprEvalError("EXP104", "number outside of the 64-bit range")
     return int(value)
 
 
 def _half_up(value: float) -> float:
     """Halves away from zero, as people and CEL round; Python rounds them to even."""
-    return math.copysign(math.floor(abs(value) + 0.5) if abs(value) < 2**52 else abs(value), value)
+    whole = math.floor(abs(value))
+    return math.copysign(whole + (abs(value) - whole >= 0.5), value)
 
 
 @MATH.add(
@@ -42,7 +43,7 @@ def _round(frame: Frame, number: Any, digits: int | None = None) -> Any:
     if not isinstance(number, float):
         return number
     if digits is None:
-        return _whole(_half_up(number))
+        return _whole(_half_up(number) if math.isfinite(number) else number)
     if not -308 <= digits <= 308:
         raise ExprEvalError("EXP106", "digits are between -308 and 308")
     if not math.isfinite(number):
