@@ -5,6 +5,7 @@ Levels by kind of event after document C: steps debug, lifecycle info, retries w
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -30,16 +31,27 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def log_lines(state: RunState, rows: list[JournalRow], logs: list[tuple[int, LogRow]]) -> list[LogLine]:
-    """All lines by time; of one moment, the run's end comes last. `state` must be past the rows."""
+    """All lines by time. A line that a step wrote stands before the event of the same moment that ends its attempt.
+
+    `state` must be past the rows.
+    """
     masker = masker_of(state)
-    lines: list[tuple[int, int, LogLine]] = []
+    written = deque(sorted((row for _, row in logs), key=lambda row: row.at))
+    lines: list[LogLine] = []
     for row in rows:
         line = event_line(state, row, masker)
-        if line is not None:
-            lines.append((row.at, 1 if row.kind in _LAST else 0, line))
-    lines += [(row.at, 0, written_line(row)) for _, row in logs]
-    lines.sort(key=lambda line: (line[0], line[1]))
-    return [line for _, _, line in lines]
+        if line is None:
+            continue
+        while written and (
+            written[0].at < row.at or (written[0].at == row.at and _comes_before(written[0], row, line))
+        ):
+            lines.append(written_line(written.popleft()))
+        lines.append(line)
+    return lines + [written_line(row) for row in written]
+
+
+def _comes_before(written: LogRow, row: JournalRow, line: LogLine) -> bool:
+    return row.kind in _LAST or (row.kind not in _BEGINNINGS and written.step == line.step)
 
 
 def written_line(row: LogRow) -> LogLine:
@@ -68,6 +80,8 @@ def event_line(state: RunState, row: JournalRow, masker: Masker) -> LogLine | No
 
 
 _LAST = frozenset({ev.RunSucceeded.KIND, ev.RunFailed.KIND, ev.RunCancelled.KIND, ev.RunTimedOut.KIND})
+
+_BEGINNINGS = frozenset({ev.RunAccepted.KIND, ev.RunStarted.KIND, ev.StepStarted.KIND, ev.AttemptStarted.KIND})
 
 _Told = tuple[str, str, dict[str, Any] | None]
 _Tell = Callable[[Any, Any], _Told | None]
