@@ -182,11 +182,15 @@ def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int,
         step.until = at + round(callback.expires_seconds * 1000)
 
 
+def _began(state: RunState, step: StepState, seq: int, at: int) -> None:
+    step.started_at = at
+    step.started_seq = seq
+    step.vars = state.vars
+
+
 def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: int, at: int) -> None:
     if step.started_at is None:
-        step.started_at = at
-        step.started_seq = seq
-        step.vars = state.vars
+        _began(state, step, seq, at)
     step.output = derived_output(state, step) if event.derived else event.output
     step.reason = event.reason
     if step.plan.kind == "set" and isinstance(step.output, dict):
@@ -233,6 +237,8 @@ def _cancelled(state: RunState, step: StepState, event: ev.StepCancelled, seq: i
 
 
 def _recovered(state: RunState, step: StepState, event: ev.StepRecovered, seq: int, at: int) -> None:
+    if step.started_at is None:
+        _began(state, step, seq, at)
     step.output = derived_output(state, step) if event.derived else event.output
     step.error = event.error or step.error
     step.callback = False
@@ -346,11 +352,14 @@ def _iteration(state: RunState, step: StepState, event: ev.IterationEnded, _seq:
         state.set_timer(step.id, "every", event.next_at)
 
 
-def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, _seq: int, _at: int) -> None:
+def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, seq: int, at: int) -> None:
+    if step.started_at is None:
+        _began(state, step, seq, at)
     step.handling = event.block
     step.error = event.error
     step.status = StepStatus.RUNNING
     state.active.pop(step.id, None)
+    state.ready.pop(step.id, None)
     drop_timers(state, step)
     block = state.plan.blocks[event.block]
     open_block(state, block, step, bindings={"error": msgspec.to_builtins(event.error)})

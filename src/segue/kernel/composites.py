@@ -203,7 +203,7 @@ def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> Non
     elif then == "retry" and owner.plan.is_action:
         decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now))
     else:
-        decider.emit(owner.id, ev.StepFailed(error=error))
+        decider.give_up(owner, error)
 
 
 def _parallel_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
@@ -233,7 +233,7 @@ def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None
             message = (
                 f"{len(failures)} of {len(owner.plan.blocks)} branches failed, {good} ended well: {failures[0].message}"
             )
-            decider.fail(owner, msgspec.structs.replace(failures[0], message=message))
+            decider.fail(owner, msgspec.structs.replace(failures[0], message=message, step=None))
         else:
             decider.fail(owner, failures[0])
     else:
@@ -346,7 +346,7 @@ def on_block_failed(decider: Decider, block: BlockState) -> None:
     elif owner.status in STEP_SETTLED:
         _finish_if_last(decider)
     elif role == "handler":
-        decider.emit(owner.id, ev.StepFailed(error=failure))
+        decider.give_up(owner, owner.error or failure)
     else:
         try:
             _FAILED.get(owner.plan.kind, _pass_up)(decider, owner, block)
@@ -369,7 +369,8 @@ def _parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> N
     failed = sum(1 for child in owner.children or () if child.failure is not None)
     if join != "all" and len(owner.plan.blocks) - failed < enough and params.get("fail", "fast") == "fast":
         message = f"{failed} of {len(owner.plan.blocks)} branches failed, too many for {enough} to end well: "
-        return decider.fail(owner, msgspec.structs.replace(block.failure, message=message + block.failure.message))
+        message += block.failure.message
+        return decider.fail(owner, msgspec.structs.replace(block.failure, message=message, step=None))
     return _next_branch_or_end(decider, owner, enough)
 
 
@@ -382,7 +383,7 @@ def _item_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
         if allowed == 0:
             return decider.fail(owner, block.failure)
         message = f"{failed} of {len(owner.items or ())} items failed, {allowed} are tolerated: {block.failure.message}"
-        return decider.fail(owner, msgspec.structs.replace(block.failure, message=message))
+        return decider.fail(owner, msgspec.structs.replace(block.failure, message=message, step=None))
     collect = {"error": msgspec.to_builtins(block.failure)} if tolerate == "collect" else None
     decider.emit(owner.id, ev.IterationEnded(index=block.index, error=block.failure, output=collect))
     return _next_item_or_end(decider, owner)

@@ -58,9 +58,12 @@ class Decision:
     callbacks_closed: list[tuple[StepState, str]] = field(default_factory=list)
 
 
-def decide(state: RunState, given: inp.Input, now: int) -> Decision:
-    """What follows from `given` at `now` (ms). Raises ConflictError if the run's state does not allow it."""
-    decider = Decider(state, now)
+def decide(state: RunState, given: inp.Input, now: int, *, starts: bool = True) -> Decision:
+    """What follows from `given` at `now` (ms). Raises ConflictError if the run's state does not allow it.
+
+    Without `starts` no step is begun, as in a paused run: what is ready begins with the next decision that may.
+    """
+    decider = Decider(state, now, starts=starts)
     _HANDLERS[type(given)](decider, given)
     if not state.ended:
         decider.drain()
@@ -75,11 +78,12 @@ def pending_attempts(state: RunState) -> list[StepState]:
 class Decider:
     """One decision in the making."""
 
-    __slots__ = ("decision", "now", "state")
+    __slots__ = ("decision", "now", "starts", "state")
 
-    def __init__(self, state: RunState, now: int) -> None:
+    def __init__(self, state: RunState, now: int, *, starts: bool = True) -> None:
         self.state = state
         self.now = now
+        self.starts = starts
         self.decision = Decision()
 
     def emit(self, step: int, event: ev.Event) -> None:
@@ -112,7 +116,7 @@ class Decider:
     def next_ready(self) -> StepState | None:
         """The ready step whose turn it is under the flow's strategy, or None if all must wait for a slot."""
         state, flow = self.state, self.state.plan.flow
-        if state.paused:
+        if state.paused or not self.starts:
             return None
         if flow.strategy == "parallel" and flow.concurrency is None:
             return next(iter(state.ready.values()))
@@ -213,14 +217,15 @@ class Decider:
         """The step's last try failed: its handlers, its default, its error edge, or its block is told."""
         self.close_inside(step, f"`{step.plan.step.id}` failed")
         plan = step.plan.step
-        failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
-        if step.handling is None and step.status is not StepStatus.READY:
+        if failure.step is None:  # else it comes from a step inside this one, which stays its origin
+            failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
+        if step.handling is None:
             for handler, block in zip(plan.on_error, step.plan.handlers, strict=True):
                 if not handler.match or any(matches(failure.category, one) for one in handler.match):
                     self.emit(step.id, ev.HandlerStarted(block=block.index, error=failure))
                     return None
         on_timeout = self.timeout_policy(step) if failure.category == "timeout" else "fail"
-        if on_timeout != "fail" and step.status is not StepStatus.READY:
+        if on_timeout != "fail":
             output = None
             if on_timeout == "default" and step.plan.default is not None:
                 try:
@@ -230,12 +235,15 @@ class Decider:
             if on_timeout != "fail":
                 self.emit(step.id, ev.StepRecovered(output=output, error=failure))
                 return self.choose_edges(step)
-        if step.plan.has_error_edge and step.status is not StepStatus.READY:
+        if step.plan.has_error_edge:
             self.emit(step.id, ev.StepRecovered(output=msgspec.to_builtins(failure), error=failure))
             return self.choose_edges(step)
+        return self.give_up(step, failure, deadline=deadline)
+
+    def give_up(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
+        """The step has failed for good; under `on_error: continue` the flow goes on without it and its dependants."""
         continues = self.state.plan.flow.on_error == "continue" and step.block.plan.role == "root"
         self.emit(step.id, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
-        return None
 
     def timeout_policy(self, step: StepState) -> str:
         """What the step does when its time is over."""
@@ -250,8 +258,9 @@ class Decider:
             self.decision.cancel.append(step)
         if step.callback:
             self.decision.callbacks_closed.append((step, "cancelled"))
+        background = self.state.background
         for block in step.children or ():
-            if block.remaining and not block.closed:
+            if not block.closed and (block.remaining or background):
                 self.cancel_block(block, reason)
 
     def cancel_block(self, block: BlockState, reason: str) -> None:
@@ -260,6 +269,8 @@ class Decider:
             if step.status in UNSETTLED:
                 self.close_inside(step, reason)
                 self.emit(step.id, ev.StepCancelled(reason=reason))
+            elif step.children and self.state.background:
+                self.close_inside(step, reason)  # branches that went on after their join had what it needed
 
     # ------------------------------------------------------------ values
 
@@ -471,7 +482,7 @@ def _callback_arrived(decider: Decider, given: inp.CallbackArrived) -> None:
 
 def _timers_due(decider: Decider, _given: inp.TimersDue) -> None:
     state = decider.state
-    if state.paused:
+    if state.paused or not decider.starts:
         return
     while not state.ended and (due := state.next_due()) is not None and due <= decider.now:
         _, number, kind = state.timer_heap[0]

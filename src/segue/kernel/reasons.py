@@ -87,7 +87,7 @@ def _waiting(state: RunState, now: int) -> Reason:
         f"; {_counted(len(waits) - 1, 'other step')} {'waits' if len(waits) == 2 else 'wait'} too" if waits[1:] else ""
     )
     code = _RUN_WAITS.get(reason.code, R.RUN_WAITING_TIME)
-    return Reason(code, f"`{first.address}` is {reason.sentence}{more}", reason.action)
+    return Reason(code, f"`{first.address}`: {reason.sentence}{more}", reason.action)
 
 
 _FAULT = "if a present run stays so, it is a fault of the engine: please report it with the run's journal"
@@ -196,9 +196,6 @@ def _held(state: RunState) -> Reason:
 
 
 def _step_running(state: RunState, step: StepState, _now: int) -> Reason:
-    if step.handling is not None and step.error is not None:
-        sentence = f"failed with {step.error.category}: {step.error.message}; its `on_error` steps are running"
-        return Reason(R.STEP_HANDLING_ERROR, sentence)
     if step.id in state.active:
         if step.lost and step.tries == 1 and not step.polls:
             sentence = f"retried after its host stopped while attempt {step.attempt - 1} was in flight"
@@ -206,6 +203,9 @@ def _step_running(state: RunState, step: StepState, _now: int) -> Reason:
         since = "" if step.started_at is None else f"; the step began at {_when(step.started_at)}"
         lost = f"; its host stopped {_times(step.lost)} during earlier attempts" if step.lost else ""
         return Reason(R.STEP_IN_FLIGHT, f"{_attempt(step)} is in flight{since}{lost}")
+    if step.handling is not None and step.error is not None:
+        sentence = f"failed with {step.error.category}: {step.error.message}; its `on_error` steps are running"
+        return Reason(R.STEP_HANDLING_ERROR, sentence)
     if step.plan.kind in COMPOSITE_KINDS:
         return Reason(R.STEP_BLOCKS_OPEN, _progress(step))
     return Reason(R.STEP_UNDECIDED, "has begun; the next event follows at once", _FAULT)

@@ -93,7 +93,9 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.StepStarted: S.RUNNING,
         ev.StepSkipped: S.SKIPPED,
         ev.StepSucceeded: S.SUCCEEDED,  # pure steps (set, log, …) are done in one event
-        ev.StepFailed: S.FAILED,  # its condition could not be evaluated
+        ev.StepFailed: S.FAILED,  # its condition or its values could not be computed
+        ev.HandlerStarted: S.RUNNING,
+        ev.StepRecovered: S.RECOVERED,
         ev.StepCancelled: S.CANCELLED,
     },
     S.RUNNING: {
