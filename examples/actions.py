@@ -1,4 +1,4 @@
-"""The Python actions of the examples. `segue run` finds this file beside a flow; `segue serve --actions` takes it too."""
+"""The Python actions of the examples. `segue run` finds this file beside a flow."""
 
 from __future__ import annotations
 

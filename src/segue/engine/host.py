@@ -137,13 +137,21 @@ class Engine:
         self._background: set[asyncio.Task[None]] = set()
         self._closing = False
         self._opened = False
+        self._carries_out = True
 
     # ------------------------------------------------------------ life
 
-    async def open(self) -> None:
-        """Open the store and take over the runs that an earlier host left; returns when all of them go on."""
+    async def open(self, *, adopt: bool = True) -> None:
+        """Open the store and take over the runs that an earlier host left; returns when all of them go on.
+
+        Without `adopt` nothing is carried out: inputs (a start, a callback, a cancellation) are decided and kept, and
+        what follows from them is begun by the next host. For commands that change one run and are gone.
+        """
         await self.store.open()
         self._opened = True
+        if not adopt:
+            self._carries_out = False
+            return
         await self._adopt_all()
         self._rest_wake_at = await self.store.next_wake_at()
         self._arm()
@@ -352,7 +360,7 @@ class Engine:
             return
         state = run.state
         try:
-            decision = decide(state, given, self._clock.now())
+            decision = decide(state, given, self._clock.now(), starts=self._carries_out and not self._closing)
         except ConflictError as error:
             if ack is None:
                 raise
@@ -545,7 +553,7 @@ class Engine:
     # ------------------------------------------------------------ attempts
 
     def _launch(self, run: _Run, step: StepState) -> None:
-        if self._closing:
+        if self._closing or not self._carries_out:
             return
         if self._in_flight >= self._max_in_flight:
             self._queue.append((run, step))
@@ -596,7 +604,7 @@ class Engine:
             self._arm()
 
     def _arm(self) -> None:
-        if self._closing:
+        if self._closing or not self._carries_out:
             return
         due = self._timers[0][0] if self._timers else None
         if self._rest_wake_at is not None and (due is None or self._rest_wake_at < due):
@@ -671,10 +679,18 @@ class Engine:
             raise
         run.status, run.wake_at = record.status, record.wake_at
         self._runs[record.key] = run
+        self._take_up(run)
         due = run.state.next_due()
         if due is not None:
             self._set_timer(due, run)
         return run
+
+    def _take_up(self, run: _Run) -> None:
+        """Attempts of a run just loaded were in flight in a host that stopped."""
+        interrupted = pending_attempts(run.state)
+        if interrupted or run.state.ready:
+            unsafe = frozenset(step.id for step in interrupted if self._maker.is_unsafe(run.state, step))
+            self._feed(run, inp.AdoptRun(unsafe))
 
     async def _adopt_all(self) -> None:
         """Take over what an earlier host left running."""
@@ -686,14 +702,9 @@ class Engine:
             for record in records:
                 after = record.key
                 try:
-                    run = await self._loaded(record)
+                    await self._loaded(record)
                 except SegueError as error:
                     _log.error("run cannot be adopted", run_id=record.run_id, error=str(error))
-                    continue
-                unsafe = frozenset(
-                    step.id for step in pending_attempts(run.state) if self._maker.is_unsafe(run.state, step)
-                )
-                self._feed(run, inp.AdoptRun(unsafe))
 
     def _in_background(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
