@@ -23,6 +23,7 @@ DICT: Final[Any] = dict
 """What JSON maps are; any other Mapping takes the slow way. Untyped, since a dict of the JSON edge has no more type."""
 
 _DIRECT: Final = frozenset({int, float, NoneType, bool})
+_NUMBERS: Final = frozenset({int, float})
 _SIZED: Final = frozenset({str, bytes, list, tuple, dict})
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -206,10 +207,15 @@ def arithmetic(node: ast.Binary, left: Run, right: Run) -> Run:
 
     def computes(frame: Frame) -> Any:
         one, other = left(frame), right(frame)
-        if compute is not None and type(one) is int and type(other) is int:
-            result = compute(one, other)
-            if INT_MIN <= result <= INT_MAX:
-                return result
+        if compute is not None and kind_of(one) in _NUMBERS and kind_of(other) in _NUMBERS:
+            try:
+                result = compute(one, other)
+                if type(result) is float or INT_MIN <= result <= INT_MAX:
+                    return result
+            except OverflowError as error:
+                raise ExprEvalError(
+                    "EXP104", "integer outside of the range of doubles", start=start, end=end
+                ) from error
         try:
             return ops.arithmetic(frame, name, one, other)
         except ExprError as error:

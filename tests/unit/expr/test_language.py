@@ -353,25 +353,10 @@ def test_a_scope_without_a_list_of_its_names_gives_no_suggestion() -> None:
 def test_messages_name_no_values() -> None:
     secret = "hunter2-and-more"
     sources = [
-        *(
-            "int($s)",
-            "$s + 1",
-            "$s.f",
-            "timestamp($s)",
-            "$s < 1",
-            "parseJson($s)",
-            "'a'.matches('(' + $s)",
-            "[$s] | sum",
-        ),
-        *(
-            "duration($s)",
-            "bool($s)",
-            "date('2025-01-31T00:00:00Z', $s)",
-            "base64Decode($s + '*')",
-            "-$s",
-            "$s ? 1 : 2",
-        ),
-        *("{[$s]: 1}", "hmac('a', 'b', $s)", "'%y'.format([$s])", "format(timestamp(0), $s + '%Q')"),
+        *("int($s)", "$s + 1", "$s.f", "timestamp($s)", "$s < 1", "parseJson($s)", "'a'.matches('(' + $s)"),
+        *("[$s] | sum", "duration($s)", "bool($s)", "date('2025-01-31T00:00:00Z', $s)", "base64Decode($s + '*')"),
+        *("-$s", "$s ? 1 : 2", "{[$s]: 1}", "hmac('a', 'b', $s)", "'%y'.format([$s])"),
+        "format(timestamp(0), $s + '%Q')",
     ]
 
     for source in sources:
