@@ -123,6 +123,7 @@ class Engine:
         self._server_key = server_key
         self._callback_base_url = callback_base_url
         self._runs: dict[int, _Run] = {}
+        self._runs_by_id: dict[str, _Run] = {}
         self._loading: dict[int, asyncio.Task[_Run]] = {}
         self._timers: list[tuple[int, int, _Run]] = []
         self._timer_order = itertools.count()
@@ -227,7 +228,7 @@ class Engine:
             trigger=str(trigger.get("kind", "api")), created_at=now, idempotency_key=idempotency_key,
             request_digest=request_digest,
         )  # fmt: skip
-        self._runs[run.key] = run
+        self._remember(run)
         try:
             await self._feed_and_wait(run, inp.Begin(inputs, trigger, new_seed()))
         except ConflictError:
@@ -253,9 +254,10 @@ class Engine:
         waiters = self._waiters.setdefault(run_id, [])
         waiters.append(waiter)
         try:
-            record = await self.record(run_id)
-            if record.status in RUN_ENDED or record.status == RunStatus.QUARANTINED:
-                return await self.state(record)
+            if run_id not in self._runs_by_id:
+                record = await self.record(run_id)
+                if record.status in RUN_ENDED or record.status == RunStatus.QUARANTINED:
+                    return await self.state(record)
             return await waiter
         finally:
             waiters.remove(waiter)
@@ -450,8 +452,16 @@ class Engine:
         for event in self._watchers.get(run_id, ()):
             event.set()
 
-    def _ended(self, run: _Run) -> None:
+    def _remember(self, run: _Run) -> None:
+        self._runs[run.key] = run
+        self._runs_by_id[run.run_id] = run
+
+    def _let_go(self, run: _Run) -> None:
         self._runs.pop(run.key, None)
+        self._runs_by_id.pop(run.run_id, None)
+
+    def _ended(self, run: _Run) -> None:
+        self._let_go(run)
         for task in run.tasks.values():
             task.cancel()
         self._flush_logs(run)
@@ -464,7 +474,7 @@ class Engine:
         if due is not None and due - self._clock.now() < KEPT_IN_MEMORY_MS:
             return
         self._flush_logs(run)
-        self._runs.pop(run.key, None)
+        self._let_go(run)
         if due is not None and (self._rest_wake_at is None or due < self._rest_wake_at):
             self._rest_wake_at = due
             self._arm()
@@ -507,7 +517,7 @@ class Engine:
                 undecided.ack.set_exception(failure)
         run.pending = kept
         if began:
-            self._runs.pop(run.key, None)
+            self._let_go(run)
         else:
             self._in_background(self._reload(run))
 
@@ -540,7 +550,7 @@ class Engine:
 
     def _quarantine(self, run: _Run, message: str) -> None:
         """Set the run aside: nothing is done with it until a person decides."""
-        self._runs.pop(run.key, None)
+        self._let_go(run)
         for task in run.tasks.values():
             task.cancel()
         head = RunHead(status=RunStatus.QUARANTINED.value, started_at=run.state.started_at, error=message[:500])
@@ -678,7 +688,7 @@ class Engine:
             self._quarantine(run, str(error))
             raise
         run.status, run.wake_at = record.status, record.wake_at
-        self._runs[record.key] = run
+        self._remember(run)
         self._take_up(run)
         due = run.state.next_due()
         if due is not None:

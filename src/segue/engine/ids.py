@@ -1,5 +1,5 @@
-"""Ids, keys and tokens. Run ids are UUIDv7 (RFC 9562) in Crockford's base 32, so that they sort by time and are easy to
-read.
+"""Ids, keys and tokens. Run ids are UUIDv7 (RFC 9562) in the letters of Crockford's base 32, so that they sort by time
+and are easy to read.
 
 The idempotency key and the callback token are functions of (run, step, generation): the same over retries and restarts,
 so that nothing has to be kept for them, and new after a rewind.
@@ -13,20 +13,15 @@ import hmac
 import os
 from typing import Final
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_CROCKFORD: Final = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789abcdefghjkmnpqrstvwxyz")
 
 
 def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = None) -> str:
     """`run_` and 26 characters. `entropy` (10 bytes) is for tests; otherwise the operating system's."""
-    random = entropy if entropy is not None else os.urandom(10)
-    tail = int.from_bytes(random, "big")
+    tail = int.from_bytes(entropy if entropy is not None else os.urandom(10), "big")
     number = (now_ms & 0xFFFF_FFFF_FFFF) << 80
     number |= 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
-    characters: list[str] = []
-    for _ in range(26):
-        characters.append(_ALPHABET[number & 31])
-        number >>= 5
-    return prefix + "".join(reversed(characters))
+    return prefix + base64.b32hexencode(number.to_bytes(16, "big"))[:26].translate(_CROCKFORD).decode()
 
 
 def new_seed() -> str:
