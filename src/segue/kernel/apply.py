@@ -339,7 +339,9 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
 
 def _iteration(state: RunState, step: StepState, event: ev.IterationEnded, _seq: int, _at: int) -> None:
     if step.plan.kind == "foreach":
-        step.tolerated = [*(step.tolerated or ()), event.index]
+        if step.tolerated is None:
+            step.tolerated = []
+        step.tolerated.append(event.index)
         if event.output is not None:
             step.results = step.results or {}
             step.results[event.index] = event.output

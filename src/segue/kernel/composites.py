@@ -134,9 +134,12 @@ def open_turn(decider: Decider, step: StepState) -> None:
 
 
 def _in_last_turn(decider: Decider, step: StepState, condition: Condition, label: str) -> bool:
-    """A loop's condition sees the names of the turn that has just ended."""
-    block = step.children[-1] if step.children else None
-    return decider.condition(condition, step, label, scope=RunScope(decider.state, step=step, block=block))[0]
+    """A loop's condition sees the names of the turn that has just ended; before the first they are null."""
+    if step.children:
+        scope = RunScope(decider.state, step=step, block=step.children[-1])
+    else:
+        scope = RunScope(decider.state, step=step, extra=dict.fromkeys(step.plan.blocks[0].frame.names))
+    return decider.condition(condition, step, label, scope=scope)[0]
 
 
 def _open_try(decider: Decider, step: StepState) -> None:
@@ -274,7 +277,10 @@ def _turn_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
     most = params.get("max")
     bound = most if isinstance(most, int) and not isinstance(most, bool) else DEFAULT_MAX_TURNS
     if index + 1 >= bound:
-        if until is None and "while" not in owner.plan.conditions:
+        again = owner.plan.conditions.get("while")
+        if again is not None and not _in_last_turn(decider, owner, again, "while"):
+            return decider.succeed(owner, derived=True, reason=f"ended after {index + 1} turns: `while` does not hold")
+        if until is None and again is None:
             return decider.succeed(owner, derived=True, reason=f"ended after {index + 1} turns, as `max` says")
         raise stop(
             "timeout", f"{index + 1} turns were made and the loop's condition did not end it", "repeat_exhausted"

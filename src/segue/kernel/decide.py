@@ -527,7 +527,10 @@ def _expired(decider: Decider, step: StepState) -> None:
 
 
 def _next_turn(decider: Decider, step: StepState) -> None:
-    composites.open_turn(decider, step)
+    try:
+        composites.open_turn(decider, step)
+    except StopNow as stopped:
+        decider.fail(step, stopped.failure)
 
 
 _TIMERS: dict[TimerKind, Callable[[Decider, StepState], None]] = {

@@ -148,7 +148,9 @@ def _data(scope: RunScope) -> object:
 
 def _vars(scope: RunScope) -> object:
     step = scope.step
-    return step.vars if step is not None and step.vars is not None else scope.state.vars
+    if step is not None and step.vars is not None and scope.limit != _NO_LIMIT:
+        return step.vars
+    return scope.state.vars
 
 
 def _secrets(scope: RunScope) -> object:
