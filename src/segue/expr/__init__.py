@@ -16,6 +16,7 @@ from segue.expr.case import evaluate_case
 from segue.expr.condition import Condition, compile_condition
 from segue.expr.errors import CODES, BudgetExceeded, ExprError, ExprEvalError, ExprSyntaxError, UnknownName
 from segue.expr.frame import Impure, MappingScope, Scope
+from segue.expr.jsonpath import Query, compile_poll_condition
 from segue.expr.library import FunctionDoc, functions
 from segue.expr.program import Program, compile_expression
 from segue.expr.references import Reference
@@ -37,6 +38,7 @@ __all__ = [
     "Impure",
     "MappingScope",
     "Program",
+    "Query",
     "Reference",
     "Scope",
     "Timestamp",
@@ -46,6 +48,7 @@ __all__ = [
     "Value",
     "compile_condition",
     "compile_expression",
+    "compile_poll_condition",
     "compile_value",
     "evaluate_case",
     "functions",

@@ -22,6 +22,7 @@ from segue.kernel.state import (
     derived_output,
     drop_timers,
     follow,
+    keeps_callback,
     open_block,
     settle,
     settle_dead,
@@ -179,7 +180,7 @@ def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int,
     callback = plan.step.callback
     if callback is not None:
         step.callback = True
-        step.until = at + round(callback.expires_seconds * 1000)
+        step.expires_at = step.until = at + round(callback.expires_seconds * 1000)
 
 
 def _began(state: RunState, step: StepState, seq: int, at: int) -> None:
@@ -252,8 +253,7 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
         step.tries += 1
     step.attempt += 1
     step.status = StepStatus.RUNNING
-    if not step.callback:
-        step.until = None
+    step.until = step.expires_at
     state.active[step.id] = step
     for kind in ("retry", "poll"):
         state.timers.pop((step.id, kind), None)
@@ -357,13 +357,14 @@ def _iteration(state: RunState, step: StepState, event: ev.IterationEnded, _seq:
 def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, seq: int, at: int) -> None:
     if step.started_at is None:
         _began(state, step, seq, at)
+    block = state.plan.blocks[event.block]
+    step.callback = keeps_callback(step, step.plan.handlers.index(block), at)
     step.handling = event.block
     step.error = event.error
     step.status = StepStatus.RUNNING
     state.active.pop(step.id, None)
     state.ready.pop(step.id, None)
     drop_timers(state, step)
-    block = state.plan.blocks[event.block]
     open_block(state, block, step, bindings={"error": msgspec.to_builtins(event.error)})
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from segue.expr import Condition
+from segue.expr import Condition, Query
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of
@@ -133,7 +133,7 @@ def open_turn(decider: Decider, step: StepState) -> None:
     return None
 
 
-def _in_last_turn(decider: Decider, step: StepState, condition: Condition, label: str) -> bool:
+def _in_last_turn(decider: Decider, step: StepState, condition: Condition | Query, label: str) -> bool:
     """A loop's condition sees the names of the turn that has just ended; before the first they are null."""
     if step.children:
         scope = RunScope(decider.state, step=step, block=step.children[-1])
@@ -203,7 +203,7 @@ def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> Non
     if then == "continue":
         decider.emit(owner.id, ev.StepRecovered(derived=True))
         decider.choose_edges(owner)
-    elif then == "retry" and owner.plan.is_action:
+    elif then == "retry" and owner.plan.is_action and (owner.callback or owner.plan.step.callback is None):
         decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now))
     else:
         decider.give_up(owner, error)

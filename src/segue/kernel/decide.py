@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from segue.errors import ConflictError
-from segue.expr import Condition, ExprError, Program, Value, to_json
+from segue.expr import Condition, ExprError, Program, Query, Value, to_json
 from segue.flow.model import JsonValue
 from segue.kernel import composites
 from segue.kernel import events as ev
@@ -29,7 +29,7 @@ from segue.kernel.evaluate import StopNow, compute, expression_failure, holds, s
 from segue.kernel.plan import COMPOSITE_KINDS
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, TimerKind
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, TimerKind, keeps_callback
 from segue.kernel.status import UNSETTLED, StepStatus
 
 MAX_LOST_ATTEMPTS = 10
@@ -215,15 +215,14 @@ class Decider:
 
     def fail(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
         """The step's last try failed: its handlers, its default, its error edge, or its block is told."""
-        self.close_inside(step, f"`{step.plan.step.id}` failed")
-        plan = step.plan.step
+        handler = self.handler_of(step, failure.category)
+        kept = handler is not None and keeps_callback(step, handler, self.now)
+        self.close_inside(step, f"`{step.plan.step.id}` failed", keep_callback=kept)
         if failure.step is None:  # else it comes from a step inside this one, which stays its origin
             failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
-        if step.handling is None:
-            for handler, block in zip(plan.on_error, step.plan.handlers, strict=True):
-                if not handler.match or any(matches(failure.category, one) for one in handler.match):
-                    self.emit(step.id, ev.HandlerStarted(block=block.index, error=failure))
-                    return None
+        if handler is not None:
+            self.emit(step.id, ev.HandlerStarted(block=step.plan.handlers[handler].index, error=failure))
+            return None
         on_timeout = self.timeout_policy(step) if failure.category == "timeout" else "fail"
         if on_timeout != "fail":
             output = None
@@ -240,6 +239,14 @@ class Decider:
             return self.choose_edges(step)
         return self.give_up(step, failure, deadline=deadline)
 
+    def handler_of(self, step: StepState, category: str) -> int | None:
+        """The number of the step's first handler that takes errors of this category; a step is handled once."""
+        if step.handling is None:
+            for number, handler in enumerate(step.plan.step.on_error):
+                if not handler.match or any(matches(category, one) for one in handler.match):
+                    return number
+        return None
+
     def give_up(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
         """The step has failed for good; under `on_error: continue` the flow goes on without it and its dependants."""
         continues = self.state.plan.flow.on_error == "continue" and step.block.plan.role == "root"
@@ -252,12 +259,13 @@ class Decider:
             return plan.timeout.on_timeout
         return plan.callback.on_timeout if plan.callback is not None else "fail"
 
-    def close_inside(self, step: StepState, reason: str) -> None:
+    def close_inside(self, step: StepState, reason: str, *, keep_callback: bool = False) -> None:
         """Cancel what still runs within the step, and its own attempt and callback."""
         if step.id in self.state.active:
             self.decision.cancel.append(step)
-        if step.callback:
-            self.decision.callbacks_closed.append((step, "cancelled"))
+        closed = self.decision.callbacks_closed
+        if step.callback and not keep_callback and all(one is not step for one, _ in closed):
+            closed.append((step, "cancelled"))
         background = self.state.background
         for block in step.children or ():
             if not block.closed and (block.remaining or background):
@@ -276,7 +284,7 @@ class Decider:
 
     def condition(
         self,
-        condition: Condition,
+        condition: Condition | Query,
         step: StepState,
         label: str,
         *,
@@ -514,7 +522,8 @@ def _attempt_timeout(decider: Decider, step: StepState) -> None:
 def _total_timeout(decider: Decider, step: StepState) -> None:
     assert step.plan.step.timeout is not None
     seconds = step.plan.step.timeout.total_seconds
-    message = f"not done within {seconds:g} s in all ({step.tries} attempts)"
+    tries = f" ({step.tries} attempts)" if step.tries else ""
+    message = f"not done within {seconds:g} s in all{tries}"
     decider.fail(step, ev.Failure(category="timeout", code="total_timeout", message=message), deadline=True)
 
 

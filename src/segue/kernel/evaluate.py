@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segue.expr import Condition, ExprError, Program, Value, to_json
+from segue.expr import Condition, ExprError, Program, Query, Value, to_json
 from segue.flow.model import JsonValue
 from segue.kernel.events import Failure
 from segue.kernel.scope import RunScope, SeededImpure
@@ -26,7 +26,7 @@ def expression_failure(error: ExprError, label: str) -> Failure:
     return Failure(category="expression", code=error.code, message=f"{label}: {error}")
 
 
-def holds(condition: Condition, scope: RunScope, impure: SeededImpure, label: str) -> tuple[bool, str | None]:
+def holds(condition: Condition | Query, scope: RunScope, impure: SeededImpure, label: str) -> tuple[bool, str | None]:
     """Whether it holds, and why not if a null stood in the way. Raises StopNow."""
     try:
         return condition.evaluate(scope, impure)

@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from segue.errors import InvalidFlowError
-from segue.expr import Condition, ExprError, Program, Value, compile_condition, compile_expression, compile_value
+from segue.expr import (
+    Condition,
+    ExprError,
+    Program,
+    Query,
+    Value,
+    compile_condition,
+    compile_expression,
+    compile_poll_condition,
+    compile_value,
+)
 from segue.flow.model import Block, Flow, Step
 from segue.flow.problems import Problem
 
@@ -62,7 +72,7 @@ class NodePlan:
     blocks: tuple[BlockPlan, ...] = ()
     handlers: tuple[BlockPlan, ...] = ()
     """One a handler, in the order of `step.on_error`."""
-    conditions: dict[str, Condition] = field(default_factory=dict)
+    conditions: dict[str, Condition | Query] = field(default_factory=dict)
     """By parameter name: while, until, success, failure."""
     programs: dict[str, Program | Value] = field(default_factory=dict)
     """By parameter name: on, items, aggregate, tolerate."""
@@ -206,7 +216,7 @@ class _Compiler:
         if step.poll is not None:
             for name, raw in (("success", step.poll.success_condition), ("failure", step.poll.failure_condition)):
                 if raw is not None:
-                    node.conditions[name] = self.condition(raw, path)
+                    node.conditions[name] = self.poll_condition(raw, path)
         if node.kind == "branch":
             node.choices = tuple(self.choices(params.pop("branches", None), path))
         for name in ("as", "index"):
@@ -224,6 +234,13 @@ class _Compiler:
     def condition(self, raw: object, path: str) -> Condition:
         try:
             return compile_condition(raw)
+        except ExprError as error:
+            self.problem("PLN003", f"{error} in {raw!r}", path)
+            return compile_condition(False)
+
+    def poll_condition(self, raw: str, path: str) -> Condition | Query:
+        try:
+            return compile_poll_condition(raw)
         except ExprError as error:
             self.problem("PLN003", f"{error} in {raw!r}", path)
             return compile_condition(False)

@@ -59,10 +59,10 @@ class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "callback", "children", "edges_reason", "ended_at", "error", "generation",
-        "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls",
-        "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries",
-        "until", "vars", "waiting", "waits_on",
+        "answer", "attempt", "block", "callback", "children", "edges_reason", "ended_at", "error", "expires_at",
+        "generation", "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks", "output",
+        "plan", "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
+        "tolerated", "tries", "until", "vars", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
@@ -90,6 +90,7 @@ class StepState:
         self.waits_on: str | None = None
         self.until: int | None = None
         self.callback = False
+        self.expires_at: int | None = None
         self.signals: list[JsonValue] | None = None
         self.answer: JsonValue = None
         self.handling: int | None = None
@@ -111,8 +112,8 @@ class RunState:
 
     __slots__ = (
         "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
-        "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase", "plan", "ready",
-        "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "timed_out", "timer_heap", "timers",
+        "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase", "plan",
+        "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "timed_out", "timer_heap", "timers",
         "trigger", "vars",
     )  # fmt: skip
 
@@ -223,6 +224,12 @@ def _prefix(plan: BlockPlan, owner: StepState, index: int) -> str:
     if plan.role == "body":
         return f"{owner.address}[{index}]."
     return f"{owner.address}.{'on_error' if plan.role == 'handler' else plan.role}."
+
+
+def keeps_callback(step: StepState, handler: int, at: int) -> bool:
+    """Whether the step's callback stays open while handler number `handler` runs: the step is tried again after it."""
+    retried = step.plan.step.on_error[handler].then == "retry"
+    return retried and step.callback and step.expires_at is not None and step.expires_at > at
 
 
 def make_ready(state: RunState, step: StepState) -> None:
