@@ -475,16 +475,17 @@ def _deliver(decider: Decider, step: StepState) -> None:
 
 def _callback_arrived(decider: Decider, given: inp.CallbackArrived) -> None:
     state = decider.state
-    step = state.nodes[given.step] if given.step < len(state.nodes) else None
-    if step is None or not step.callback or step.generation != given.generation or state.ended:
+    step = state.nodes[given.step] if 0 <= given.step < len(state.nodes) else None
+    callback = None if step is None or not step.callback else step.plan.step.callback
+    if step is None or callback is None or step.generation != given.generation or state.ended:
         raise ConflictError(f"run {state.run_id} is not waiting for this callback any more")
-    if step.status is StepStatus.WAITING and step.waits_on == "callback":
-        callback = step.plan.step.callback
-        if callback is not None and len(step.signals or ()) + 1 >= callback.uses:
-            decider.decision.callbacks_closed.append((step, "used"))
-            earlier = step.signals or []
-            decider.succeed(step, given.payload if callback.uses == 1 else [*earlier, given.payload])
-            return
+    earlier = step.signals or []
+    if len(earlier) >= callback.uses:
+        raise ConflictError(f"`{step.address}` of run {state.run_id} has had its callback already")
+    if step.status is StepStatus.WAITING and step.waits_on == "callback" and len(earlier) + 1 >= callback.uses:
+        decider.decision.callbacks_closed.append((step, "used"))
+        decider.succeed(step, given.payload if callback.uses == 1 else [*earlier, given.payload])
+        return
     decider.emit(step.id, ev.CallbackReceived(payload=given.payload))
 
 

@@ -33,4 +33,7 @@ def moment_of(value: object) -> int:
         raise InvalidDuration(
             f"{value!r} is no moment; write a date and time with its zone, such as 2026-01-31T09:00:00+01:00"
         )
-    return round(moment.astimezone(UTC).timestamp() * 1000)
+    try:
+        return round(moment.astimezone(UTC).timestamp() * 1000)
+    except OverflowError:
+        raise InvalidDuration(f"{value!r} lies outside of the years 1 to 9999 in UTC") from None

@@ -113,8 +113,8 @@ class RunState:
     __slots__ = (
         "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
         "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase", "plan",
-        "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "timed_out", "timer_heap", "timers",
-        "trigger", "vars",
+        "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "timed_out", "timer_heap",
+        "timers", "trigger", "vars",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
