@@ -1,4 +1,5 @@
-"""Binds the names that steps use to actions: `iam.*` becomes `iam.verify_token`, names that nothing is known by are marked.
+"""Binds the names that steps use to actions: `iam.*` becomes `iam.verify_token`, names that nothing is known by are
+marked.
 
 An adapter without an action means the action called like the step, if the adapter has one, else its default action.
 """

@@ -11,7 +11,8 @@ from segue.flow.model import RawMap
 
 
 class ActionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """An action as flows see it. `name` is `adapter.action`, or an alias without a dot (a saved step, a Python function).
+    """An action as flows see it. `name` is `adapter.action`, or an alias without a dot (a saved step, a Python
+    function).
 
     `effect`: `safe` may be done again freely, `keyed` under the same idempotency key, `unsafe` never blindly.
     """
@@ -58,15 +59,19 @@ class StaticCatalogue:
                 self._by_adapter.setdefault(adapter, []).append(action)
 
     def action(self, name: str) -> ActionSpec | None:
+        """See `Catalogue`."""
         return self._actions.get(name)
 
     def adapters(self) -> Iterable[str]:
+        """See `Catalogue`."""
         return tuple(self._by_adapter)
 
     def actions(self, adapter: str) -> Iterable[str]:
+        """See `Catalogue`."""
         return tuple(self._by_adapter.get(adapter, ()))
 
     def default_action(self, adapter: str) -> str | None:
+        """The one that was given as the default, or the adapter's only action."""
         chosen = self._defaults.get(adapter)
         if chosen is None and len(self._by_adapter.get(adapter, ())) == 1:
             return self._by_adapter[adapter][0]

@@ -1,7 +1,7 @@
 """Checks a flow without running it: everything that is wrong, at once.
 
-Three passes over one analysis of the flow's scopes: how steps hang together (`check_shape`), what they use (`check_uses`),
-what their values refer to (`check_values`). A flow that was read with errors may be checked as well.
+Three passes over one analysis of the flow's scopes: how steps hang together (`check_shape`), what they use
+(`check_uses`), what their values refer to (`check_values`). A flow that was read with errors may be checked as well.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def check_flow(
 ) -> list[Problem]:
     """All problems of a flow, in document order.
 
-    `runnable`: also refuse what this engine cannot run yet, and names that nothing is known by. `document` (from reading)
-    gives problems their place in the text; without it they have paths. Never raises.
+    `runnable`: also refuse what this engine cannot run yet, and names that nothing is known by. `document` (from
+    reading) gives problems their place in the text; without it they have paths. Never raises.
     """
     findings = Findings(flow, document)
     scopes = analyse(flow)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from segue.flow import codes
 from segue.flow.bind import BUILT_IN, resolve
@@ -109,7 +109,8 @@ def _patch(findings: Findings, step: Step, word: str, hint: str | None) -> Patch
 
 def _params(findings: Findings, step: Step, action: str, schema: dict[str, JsonValue]) -> None:
     """Static parameters against the schema; what is computed is known only at run time."""
-    found: Iterable[Any] = validator(schema).iter_errors(step.params)
+    # The stubs of jsonschema_rs know no fields of an error's kind.
+    found = cast("Iterable[Any]", validator(schema).iter_errors(step.params))
     for count, error in enumerate(found):
         if count >= _MAX_PARAM_PROBLEMS:
             break

@@ -59,15 +59,7 @@ def _places(site: Site) -> Iterator[_Place]:
     if step.when is not None:
         yield _Place(step, "when", step.when, "condition", frame, visible)
     yield from _param_places(site)
-    if step.poll is not None:
-        for name in ("success_condition", "failure_condition"):
-            condition: str | None = getattr(step.poll, name)
-            if condition is not None:
-                yield _Place(step, f"poll.{name}", condition, "poll", frame, visible)
-        if step.poll.params:
-            yield _Place(step, "poll.params", step.poll.params, "value", frame, after)
-    if step.callback is not None and step.callback.correlate is not None:
-        yield _Place(step, "callback.correlate", step.callback.correlate, "value", frame, after)
+    yield from _wait_places(site, after)
     if step.output is not None:
         yield _Place(step, "output", step.output, "value", frame, after)
     if step.has_default:
@@ -78,6 +70,20 @@ def _places(site: Site) -> Iterator[_Place]:
     for edge in site.block.edges:
         if edge.source == step.id and edge.when is not None:
             yield _Place(step, f"edge to {edge.target}", edge.when, "condition", frame, after)
+
+
+def _wait_places(site: Site, after: int) -> Iterator[_Place]:
+    """What polls and callbacks compute."""
+    step, frame, visible = site.step, site.frame, site.visible
+    if step.poll is not None:
+        for name in ("success_condition", "failure_condition"):
+            condition: str | None = getattr(step.poll, name)
+            if condition is not None:
+                yield _Place(step, f"poll.{name}", condition, "poll", frame, visible)
+        if step.poll.params:
+            yield _Place(step, "poll.params", step.poll.params, "value", frame, after)
+    if step.callback is not None and step.callback.correlate is not None:
+        yield _Place(step, "callback.correlate", step.callback.correlate, "value", frame, after)
 
 
 def _param_places(site: Site) -> Iterator[_Place]:

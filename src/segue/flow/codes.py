@@ -1,12 +1,12 @@
 """The table of problem codes: what each means, why it arises, how it is mended, how grave it is.
 
-The checker, the tests (every code has a test that triggers it) and the page `docs/errors.md` all come from this table:
-`python -m segue.flow.codes` prints the page. A code never changes its meaning; a number that is given up is not used again.
+The checker, the tests (every code has a test that triggers it) and the page `docs/errors.md` (`errors_page`) all come from
+this table. A code never changes its meaning; a number that is given up is not used
+again.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Final, Literal
 
 import msgspec
@@ -151,7 +151,7 @@ DURATION_RANGE: Final = _code(
 BAD_NAME: Final = _code(
     "FLW022",
     "A step name of the wrong shape",
-    "Step names are letters, digits and underscores, and do not start with a digit, so that `$name.field` can be written.",
+    "Step names are letters, digits and underscores, not starting with a digit, so that `$name.field` can be written.",
     "Use the name suggested.",
 )
 RESERVED_NAME: Final = _code(
@@ -295,29 +295,3 @@ BAD_TRIGGER: Final = _code(
     "Triggers are `webhook.received`, `manual`, `{cron: …}`, `{event: …}`, `{flow: …}` or `{webhook: …}`.",
     "Write the trigger in one of those ways.",
 )
-
-
-def page() -> str:
-    """The reference page of all codes, in Markdown."""
-    lines = [
-        "# Problem codes",
-        "",
-        "Every mistake in a flow has a code that never changes its meaning, a place and a sentence. All mistakes are",
-        "reported at once. This page is printed by `python -m segue.flow.codes`.",
-        "",
-    ]
-    for code in CODES.values():
-        lines += [
-            f"## {code.code}: {code.title}",
-            "",
-            f"*{code.severity}*",
-            "",
-            f"- Cause: {code.cause}",
-            f"- Fix: {code.fix}",
-            "",
-        ]
-    return "\n".join(lines[:-1]) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -49,6 +49,7 @@ class Node:
 
     @property
     def is_null(self) -> bool:
+        """Whether there is no value (`null`, or nothing written)."""
         return self.scalar is None and self.items is None and self.entries is None
 
     @property

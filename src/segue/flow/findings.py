@@ -102,6 +102,8 @@ class Findings:
         first, last = start + shift, max(start, end) + shift
         if last >= len(offsets):
             return whole
+        if first == len(value) and first > 0:
+            first -= 1  # an expression that ends too early: its last character is where to look
         return document.span_at(node.start + offsets[first], node.start + max(offsets[last], offsets[first] + 1))
 
 

@@ -8,7 +8,8 @@ from segue.flow.problems import Problem
 
 
 def apply_patches(text: str, problems: Iterable[Problem]) -> str:
-    """The text with every patch put in. Of patches that overlap only the first (by place) is taken; the same one counts once.
+    """The text with every patch put in. Of patches that overlap only the first (by place) is taken; the same one
+    counts once.
 
     Places count in the text the problems were found in. Reading the result again may find what a mistake had hidden.
     """
@@ -16,7 +17,9 @@ def apply_patches(text: str, problems: Iterable[Problem]) -> str:
         {problem.patch for problem in problems if problem.patch is not None},
         key=lambda patch: (patch.start, patch.end),
     )
-    pieces: list[str] = []
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
+    pieces: list[str] = [mark]
     done = 0
     for patch in patches:
         if patch.start < done or patch.end > len(text):

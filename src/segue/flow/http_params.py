@@ -82,7 +82,9 @@ def _value(reader: Reader, node: Node, name: str) -> JsonValue:
 
 
 def _body_name(spelling: str, node: Node) -> str:
-    """Document A's `bodyTemplate` holds JSON as a rule: a map or a lone template is sent as JSON, other text as it is."""
+    """Document A's `bodyTemplate` holds JSON as a rule: a map or a lone template is sent as JSON, other text as it
+    is.
+    """
     del spelling
     text = node.text
     if text is None:

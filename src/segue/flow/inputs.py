@@ -22,8 +22,8 @@ _FALSE: Final = frozenset(("false", "no", "off", "0"))
 def resolve_inputs(flow: Flow, given: Mapping[str, JsonValue]) -> RawMap:
     """The inputs of a run: what was given, defaults put in, checked against what the flow declares.
 
-    A flow that declares nothing takes any object. Raises InvalidInputError with one (path, sentence) pair a mistake, the
-    nearest declared name for each unknown one. The given map is not changed.
+    A flow that declares nothing takes any object. Raises InvalidInputError with one (path, sentence) pair a mistake,
+    the nearest declared name for each unknown one. The given map is not changed.
     """
     if not flow.inputs:
         return dict(given)
@@ -68,8 +68,8 @@ def parse_cli_value(text: str, schema: RawMap) -> JsonValue:
     """The value of `name=text` on a command line, by the declared type of that input.
 
     Text stays text where a string is declared; numbers, booleans, lists and objects are read as JSON (`yes`, `no`, and
-    `a,b,c` for lists, too). Without a declared type, JSON if it is some, else text. What does not fit is left as text, for
-    validation to explain.
+    `a,b,c` for lists, too). Without a declared type, JSON if it is some, else text. What does not fit is left as
+    text, for validation to explain.
     """
     kind = schema.get("type")
     kinds = [kind] if isinstance(kind, str) else kind if isinstance(kind, list) else []

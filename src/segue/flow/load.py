@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from segue.errors import InvalidFlowError
 from segue.flow.bind import bind_flow
@@ -24,10 +23,7 @@ def load_flow(
 
     Raises InvalidFlowError with every problem (warnings and notes included) if one of them is an error.
     """
-    if isinstance(source, Mapping):
-        result = read_document(cast("Mapping[str, object]", source), file=file)
-    else:
-        result = read_flow(source, file=file)
+    result = read_document(source, file=file) if isinstance(source, Mapping) else read_flow(source, file=file)
     problems = list(result.problems)
     flow = result.flow
     if flow is not None:

@@ -8,7 +8,8 @@ _LONGEST = 60
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word with the fewest edits (swaps of neighbours count one), if few enough to be a slip; ties: the first.
+    """The known word with the fewest edits (swaps of neighbours count one), if few enough to be a slip; ties: the
+    first.
 
     Case and `-`/`_` are ignored. Words past 60 characters are compared by their beginning.
     """

@@ -88,7 +88,9 @@ def read_duration(reader: Reader, node: Node, *, minimum: float = 0.0) -> float 
 
 
 def read_timeout(reader: Reader, node: Node) -> Timeout | None:
-    """`timeout: 30s` (per attempt), or `{attempt, total, on_timeout}`, or document A's `{execution, total, onTimeout}`."""
+    """`timeout: 30s` (per attempt), or `{attempt, total, on_timeout}`, or document A's `{execution, total,
+    onTimeout}`.
+    """
     if node.entries is None:
         seconds = reader.duration(node, "timeout", minimum=0.001)
         return None if seconds is None else Timeout(attempt_seconds=seconds)
@@ -105,6 +107,7 @@ def read_timeout(reader: Reader, node: Node) -> Timeout | None:
 
 
 def read_on_timeout(reader: Reader, node: Node) -> OnTimeout | None:
+    """What a step that ran out of time does."""
     return cast("OnTimeout | None", reader.choice(node, "on_timeout", _ON_TIMEOUT))
 
 

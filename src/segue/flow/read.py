@@ -11,13 +11,16 @@ from segue.flow.document import Document, Node
 from segue.flow.model import Flow
 from segue.flow.problems import Problem
 from segue.flow.reader import Reader
-from segue.flow.yaml_source import read_source, tree_of
+from segue.flow.tree import tree_of
+from segue.flow.yaml_source import read_source
 
 Form: TypeAlias = Literal["yaml", "graph", "definition", "tasks", "dag"]
 
 
 class ReadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What reading gave. `flow` is there as far as it could be read, even with problems; `document` holds the places."""
+    """What reading gave. `flow` is there as far as it could be read, even with problems; `document` holds the
+    places.
+    """
 
     flow: Flow | None
     problems: tuple[Problem, ...]
@@ -25,6 +28,7 @@ class ReadResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_errors(self) -> bool:
+        """Whether one of the problems is an error."""
         return any(problem.severity == "error" for problem in self.problems)
 
 

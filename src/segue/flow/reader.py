@@ -1,7 +1,7 @@
 """What all forms share while they read a document: problems with places, and values of the expected kind.
 
-A reading function never raises for what an author wrote: it records a problem and answers None (or the default), so that
-all mistakes are found at once.
+A reading function never raises for what an author wrote: it records a problem and answers None (or the default), so
+that all mistakes are found at once.
 """
 
 from __future__ import annotations
@@ -95,9 +95,11 @@ class Reader:
     # -- kinds of values
 
     def wrong_type(self, node: Node, what: str, wanted: str, suggestion: str | None = None) -> None:
+        """Report a value of the wrong kind: "`what` is `wanted`, not …"."""
         self.problem(codes.WRONG_TYPE, node, f"{what} is {wanted}, not {node.kind_name()}", suggestion=suggestion)
 
     def map_of(self, node: Node, what: str) -> dict[str, Node] | None:
+        """A map's entries."""
         if node.entries is None:
             self.wrong_type(node, what, "a map")
         return node.entries
@@ -119,6 +121,7 @@ class Reader:
         return None
 
     def name(self, node: Node, what: str) -> str | None:
+        """A text that is not empty."""
         found = self.text(node, what)
         if found is not None and not found.strip():
             self.problem(codes.WRONG_TYPE, node, f"{what} is empty")
@@ -132,6 +135,7 @@ class Reader:
         return tuple(name for name in found if name is not None)
 
     def boolean(self, node: Node, what: str) -> bool | None:
+        """True or false; the words that YAML 1.1 took for them are refused with the fix."""
         if isinstance(node.scalar, bool):
             return node.scalar
         known = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get((node.text or "").lower())
@@ -145,6 +149,7 @@ class Reader:
         return None
 
     def integer(self, node: Node, what: str, *, minimum: int = 0, maximum: int = 1_000_000) -> int | None:
+        """A whole number within limits."""
         value = node.scalar
         if isinstance(value, bool) or not isinstance(value, int):
             self.wrong_type(node, what, "a whole number")
@@ -155,6 +160,7 @@ class Reader:
         return value
 
     def number(self, node: Node, what: str, *, minimum: float, maximum: float) -> float | None:
+        """A number within limits."""
         value = node.scalar
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.wrong_type(node, what, "a number")
@@ -226,12 +232,13 @@ class Reader:
 
     def check_keys(self, entries: Mapping[str, Node], known: Iterable[str], what: str) -> None:
         """Report every key that is not known, with the nearest that is. `x-` keys are free."""
-        names = known if isinstance(known, (dict, set, frozenset)) else set(known)
+        names = set(known)
         for key, node in entries.items():
             if key not in names and not key.startswith("x-"):
                 self.unknown_key(key, node, names, what)
 
     def unknown_key(self, key: str, node: Node, known: Iterable[str], what: str) -> None:
+        """Report one key that is not known."""
         hint = did_you_mean(key, known)
         patch = None
         if hint is not None and node.key_start >= 0:
@@ -241,6 +248,7 @@ class Reader:
         )
 
     def missing(self, node: Node | None, what: str, key: str, *, path: str | None = None) -> None:
+        """Report a key that is needed and not there."""
         self.problem(codes.MISSING_KEY, node, f"{what} needs `{key}`", path=path, at_key=True)
 
 

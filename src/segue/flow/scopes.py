@@ -1,7 +1,7 @@
 """Works out which steps each step can see: the ones that must have run, or been skipped, before it.
 
-A *frame* is a region with names of its own: the root, a loop's body, a handler. Branches share the frame around them. Each
-step has a number; what it sees is a bit mask of numbers, so that a flow of thousands of steps costs little.
+A *frame* is a region with names of its own: the root, a loop's body, a handler. Branches share the frame around them.
+Each step has a number; what it sees is a bit mask of numbers, so that a flow of thousands of steps costs little.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Frame:
         return found
 
     def binds(self, name: str) -> bool:
+        """Whether this region or one around it gives the name a value of its own."""
         frame: Frame | None = self
         while frame is not None:
             if name in frame.bindings:
@@ -191,7 +192,8 @@ def _cycles(stuck: list[Step], sources: dict[str, list[str]]) -> list[list[str]]
         if at is not None and at in walk:
             circle = walk[walk.index(at) :]
             circle.reverse()
-            found.append([*circle, circle[0]])
+            first = next(circle.index(other.id) for other in stuck if other.id in circle)
+            found.append([*circle[first:], *circle[: first + 1]])
     return found
 
 

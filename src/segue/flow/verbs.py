@@ -1,7 +1,8 @@
 """The words of the language in one table: verbs, modifiers, flow keys and the keys within them.
 
-Unknown-key suggestions, the published JSON Schema, the reference and the check "can the engine run this" come from here.
-A word that is in the language but not yet in the engine has `runs=False`; nothing else needs to change when it can.
+Unknown-key suggestions, the published JSON Schema, the reference and the check "can the engine run this" come from
+here. A word that is in the language but not yet in the engine has `runs=False`; nothing else needs to change when it
+can.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ RETRY_KEYS: Final = _table(
     Key(name="initial_delay", type="duration", doc="Before the second try.", example="1s",
         also=("initialDelay", "delay", "delayMs")),
     Key(name="max_delay", type="duration", doc="The longest wait between tries.", example="60s", also=("maxDelay",)),
-    Key(name="multiplier", type="number", doc="Growth of an exponential wait.", example="2", also=("backoffMultiplier",)),
+    Key(name="multiplier", type="number", doc="Growth of each wait.", example="2", also=("backoffMultiplier",)),
     Key(name="jitter", type="text", doc="full (spread over the whole wait) or none.", example="full"),
     Key(name="max_time", type="duration", doc="No new try after this much time.", example="10m", also=("maxTime",)),
     Key(name="on", type="names", doc="Error categories that are retried.", example="[timeout, http.5xx]",
@@ -137,7 +138,7 @@ HTTP_KEYS: Final = _table(
     Key(name="method", type="text", doc="GET, POST, …; GET without, POST with a body.", example="POST"),
     Key(name="url", type="text", doc="The address.", example="https://example.com/orders"),
     Key(name="headers", type="values", doc="Request headers.", example="{accept: application/json}"),
-    Key(name="query", type="values", doc="Query parameters.", example="{page: 2}", also=("query_params", "queryParams")),
+    Key(name="query", type="values", doc="Query parameters.", example="{page: 2}", also=("queryParams",)),
     Key(name="json", type="value", doc="A body sent as JSON.", example="{name: $inputs.name}",
         also=("json_body", "jsonBody")),
     Key(name="body", type="value", doc="A body sent as it is.", example="plain text", also=("bodyTemplate",)),
@@ -156,7 +157,7 @@ _FOREACH = (
     Key(name="index", type="name", doc="The index's name in the body.", example="position"),
     Key(name="key", type="expression", doc="What identifies an item.", example="$item.id"),
     Key(name="limit", type="int", doc="Items at the same time (10).", example="5", also=("concurrency",)),
-    Key(name="tolerate", type="value", doc="Failed items that do not fail the step: a count or a share.", example="10%"),
+    Key(name="tolerate", type="value", doc="Failed items that are let pass: a count or a share.", example="10%"),
     Key(name="on_item_error", type="text", doc="fail, continue or collect.", example="continue", also=("onItemError",)),
     Key(name="do", type="steps", doc="What is done for each item.", example="[enrich]", also=("steps",)),
     Key(name="aggregate", type="expression", doc="Makes the output from `results`.", example="size(results)",
@@ -222,9 +223,11 @@ _APPROVE = (
 )
 
 _VERB_ROWS = (
-    Verb(name="call", kind="call", type="name", doc="Do an action of an adapter.", example="call: iam.verify_token", beside=(_PARAMS,)),
-    Verb(name="use", kind="call", type="name", doc="Do what a name stands for.", example="use: log_failure", beside=(_PARAMS,)),
-    Verb(name="adapter", kind="call", type="name", doc="Do an action, adapter and action apart.", example="adapter: iam",
+    Verb(name="call", kind="call", type="name", doc="Do an action of an adapter.", example="call: iam.verify_token",
+         beside=(_PARAMS,)),
+    Verb(name="use", kind="call", type="name", doc="Do what a name stands for.", example="use: log_failure",
+         beside=(_PARAMS,)),
+    Verb(name="adapter", kind="call", type="name", doc="Do an action; the adapter apart.", example="adapter: iam",
          beside=(_PARAMS, Key(name="action", type="name", doc="The adapter's action.", example="verify_token"))),
     Verb(name="http", kind="http", type="map", doc="Send an HTTP request.", example="http: {url: 'https://example.com'}"),
     Verb(name="parallel", kind="parallel", type="map", doc="Run branches side by side.",
@@ -243,16 +246,18 @@ _VERB_ROWS = (
          example="repeat: {until: $page.last, max: 20, do: [next_page]}", keys=_REPEAT, beside=_REPEAT),
     Verb(name="poll", kind="poll", type="poll", doc="Call again until a condition holds.",
          example="poll: {call: shop.status, success_condition: \"$.state == 'done'\"}",
-         keys=(*dict.fromkeys(POLL_KEYS.values()), *dict.fromkeys(POLL_CALL_KEYS.values()), *dict.fromkeys(HTTP_KEYS.values()))),
+         keys=tuple(dict.fromkeys((*POLL_KEYS.values(), *POLL_CALL_KEYS.values(), *HTTP_KEYS.values())))),
     Verb(name="flow", kind="flow", type="map", doc="Run another flow as a step.", example="flow: invoice", runs=False,
          keys=_FLOW, beside=_FLOW[1:4]),
-    Verb(name="wait", kind="wait", type="wait", doc="Wait for a time, or a signal from outside.", example="wait: 3h", keys=_WAIT_KEYS),
+    Verb(name="wait", kind="wait", type="wait", doc="Wait for a time, or a signal from outside.", example="wait: 3h",
+         keys=_WAIT_KEYS),
     Verb(name="approve", kind="approve", type="map", doc="Wait for a person's decision.",
          example="approve: {to: [group:finance]}", runs=False, keys=_APPROVE),
     Verb(name="set", kind="set", type="values", doc="Set values, also seen under `vars`.", example="set: {total: 3}"),
     Verb(name="map", kind="map", type="values", doc="Make an object (document A's data mapper).",
          example="map: {fullName: $data.name}",
-         keys=(Key(name="mappings", type="list", doc="Pairs of paths.", example="[{from: input.name, to: output.fullName}]"),)),
+         keys=(Key(name="mappings", type="list", doc="Pairs of paths.",
+                   example="[{from: input.name, to: output.fullName}]"),)),
     Verb(name="log", kind="log", type="value", doc="Write a line to the run's log.", example='log: "done"', keys=_LOG),
     Verb(name="emit", kind="emit", type="map", doc="Send an event.", example="emit: {event: order.paid}", runs=False,
          keys=(Key(name="event", type="text", doc="Its name."), Key(name="data", type="value", doc="Its body."))),
@@ -261,11 +266,12 @@ _VERB_ROWS = (
          keys=(Key(name="status", type="int", doc="HTTP status."), Key(name="headers", type="values", doc="Headers."),
                Key(name="body", type="value", doc="Body."))),
     Verb(name="return", kind="return", type="value", doc="End well, with a result.", example="return: $order"),
-    Verb(name="fail", kind="fail", type="map", doc="End badly, with a code.", example="fail: {code: no_stock}", keys=_FAIL),
+    Verb(name="fail", kind="fail", type="map", doc="End badly, with a code.", example="fail: {code: no_stock}",
+         keys=_FAIL),
     Verb(name="stop", kind="stop", type="value", doc="End quietly.", example="stop: nothing to do"),
     Verb(name="try", kind="try", type="map", doc="Guard steps.", example="try: {do: [charge], catch: [refund]}",
          keys=_TRY, beside=_TRY[1:]),
-    Verb(name="python", kind="call", type="name", doc="Call a function registered in Python.", example="python: score_lead",
+    Verb(name="python", kind="call", type="name", doc="Call a registered function.", example="python: score_lead",
          keys=_PYTHON, beside=(_PARAMS,)),
 )  # fmt: skip
 VERBS: Final = {verb.name: verb for verb in _VERB_ROWS}

@@ -1,30 +1,26 @@
 """Text to a tree of values with places: YAML by the 1.2 core rules, JSON the same way.
 
-libyaml makes the events, we make the values: `NO`, `on`, `22:22` and dates stay text, duplicate keys are refused, aliases
-are copied and counted, depth and size have limits. Whatever the text is, the answer is a tree and problems, never an
-exception. Rules: YAML 1.2.2, section 10.3 (core schema).
+libyaml makes the events, we make the values: `NO`, `on`, `22:22` and dates stay text, duplicate keys are refused,
+aliases are copied and counted, depth and size have limits. Whatever the text is, the answer is a tree and problems,
+never an exception. Rules: YAML 1.2.2, section 10.3 (core schema).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from segue.flow import codes
 from segue.flow.document import Document, Node, Scalar
 from segue.flow.problems import Patch, Problem
 from segue.flow.templates import Repaired, quote, repair_templates
+from segue.flow.tree import INT64, MAX_DEPTH, Budget, RefusedError, attach, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MAX_CHARACTERS: Final = 4_000_000
-MAX_DEPTH: Final = 100
-MAX_NODES: Final = 200_000
-_INT64: Final = 2**63
 
 _NUMBER_START = frozenset("-+.0123456789")
 _WORD_VALUES: dict[str, None | bool] = {
@@ -50,40 +46,11 @@ def read_source(text: str | bytes, *, file: str | None = None) -> tuple[Document
     composer = _Composer(repaired, Document(Node(), text=decoded, file=file))
     root = composer.run()
     if root is None and decoded.lstrip()[:1] in ("{", "["):
-        return _read_json(decoded, file, composer.problems)
+        return read_json(decoded, file, composer.problems)
     document = composer.document
     if root is not None:
         document.root = root
     return (document if root is not None else None), composer.problems
-
-
-def tree_of(value: object, *, file: str | None = None) -> tuple[Document | None, list[Problem]]:
-    """The document of an already parsed JSON value (an API body): the same tree without places."""
-    try:
-        root = _node_of(value, 0, _Budget())
-    except _RefusedError as refused:
-        return None, [Problem(code=refused.code, message=str(refused), file=file)]
-    return Document(root, file=file), []
-
-
-class _RefusedError(Exception):
-    """A value that no tree can hold; never leaves this module."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class _Budget:
-    """Counts values, so that neither aliases nor bodies grow without bound."""
-
-    def __init__(self) -> None:
-        self.left = MAX_NODES
-
-    def take(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise _RefusedError(codes.TOO_LARGE, f"more than {MAX_NODES:,} values (aliases count each time)")
 
 
 def _decode(text: str | bytes, file: str | None) -> tuple[str | None, Problem | None]:
@@ -100,7 +67,8 @@ def _decode(text: str | bytes, file: str | None) -> tuple[str | None, Problem | 
         document = Document(Node(), text=text, file=file)
         span = document.span_at(error.start, error.end)
         return None, Problem(code=codes.NOT_TEXT, message=message, file=file, span=span)
-    return text, None
+    # Editors do not count a byte order mark, and neither do places.
+    return text.removeprefix("\ufeff"), None
 
 
 class _Composer:
@@ -110,7 +78,7 @@ class _Composer:
         self.source = source
         self.document = document
         self.problems: list[Problem] = []
-        self.budget = _Budget()
+        self.budget = Budget()
         self.root: Node | None = None
         self.stack: list[Node] = []
         self.keys: list[tuple[str, int, int] | None] = []
@@ -128,7 +96,7 @@ class _Composer:
         try:
             for event in _events(self.source.text):
                 self._take(event)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             self._problem(refused.code, str(refused), self._place(), self._place())
             return None
         except MarkedYAMLError as error:
@@ -152,7 +120,7 @@ class _Composer:
         elif name == "DocumentStartEvent" and self.root is not None:
             start = self._original(event.start_mark.index)
             self._problem(codes.YAML_FEATURE, "a second document begins; a file holds one flow", start, start + 3)
-            raise _RefusedError(codes.YAML_FEATURE, "only the first document of a file would be read")
+            raise RefusedError(codes.YAML_FEATURE, "only the first document of a file would be read")
 
     def _scalar(self, event: Any) -> None:
         start, end = self._original(event.start_mark.index), self._original(event.end_mark.index)
@@ -176,9 +144,9 @@ class _Composer:
         if first not in _NUMBER_START:
             return _WORD_VALUES.get(text, text)
         if _INT.match(text):
-            number = int(text) if len(text) <= 20 else _INT64
+            number = int(text) if len(text) <= 20 else INT64
         elif _OCTAL_OR_HEX.match(text):
-            number = int(text, 0) if len(text) <= 24 else _INT64
+            number = int(text, 0) if len(text) <= 24 else INT64
         elif _FLOAT.match(text):
             number = float(text)
         elif _NOT_FINITE.match(text):
@@ -188,7 +156,7 @@ class _Composer:
         if isinstance(number, float) and not math.isfinite(number):
             self._problem(codes.NUMBER, f"{text} is not a finite number", start, end)
             return text
-        if isinstance(number, int) and not -_INT64 <= number < _INT64:
+        if isinstance(number, int) and not -INT64 <= number < INT64:
             patch = Patch(start=start, end=end, text=quote(text))
             hint = "put quotes around it"
             self._problem(codes.NUMBER, f"{text[:40]} does not fit 64 bits", start, end, hint, patch)
@@ -216,7 +184,7 @@ class _Composer:
                 codes.YAML_FEATURE, f"the tag {event.tag.replace(_TAG, '!!')} is not used in flows", start, start + 1
             )
         if len(self.stack) >= MAX_DEPTH:
-            raise _RefusedError(codes.TOO_LARGE, f"the text nests deeper than {MAX_DEPTH} levels")
+            raise RefusedError(codes.TOO_LARGE, f"the text nests deeper than {MAX_DEPTH} levels")
         node = Node(entries={}, start=start, end=start) if is_map else Node(items=[], start=start, end=start)
         if self._waits_for_key():
             hint = "put quotes around a value that starts with a brace"
@@ -265,7 +233,7 @@ class _Composer:
         """A copy of its own for an alias: each node has one parent."""
         self.budget.take()
         if depth + len(self.stack) > MAX_DEPTH:
-            raise _RefusedError(codes.TOO_LARGE, f"aliases nest deeper than {MAX_DEPTH} levels")
+            raise RefusedError(codes.TOO_LARGE, f"aliases nest deeper than {MAX_DEPTH} levels")
         twin = Node(node.scalar, start=node.start, end=node.end, style=node.style)
         pairs: Iterator[tuple[str | int, Node]]
         if node.entries is not None:
@@ -276,7 +244,7 @@ class _Composer:
                 twin.items = []
             pairs = iter(enumerate(node.items or []))
         for key, child in pairs:
-            _attach(twin, self._copy(child, depth + 1), key, child.key_start, child.key_end)
+            attach(twin, self._copy(child, depth + 1), key, child.key_start, child.key_end)
         return twin
 
     def _waits_for_key(self) -> bool:
@@ -297,7 +265,7 @@ class _Composer:
             return
         parent = self.stack[-1]
         if parent.items is not None:
-            _attach(parent, node, len(parent.items), -1, -1)
+            attach(parent, node, len(parent.items), -1, -1)
             return
         entries = parent.entries or {}
         key, start, end = self.keys[-1] or ("", -1, -1)
@@ -309,7 +277,7 @@ class _Composer:
             first = f"; it stands in line {line.line} already" if line else ""
             self._problem(codes.DUPLICATE_KEY, f'the key "{key[:60]}" stands twice in one map{first}', start, end)
             return
-        _attach(parent, node, key, start, end)
+        attach(parent, node, key, start, end)
 
     def _original(self, offset: int) -> int:
         return self.source.original(offset)
@@ -366,77 +334,10 @@ def _events(text: str) -> Iterator[Any]:
     from yaml import cyaml  # noqa: PLC0415 - see run()
 
     # Exported by libyaml's binding, but not named in the stubs.
-    make_parser = cast("Callable[[str], Any]", cyaml.CParser)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    make_parser = cast("Callable[[str], Any]", cyaml.CParser)  # pyright: ignore[reportAttributeAccessIssue]
     parser = make_parser(text)
     try:
         while (event := parser.get_event()) is not None:
             yield event
     finally:
         parser.dispose()
-
-
-def _attach(parent: Node, node: Node, key: str | int, key_start: int, key_end: int) -> None:
-    node.parent, node.key = parent, key
-    node.key_start, node.key_end = key_start, key_end
-    if isinstance(key, int):
-        assert parent.items is not None
-        parent.items.append(node)
-    else:
-        assert parent.entries is not None
-        parent.entries[key] = node
-
-
-def _node_of(value: object, depth: int, budget: _Budget) -> Node:
-    budget.take()
-    if depth > MAX_DEPTH:
-        raise _RefusedError(codes.TOO_LARGE, f"the value nests deeper than {MAX_DEPTH} levels")
-    if value is None or isinstance(value, (bool, str)):
-        return Node(value)
-    if isinstance(value, int):
-        if not -_INT64 <= value < _INT64:
-            raise _RefusedError(codes.NUMBER, "an integer does not fit 64 bits; send long ids as text")
-        return Node(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise _RefusedError(codes.NUMBER, "a number is not finite")
-        return Node(value)
-    if isinstance(value, (list, tuple)):
-        node = Node(items=[])
-        for index, child in enumerate(cast("list[object]", value)):
-            _attach(node, _node_of(child, depth + 1, budget), index, -1, -1)
-        return node
-    if isinstance(value, Mapping):
-        node = Node(entries={})
-        for key, child in cast("Mapping[object, object]", value).items():
-            if not isinstance(key, str):
-                raise _RefusedError(codes.WRONG_TYPE, f"a key is text, not {type(key).__name__}")
-            _attach(node, _node_of(child, depth + 1, budget), key, -1, -1)
-        return node
-    raise _RefusedError(codes.WRONG_TYPE, f"a {type(value).__name__} is not a JSON value")
-
-
-def _read_json(text: str, file: str | None, yaml_problems: list[Problem]) -> tuple[Document | None, list[Problem]]:
-    """JSON that libyaml does not take (surrogate escapes, very long keys): the same tree, without places."""
-    duplicates: list[str] = []
-
-    def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
-        entries: dict[str, object] = {}
-        for key, value in found:
-            if key in entries:
-                duplicates.append(key)
-            entries.setdefault(key, value)
-        return entries
-
-    try:
-        value: object = json.loads(text, object_pairs_hook=pairs)
-    except json.JSONDecodeError as error:
-        if re.match(r"\s*[\[{]\s*[\"\[{]", text) is None:
-            return None, yaml_problems
-        span = Document(Node(), text=text).span_at(error.pos, error.pos + 1)
-        return None, [Problem(code=codes.SYNTAX, message=f"JSON: {error.msg}", file=file, span=span)]
-    except (RecursionError, ValueError):
-        return None, yaml_problems
-    document, problems = tree_of(value, file=file)
-    for key in duplicates:
-        problems.append(Problem(code=codes.DUPLICATE_KEY, message=f'the key "{key[:60]}" stands twice', file=file))
-    return document, problems

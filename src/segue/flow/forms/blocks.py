@@ -32,7 +32,8 @@ def read_block_verb(reader: Reader, verb: str, entries: dict[str, Node], path: s
 
 
 _MAIN_KEY: Final = {
-    "parallel": "branches", "race": "branches", "if": "if", "switch": "on", "foreach": "items", "repeat": "do", "try": "do",
+    "parallel": "branches", "race": "branches", "if": "if", "switch": "on", "foreach": "items", "repeat": "do",
+    "try": "do",
 }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Reads a canvas graph: `{nodes: [{id, type, position, data}], edges: [{source, target, sourceHandle, label}]}`.
 
 Document B's nodes keep their settings under `data.config`, document A's in `data`; bare numbers are milliseconds here.
-Nodes become steps of one block and edges stay edges. Only `ErrorBoundary`, `foreach` and `repeat` nodes own others: those
-behind their `body` handle (`forms/regions.py`).
+Nodes become steps of one block and edges stay edges. Only `ErrorBoundary`, `foreach` and `repeat` nodes own others:
+those behind their `body` handle (`forms/regions.py`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ _TRIGGER_KEYS: Final = {
         "webhook", "path", "method", "methods", "auth", "inputs", "when", "respond", "secret", "id", "name", "provider",
         "events", "response", "mode", "timeout", "dedupe", "enabled", "schema",
     )),
-    "cron": frozenset(("cron", "timezone", "inputs", "when", "jitter", "overlap", "catch_up", "id", "name", "enabled", "until", "from")),
+    "cron": frozenset((
+        "cron", "timezone", "inputs", "when", "jitter", "overlap", "catch_up", "id", "name", "enabled", "until", "from",
+    )),
     "event": frozenset(("event", "when", "inputs", "id", "name", "enabled", "source")),
     "flow": frozenset(("flow", "on", "when", "inputs", "id", "name", "enabled")),
     "manual": frozenset(("manual", "inputs", "id", "name", "form", "enabled")),
@@ -33,6 +35,16 @@ def read_header(
 ) -> dict[str, Any]:
     """The fields of `Flow` but its root and form, from the document's top level."""
     fields: dict[str, Any] = {"id": _flow_id(reader, entries)}
+    fields.update(_labels(reader, entries))
+    fields.update(_data(reader, entries))
+    fields.update(_policies(reader, entries))
+    fields.update(_flow_handlers(reader, entries, read_block))
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _labels(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
+    """What people call the flow and sort it by."""
+    fields: dict[str, Any] = {}
     for key in ("name", "title", "description", "category", "owner"):
         if (node := entries.get(key)) and not node.is_null:
             fields[key] = reader.text(node, key)
@@ -44,6 +56,12 @@ def read_header(
     if node := entries.get("labels"):
         labels = reader.map_of(node, "labels") or {}
         fields["labels"] = {name: reader.text(child, name) or "" for name, child in labels.items()}
+    return fields
+
+
+def _data(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
+    """What flows in and out, and what starts runs."""
+    fields: dict[str, Any] = {}
     if node := entries.get("inputs"):
         fields["inputs"] = schema_of_value(reader, node, "inputs")
     if node := entries.get("outputs"):
@@ -59,9 +77,7 @@ def read_header(
         fields["triggers"] = _triggers(reader, node)
         if "trigger" in entries and "triggers" in entries:
             reader.problem(codes.CONFLICT, entries["trigger"], "`trigger` says the same as `triggers`", at_key=True)
-    fields.update(_policies(reader, entries))
-    fields.update(_flow_handlers(reader, entries, read_block))
-    return {key: value for key, value in fields.items() if value is not None}
+    return fields
 
 
 def slug(text: str) -> str:

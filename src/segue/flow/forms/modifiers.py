@@ -43,11 +43,29 @@ def read_modifiers(reader: Reader, entries: dict[str, Node], path: str, read_blo
     if output := entries.get("output"):
         fields["output"] = output.plain()
         reader.place(path, "output", output)
+    fields.update(_handlers(reader, entries, path, read_block))
+    fields.update(_scheduling(reader, entries))
+    for field in ("title", "notes"):
+        if (text := entries.get(field)) and not text.is_null:
+            fields[field] = reader.text(text, field)
+    extras = {key: entries[key].plain() for key in EXTRAS if key in entries}
+    if extras:
+        fields["extras"] = extras
+    return {key: value for key, value in fields.items() if value is not None or key in ("default", "mock")}
+
+
+def _handlers(reader: Reader, entries: dict[str, Node], path: str, read_block: ReadBlock) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     if handler := first_of(entries, "on_error", "onError"):
         fields["on_error"] = read_handlers(reader, handler, path, read_block)
     for key, field in (("finally", "finally_"), ("compensate", "compensate")):
         if (block := entries.get(key)) and not block.is_null:
             fields[field] = read_block(block, key, join_path(path, key))
+    return fields
+
+
+def _scheduling(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     if join := entries.get("join"):
         fields["join"] = read_join(reader, join)
     if priority := entries.get("priority"):
@@ -57,13 +75,7 @@ def read_modifiers(reader: Reader, entries: dict[str, Node], path: str, read_blo
     for field in ("at_most_once", "disabled"):
         if flag := entries.get(field):
             fields[field] = reader.boolean(flag, field)
-    for field in ("title", "notes"):
-        if (text := entries.get(field)) and not text.is_null:
-            fields[field] = reader.text(text, field)
-    extras = {key: entries[key].plain() for key in EXTRAS if key in entries}
-    if extras:
-        fields["extras"] = extras
-    return {key: value for key, value in fields.items() if value is not None or key in ("default", "mock")}
+    return fields
 
 
 def read_join(reader: Reader, node: Node) -> Literal["all", "any", "first"] | int | None:

@@ -129,9 +129,9 @@ def _type_of(reader: Reader, node: Node, entries: dict[str, Node]) -> str | None
     inner = first_of((data.entries or {}) if data is not None else {}, "type", "nodeType", "kind")
     word = written.text if written is not None else None
     if inner is not None and inner.text and (word is None or word.lower() in _GENERIC_TYPES):
-        return inner.text
+        return inner.text.removesuffix("_node")
     if word:
-        return word
+        return word.removesuffix("_node") or word
     reader.missing(node, "a node", "type")
     return None
 

@@ -1,7 +1,7 @@
 """Finds the nodes that belong to an error boundary or a loop on the canvas, and makes blocks of them.
 
-A node belongs to a container if the canvas says so (`parentId`), or if it is reached from the container's `body` handle and
-not from where the container goes on. Inner containers are folded before outer ones.
+A node belongs to a container if the canvas says so (`parentId`), or if it is reached from the container's `body`
+handle and not from where the container goes on. Inner containers are folded before outer ones.
 """
 
 from __future__ import annotations
@@ -23,10 +23,22 @@ def fold_regions(reader: Reader, made: dict[str, Made], edges: list[Edge]) -> tu
     """The steps and edges of the root block, containers holding their blocks."""
     steps = {id: found.step for id, found in made.items()}
     containers = [id for id, found in made.items() if found.is_container]
+    for id in containers:
+        edges = _without_way_back(edges, id)
     reach = {id: _reach([id], edges) for id in containers}
     for id in sorted(containers, key=lambda container: (_nesting(made, container), len(reach[container]))):
-        edges = _fold(reader, made, steps, edges, id)
+        if id in steps:
+            edges = _fold(reader, made, steps, edges, id)
+        else:
+            reader.problem(codes.BAD_EDGE, made[id].node, f"{id} lies inside a node that lies inside {id}")
     return list(steps.values()), edges
+
+
+def _without_way_back(edges: list[Edge], id: str) -> list[Edge]:
+    """The edges without those that draw the end of a round, from inside a container back to it."""
+    body = _reach([edge.target for edge in edges if edge.source == id and edge.label == "body"], edges, stop=id)
+    after = _reach([edge.target for edge in edges if edge.source == id and edge.label is None], edges, stop=id)
+    return [edge for edge in edges if edge.target != id or edge.source not in body - after]
 
 
 def _nesting(made: dict[str, Made], id: str) -> int:
@@ -105,7 +117,8 @@ def _split(
     return blocks, list(rest.values())
 
 
-def _reach(starts: Iterable[str], edges: list[Edge]) -> set[str]:
+def _reach(starts: Iterable[str], edges: list[Edge], *, stop: str | None = None) -> set[str]:
+    """The nodes that can be reached from some, those included; not past `stop`."""
     out: dict[str, list[str]] = {}
     for edge in edges:
         out.setdefault(edge.source, []).append(edge.target)
@@ -113,7 +126,7 @@ def _reach(starts: Iterable[str], edges: list[Edge]) -> set[str]:
     pending = list(starts)
     while pending:
         node = pending.pop()
-        if node not in found:
+        if node not in found and node != stop:
             found.add(node)
             pending += out.get(node, [])
     return found

@@ -25,6 +25,7 @@ from segue.flow.verbs import MODIFIERS, VERBS
 
 _CALL_VERBS: Final = ("call", "use", "adapter", "python", "http")
 _BESIDE: Final = {name: {key for row in verb.beside for key in (row.name, *row.also)} for name, verb in VERBS.items()}
+_BESIDE_ANY: Final = frozenset(key for keys in _BESIDE.values() for key in keys)
 _FREE: Final = frozenset(("name", "id", "params", "action"))
 _DEFAULTED: Final = frozenset(("call", "http", "poll"))
 """Kinds that the flow's `defaults` apply to: those that reach outside and can fail."""
@@ -68,10 +69,7 @@ def chain(reader: Reader, steps: list[Step], needs: list[Node | None]) -> tuple[
     known = [step.id for step in steps]
     edges: dict[tuple[str, str], Edge] = {}
     for index, (step, need) in enumerate(zip(steps, needs, strict=True)):
-        if need is None:
-            sources = known[index - 1 : index] if index else []
-        else:
-            sources = _needed(reader, need, step.id, known)
+        sources = known[max(index - 1, 0) : index] if need is None else _needed(reader, need, step.id, known)
         for source in sources:
             edges[(source, step.id)] = Edge(source, step.id)
     return tuple(edges.values())
@@ -140,11 +138,20 @@ def _find_source(reader: Reader, node: Node, path: str) -> Source | None:
         if "id" in entries and "name" in entries:
             source.title = reader.text(entries["name"], "name")
         return source
-    if verbs:
+    if verbs and _forgotten_indent(entries) is None:
         source = Source(node, path)
         source.entries = dict(entries)
         return source
     return _keyed(reader, node, entries, path)
+
+
+def _forgotten_indent(entries: dict[str, Node]) -> str | None:
+    """The step's name in `- charge_card:` whose keys stand beside it instead of inside it."""
+    first = next(iter(entries), None)
+    if first is None:
+        return None
+    is_word = first not in VERBS and first not in MODIFIERS and first not in _FREE and first not in _BESIDE_ANY
+    return first if is_word and entries[first].is_null else None
 
 
 def _bare(reader: Reader, node: Node, name: str, path: str) -> Source | None:
@@ -167,7 +174,10 @@ def _bare(reader: Reader, node: Node, name: str, path: str) -> Source | None:
 
 def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Source | None:
     """`- verify: {…}`: the one key that is no modifier names the step."""
-    names = [key for key in entries if key not in MODIFIERS and key not in _FREE and not key.startswith("x-")]
+    taken = {*MODIFIERS, *_FREE}
+    if _forgotten_indent(entries) is not None:
+        taken |= {*VERBS, *_BESIDE_ANY}
+    names = [key for key in entries if key not in taken and not key.startswith("x-")]
     if not names:
         reader.problem(codes.NO_VERB, node, "the step has neither a name nor a verb")
         return None
@@ -195,7 +205,7 @@ def _take_body(reader: Reader, source: Source, body: Node) -> bool:
     if body.text is not None:
         source.use = body.text.strip() or source.id
     elif body.is_null:
-        source.use = source.id
+        pass  # the name alone: what it uses is told by the keys beside it, or is the name itself
     elif body.entries is not None:
         source.entries = dict(body.entries)
         named = source.entries.get("name")

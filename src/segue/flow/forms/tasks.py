@@ -8,6 +8,7 @@ A task is `{id, name, priority, dependencies, agent_type, action, parameters}`. 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -248,7 +249,7 @@ def _edges(
             # Document D runs a branch's tasks one after the other, in the order in which they are named.
             chain = [name for name, _ in names if homes.get(name) == (id, label)]
             block = found.setdefault((id, label), {})
-            for source, target in zip(chain, chain[1:], strict=False):
+            for source, target in pairwise(chain):
                 block.setdefault((source, target), Edge(source, target))
     return {home: list(edges.values()) for home, edges in found.items()}
 
