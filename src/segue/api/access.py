@@ -1,0 +1,165 @@
+"""Who may speak to this server: one token for programs, one-time links that become browser sessions, own origin only.
+
+The server prints an address with a link token. Opening it once makes a session (a cookie); programs send the server's
+token as `Authorization: Bearer …`. Everything is compared in constant time and kept in memory only, hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from segue.api.errors import ForbiddenError, MisdirectedError, UnauthenticatedError
+
+TOKEN_BYTES: Final = 32
+LINK_SECONDS: Final = 10 * 60.0
+"""How long a further link can be used. The first one, which is printed at the start, stays until it is used."""
+SESSION_SECONDS: Final = 7 * 86_400.0
+MAX_SESSIONS: Final = 100
+MAX_LINKS: Final = 100
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_HTTP_PORT: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks. `token`: a program with the server's token. `session`: a browser that came by a link."""
+
+    kind: Literal["token", "session"]
+
+
+class Access:
+    """The identities of one server process. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        allowed_hosts: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`token`: the secret of programs and of the first link; a random one if none is given. `allowed_hosts`: names
+        under which the server is reached besides the address it is bound to (`segue.example.org`, with `:port` if
+        only that port is right). `clock` gives seconds.
+        """
+        if token is not None and not token:
+            raise ValueError("the token is empty; leave it out for a random one")
+        self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
+        self._digest = _digest(self.token)
+        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+        self._clock = clock
+        self._links: OrderedDict[bytes, float | None] = OrderedDict({self._digest: None})
+        self._sessions: OrderedDict[bytes, float] = OrderedDict()
+
+    # ------------------------------------------------------------ identity
+
+    def new_link_token(self) -> str:
+        """A further token for `/?token=…`: good for one browser, within ten minutes."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._links[_digest(token)] = self._clock() + LINK_SECONDS
+        while len(self._links) > MAX_LINKS:
+            self._links.popitem(last=False)
+        return token
+
+    def open_session(self, link_token: str) -> str | None:
+        """Use up a link: the value of the new session's cookie, or None if the link is unknown, used or too old."""
+        digest = _digest(link_token)
+        if digest not in self._links:
+            return None
+        until = self._links.pop(digest)
+        now = self._clock()
+        if until is not None and until < now:
+            return None
+        value = secrets.token_urlsafe(TOKEN_BYTES)
+        self._sessions[_digest(value)] = now + SESSION_SECONDS
+        while len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        return value
+
+    def has_session(self, value: str | None) -> bool:
+        """Whether a cookie's value is a living session."""
+        until = None if value is None else self._sessions.get(_digest(value))
+        return until is not None and until > self._clock()
+
+    def identify(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Identity:
+        """Who sent these headers (lower-case names). Raises UnauthenticatedError; a wrong token is never overlooked for
+        a right cookie.
+        """
+        given = headers.get("authorization")
+        if given is not None:
+            kind, _, token = given.partition(" ")
+            if kind.lower() == "bearer" and hmac.compare_digest(_digest(token.strip()), self._digest):
+                return Identity("token")
+            raise UnauthenticatedError("the token is not this server's; it is printed when the server starts")
+        if self.has_session(cookies.get(cookie_name(headers.get("host", "")))):
+            return Identity("session")
+        raise UnauthenticatedError(
+            "no identity: send the server's token in the Authorization header, as Bearer, or open the address it printed"
+        )
+
+    # ------------------------------------------------------------ origin
+
+    def check_host(self, host: str | None, server: tuple[str, int | None] | None) -> None:
+        """The `Host` header must name this server, or a foreign name may have been pointed here (DNS rebinding).
+        `server` is the socket's own address. Raises MisdirectedError.
+        """
+        if not host or not self._is_own_host(host.lower(), server):
+            raise MisdirectedError(f"this server is not {host!r}; ask it under the address that it printed")
+
+    def _is_own_host(self, host: str, server: tuple[str, int | None] | None) -> bool:
+        if host in self._allowed_hosts:
+            return True
+        try:
+            parts = urlsplit(f"//{host}")
+            name, port = parts.hostname or "", parts.port
+        except ValueError:
+            return False
+        if parts.path or parts.query or parts.fragment or parts.username is not None:
+            return False
+        if name in self._allowed_hosts:
+            return True
+        if server is None or (port or _HTTP_PORT) != server[1]:
+            return False
+        address = server[0].lower().removeprefix("::ffff:")
+        return name == address or (name in LOOPBACK_NAMES and address in LOOPBACK_NAMES)
+
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """A page of another origin may not speak to this server. Raises ForbiddenError."""
+        origin = headers.get("origin")
+        if origin is not None and not is_own_origin(origin, headers.get("host", "")):
+            raise ForbiddenError("the request comes from a page of another origin")
+
+    def check_same_origin(self, method: str, headers: Mapping[str, str]) -> None:
+        """What a session may do must come from our own page (cross-site request forgery). Raises ForbiddenError."""
+        site = headers.get("sec-fetch-site")
+        if site is not None and site not in ("same-origin", "none"):
+            raise ForbiddenError("the request comes from a page of another origin")
+        if method not in SAFE_METHODS and "origin" not in headers and site != "same-origin":
+            raise ForbiddenError("a request with a session must say by `Origin` that it is from our own page")
+
+
+def is_own_origin(origin: str, host: str) -> bool:
+    """Whether an `Origin` header is that of the server under `host`."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
+
+
+def cookie_name(host: str) -> str:
+    """Cookies know no ports: two servers on one machine need two names."""
+    _, _, port = host.rpartition(":")
+    return f"segue_session_{port}" if port.isascii() and port.isdigit() else "segue_session"
+
+
+def _digest(value: str) -> bytes:
+    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,222 @@
+"""What callers get: records that are encoded once, by msgspec, and whose JSON Schemas go into the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response
+
+from segue.api.errors import FlowProblem, ProblemDetails
+from segue.engine.log_lines import LogLine
+from segue.engine.views import RunView, rfc3339
+from segue.observe.masking import DEFAULT_MASKER
+from segue.store.port import RunRecord
+
+_encode = msgspec.json.Encoder().encode
+
+
+class StartedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is kept. `repeated`: the idempotency key had started it before."""
+
+    run_id: str
+    status: str
+    repeated: bool = False
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's status after it was told something."""
+
+    run_id: str
+    status: str
+
+
+class RunItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in a list. Times are RFC 3339 (UTC)."""
+
+    id: str
+    flow: str
+    status: str
+    trigger: str
+    created_at: str
+    started_at: str | None = None
+    finished_at: str | None = None
+    duration_ms: int | None = None
+    recovered: bool = False
+    error: str | None = None
+
+
+class RunList(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs, newest first. `next_cursor` continues after the last one (null: the end)."""
+
+    runs: list[RunItem]
+    next_cursor: str | None = None
+
+
+class LogPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The last lines that fit the filter, in the order of their time."""
+
+    lines: list[LogLine]
+
+
+class StepWhy(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a step is as it is."""
+
+    id: str
+    status: str
+    sentence: str | None
+    code: str | None
+    action: str | None
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run and its steps are as they are, and what helps."""
+
+    id: str
+    status: str
+    sentence: str | None
+    code: str | None
+    action: str | None
+    steps: list[StepWhy]
+
+
+class OpenCallback(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal that a step waits for. Whoever knows `url` can give it."""
+
+    step: str
+    url: str
+    expires_at: str | None
+    uses: int
+    received: int
+    json_schema: dict[str, Any] | None = msgspec.field(default=None, name="schema")
+
+
+class CallbackList(msgspec.Struct, frozen=True, kw_only=True):
+    """The open callbacks of a run."""
+
+    callbacks: list[OpenCallback]
+
+
+class CallbackShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What an open callback is, for whoever holds its address."""
+
+    flow: str
+    step: str
+    status: str
+    expires_at: str | None
+    how: str
+
+
+class CallbackTaken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The signal is kept; the run goes on with it."""
+
+    run_id: str
+    status: str = "accepted"
+
+
+class FlowItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow of the library. `inputs` is a JSON Schema; a flow with an error among its `problems` cannot run."""
+
+    id: str
+    name: str
+    description: str | None
+    file: str
+    inputs: dict[str, Any]
+    steps: int
+    problems: list[FlowProblem]
+
+
+class FlowDetail(FlowItem, frozen=True, kw_only=True):
+    """A flow with its text. `form`: yaml, graph, definition, tasks or dag (null if it cannot be read)."""
+
+    source: str
+    form: str | None
+
+
+class FlowList(msgspec.Struct, frozen=True, kw_only=True):
+    """The flows of the library, by file."""
+
+    flows: list[FlowItem]
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What checking found; `ok` if nothing of it is an error."""
+
+    ok: bool
+    problems: list[FlowProblem]
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An address that opens the page once, in one browser."""
+
+    url_path: str
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the server lives and can work."""
+
+    status: str
+    checks: dict[str, str] = {}
+
+
+class GatewayStarted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Document B: the run's id."""
+
+    run_id: str
+
+
+class EngineStarted(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Document B: the engine's own id of the run."""
+
+    engine_run_id: str
+
+
+class GatewayStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Document B: a step's status. The engine's shape has no `nodeId`."""
+
+    id: str
+    status: str
+    node_id: str | None = None
+    duration_ms: int | None = None
+
+
+class GatewayLog(msgspec.Struct, frozen=True, kw_only=True):
+    """Document B: a short line."""
+
+    ts: str
+    level: str
+    msg: str
+
+
+class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Document B: a run's status (queued, running, succeeded, failed), steps and logs."""
+
+    id: str
+    status: str
+    steps: list[GatewayStep]
+    logs: list[GatewayLog]
+
+
+ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
+    StartedRun, RunState, RunItem, RunList, RunView, LogLine, LogPage, Why, OpenCallback, CallbackList, CallbackShown,
+    CallbackTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link, Health, GatewayStarted, EngineStarted, GatewayRun,
+    ProblemDetails,
+)  # fmt: skip
+
+
+def answer(value: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A record as JSON."""
+    return Response(_encode(value), status, dict(headers or {}), media_type="application/json")
+
+
+def run_item(record: RunRecord, now: int) -> RunItem:
+    """A row of the list."""
+    ended = record.finished_at if record.finished_at is not None else now
+    return RunItem(
+        id=record.run_id, flow=record.flow_id, status=record.status, trigger=record.trigger,
+        created_at=rfc3339(record.created_at) or "", started_at=rfc3339(record.started_at),
+        finished_at=rfc3339(record.finished_at),
+        duration_ms=None if record.started_at is None else ended - record.started_at, recovered=record.recovered,
+        error=None if record.error is None else DEFAULT_MASKER.mask_text(record.error),
+    )  # fmt: skip

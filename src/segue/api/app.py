@@ -1,0 +1,85 @@
+"""The HTTP application of one host: all routes, behind the guard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+import segue
+from segue.api.access import Access
+from segue.api.callbacks import CallbackRoutes
+from segue.api.documented import document
+from segue.api.errors import InvalidRequestError, on_error
+from segue.api.flows import FlowRoutes
+from segue.api.gateway import GatewayRoutes
+from segue.api.guard import BODY_BYTES_MAX, Guard
+from segue.api.health import HealthRoutes
+from segue.api.library import FlowLibrary
+from segue.api.live import Streams
+from segue.api.page import PageRoutes
+from segue.api.runs import RunRoutes
+from segue.api.starts import Starter
+from segue.engine.host import Engine
+from segue.errors import SegueError
+from segue.flow import Catalogue
+
+
+def create_app(
+    engine: Engine,
+    catalogue: Catalogue,
+    library: FlowLibrary,
+    access: Access,
+    *,
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> FastAPI:
+    """The application over an engine that its caller opens and closes.
+
+    Serve it without the web server's own access log: that one writes whole addresses, tokens included, and this
+    application writes its own. When the server is told to stop, call `stop_streams` so that it need not wait for
+    readers of live events.
+    """
+    app = FastAPI(
+        title="Segue", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    starter = Starter(engine, catalogue, library)
+    streams = Streams()
+    app.state.streams = streams
+    for routes in (
+        RunRoutes(engine, starter, streams),
+        FlowRoutes(library, catalogue),
+        CallbackRoutes(engine),
+        GatewayRoutes(engine, starter),
+        HealthRoutes(engine),
+        PageRoutes(access),
+    ):
+        app.include_router(routes.router())
+
+    async def openapi() -> dict[str, Any]:
+        return document(app)
+
+    app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
+    for error in (SegueError, HTTPException, TimeoutError):
+        app.add_exception_handler(error, on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_query)
+    app.add_middleware(Guard, access=access, closing=lambda: engine.closing, body_bytes_max=body_bytes_max)
+    return app
+
+
+def stop_streams(app: FastAPI) -> None:
+    """End all live streams of an application from `create_app`; their readers come back to the next server."""
+    streams: Streams = app.state.streams
+    streams.stop()
+
+
+async def _on_invalid_query(request: Request, error: Exception) -> Response:
+    """FastAPI's own finding about a query or header, as a problem of ours."""
+    assert isinstance(error, RequestValidationError)
+    found = [(".".join(str(part) for part in one["loc"][1:]), str(one["msg"])) for one in error.errors()]
+    path, sentence = found[0]
+    return await on_error(request, InvalidRequestError(f"{path}: {sentence}", found))

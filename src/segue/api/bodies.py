@@ -1,0 +1,184 @@
+"""What callers send, and how it is read: strict JSON, not nested without end, checked against a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from segue.api.errors import BadBodyError, InvalidRequestError, TooLargeError, UnsupportedTypeError
+from segue.flow.model import JsonValue
+
+JSON_DEPTH_MAX: Final = 100
+FORM_FIELDS_MAX: Final = 1_000
+KEY_LENGTH_MAX: Final = 255
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+_LONG_NUMBER: Final = re.compile(rb"\d{19}")
+
+M = TypeVar("M", bound=BaseModel)
+JsonObject: TypeAlias = dict[str, Any]
+Key: TypeAlias = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH_MAX)]
+
+
+class Body(BaseModel):
+    """Base of all bodies: unknown fields and values of another type are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+
+
+class StartRun(Body):
+    """Start a run of a flow that is sent along, or of one in the library."""
+
+    flow: str | JsonObject | None = Field(None, description="The flow: YAML or JSON text, or its parsed document.")
+    flow_id: str | None = Field(None, min_length=1, max_length=300, description="The id of a flow in the library.")
+    file: str | None = Field(None, max_length=300, description="A file name for messages.")
+    inputs: JsonObject = Field(default_factory=dict)
+    idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
+
+
+class CheckFlow(Body):
+    """Check a flow without running it."""
+
+    flow: str | JsonObject
+    file: str | None = Field(None, max_length=300)
+
+
+class Reason(Body):
+    """Why a run is cancelled or paused."""
+
+    reason: str | None = Field(None, max_length=1_000)
+
+
+class GatewayStart(BaseModel):
+    """Document B's gateway: `{graph, inputs, idempotencyKey}`, or its `{name, definition: {steps}}` as it is."""
+
+    model_config = ConfigDict(strict=True, extra="allow", populate_by_name=True)
+
+    graph: JsonObject | None = None
+    inputs: JsonObject = Field(default_factory=dict)
+    idempotency_key: Key | None = Field(None, alias="idempotencyKey")
+
+
+class Dag(BaseModel):
+    """The nodes of an engine's run: `{id, type, config, deps}`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    nodes: list[JsonObject]
+
+
+class Execute(Body):
+    """Document B's engine: `{runId, dag: {nodes}, env}`."""
+
+    run_id: str | None = Field(None, alias="runId", max_length=300)
+    dag: Dag
+    env: JsonObject = Field(default_factory=dict)
+    inputs: JsonObject = Field(default_factory=dict)
+    idempotency_key: Key | None = Field(None, alias="idempotencyKey")
+
+
+MODELS: Final[tuple[type[BaseModel], ...]] = (StartRun, CheckFlow, Reason, GatewayStart, Execute)
+
+
+async def read_model(request: Request, model: type[M], *, optional: bool = False) -> M:
+    """The body as `model`; an absent one counts as `{}` if `optional`. Raises BadBodyError, UnsupportedTypeError,
+    InvalidRequestError.
+    """
+    body = await request.body()
+    value: object = {} if optional and not body else _json_of(request, body)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        details = [
+            (".".join(str(part) for part in one["loc"]), str(one["msg"]))
+            for one in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        path, sentence = details[0]
+        raise InvalidRequestError(f"the body does not fit: {f'{path}: ' if path else ''}{sentence}", details) from None
+
+
+async def read_payload(request: Request) -> JsonValue:
+    """A callback's payload: JSON, a form's fields as a map, text as a string, nothing as null."""
+    body = await request.body()
+    if not body:
+        return None
+    kind = content_type(request.headers)
+    if kind == "application/x-www-form-urlencoded":
+        return _form(body)
+    if kind == "text/plain":
+        return _text(body)
+    return cast("JsonValue", _json_of(request, body))
+
+
+def content_type(headers: Mapping[str, str]) -> str:
+    """The media type without parameters, lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _json_of(request: Request, body: bytes) -> object:
+    kind = content_type(request.headers)
+    if kind not in ("", "application/json") and not kind.endswith("+json"):
+        raise UnsupportedTypeError(f"send the body as application/json, not {kind!r}")
+    return parse_json(body)
+
+
+def parse_json(body: bytes) -> object:
+    """JSON (RFC 8259) of at most 100 levels. Raises BadBodyError, TooLargeError."""
+    if not body:
+        raise BadBodyError("the body is empty; JSON is needed")
+    try:
+        value: object = msgspec.json.decode(body)
+    except RecursionError:
+        raise TooLargeError(f"the JSON nests deeper than {JSON_DEPTH_MAX} levels") from None
+    except msgspec.MsgspecError as error:
+        raise BadBodyError(f"the body is not JSON: {error}") from None
+    # Few bodies have so many brackets or so long a number, so few are walked.
+    if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX or _LONG_NUMBER.search(body) is not None:
+        _refuse_odd(value)
+    return value
+
+
+def _refuse_odd(value: object) -> None:
+    """Nested too deep, or with an integer that no 64 bits hold: both are refused before anything is kept."""
+    level = [value]
+    for _ in range(JSON_DEPTH_MAX + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += cast("dict[str, object]", one).values()
+            elif isinstance(one, list):
+                inner += cast("list[object]", one)
+            elif isinstance(one, int) and not INT64_MIN <= one <= INT64_MAX:
+                raise BadBodyError(f"the number {str(one)[:30]} does not fit 64 bits; send it as text")
+        if not inner:
+            return
+        level = inner
+    raise TooLargeError(f"the JSON nests deeper than {JSON_DEPTH_MAX} levels")
+
+
+def _form(body: bytes) -> JsonValue:
+    try:
+        pairs = parse_qsl(_text(body), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
+    except ValueError as error:
+        raise BadBodyError(f"the form cannot be read: {error}") from None
+    fields: dict[str, JsonValue] = {}
+    for name, value in pairs:
+        if name not in fields:
+            fields[name] = value
+            continue
+        earlier = fields[name]
+        fields[name] = [*earlier, value] if isinstance(earlier, list) else [earlier, value]
+    return fields
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise BadBodyError("the body is not UTF-8 text") from None

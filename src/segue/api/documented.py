@@ -1,0 +1,76 @@
+"""The OpenAPI 3.1 document: FastAPI's own for paths and parameters, with our records as the schemas of bodies.
+
+Answers are msgspec records and bodies are pydantic models; both bring their JSON Schema (draft 2020-12) along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+import segue
+from segue.api.answers import ANSWERS
+from segue.api.bodies import MODELS
+from segue.api.errors import PROBLEM_TYPE, TABLE
+
+_REF: Final = "#/components/schemas/{name}"
+_DESCRIPTION: Final = (
+    "Start flows and watch their runs. Every error is a problem document (RFC 9457). Send the token that the server "
+    "printed as `Authorization: Bearer …`."
+)
+PUBLIC: Final[dict[str, Any]] = {"security": []}
+"""The `openapi_extra` of a route that needs no identity."""
+_TITLES: Final = {row.status: row.title for row in reversed(TABLE)}
+
+
+def answers_with(
+    status: int, record: type[msgspec.Struct], *errors: int, description: str = "OK"
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: its record, and the errors that are its own."""
+    found: dict[int | str, dict[str, Any]] = {
+        status: {"description": description, "content": {"application/json": {"schema": _ref(record.__name__)}}}
+    }
+    for error in errors:
+        found[error] = {
+            "description": _TITLES[error],
+            "content": {PROBLEM_TYPE: {"schema": _ref("ProblemDetails")}},
+        }
+    return found
+
+
+def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads `model`."""
+    content = {"application/json": {"schema": _ref(model.__name__)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document of an application, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title="Segue", version=segue.__version__, openapi_version="3.1.0", description=_DESCRIPTION,
+            routes=app.routes, tags=app.openapi_tags,
+        )  # fmt: skip
+        components = cast("dict[str, Any]", made.setdefault("components", {}))
+        components["schemas"] = dict(sorted(_schemas().items()))
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        made["security"] = [{"token": []}]
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _schemas() -> dict[str, Mapping[str, Any]]:
+    _, schemas = msgspec.json.schema_components(ANSWERS, ref_template=_REF)
+    made = models_json_schema([(model, "validation") for model in MODELS], ref_template=_REF.replace("name", "model"))
+    models = made[1]
+    return {**schemas, **models["$defs"]}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _REF.format(name=name)}

@@ -1,0 +1,80 @@
+"""The library's flows, and checking a flow without running it."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segue.api.answers import CheckResult, FlowDetail, FlowItem, FlowList, answer
+from segue.api.bodies import CheckFlow, read_model
+from segue.api.documented import answers_with, body_of
+from segue.api.errors import flow_problem
+from segue.api.library import FlowLibrary, LibraryFlow
+from segue.flow import Catalogue, Problem, check_flow, read_document, read_flow
+
+
+class FlowRoutes:
+    """`/api/v1/flows` and `/api/v1/check`."""
+
+    def __init__(self, library: FlowLibrary, catalogue: Catalogue) -> None:
+        self._library = library
+        self._catalogue = catalogue
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/api/v1", tags=["flows"])
+        add = router.add_api_route
+        add("/flows", self.index, methods=["GET"], responses=answers_with(200, FlowList))
+        add("/flows/{flow_id}", self.show, methods=["GET"], responses=answers_with(200, FlowDetail, 404))
+        add(
+            "/check", self.check, methods=["POST"], openapi_extra=body_of(CheckFlow),
+            responses=answers_with(200, CheckResult, 400, 413, 422),
+        )  # fmt: skip
+        return router
+
+    async def index(self) -> Response:
+        """All flows of the library, those with errors too."""
+        found = await to_thread.run_sync(self._library.all)
+        return answer(FlowList(flows=[_item(flow) for flow in found]))
+
+    async def show(self, flow_id: str) -> Response:
+        """One flow, with its text as it stands in its file."""
+        found = await to_thread.run_sync(self._library.get, flow_id)
+        item = _item(found)
+        return answer(
+            FlowDetail(
+                id=item.id, name=item.name, description=item.description, file=item.file, inputs=item.inputs,
+                steps=item.steps, problems=item.problems, source=found.source,
+                form=None if found.flow is None else found.flow.form,
+            )
+        )  # fmt: skip
+
+    async def check(self, request: Request) -> Response:
+        """Everything that is wrong with a flow, at once. Nothing is run or kept."""
+        body = await read_model(request, CheckFlow)
+        problems = await to_thread.run_sync(self._problems, body)
+        ok = all(problem.severity != "error" for problem in problems)
+        return answer(CheckResult(ok=ok, problems=[flow_problem(problem) for problem in problems]))
+
+    def _problems(self, body: CheckFlow) -> list[Problem]:
+        flow = body.flow
+        result = read_flow(flow, file=body.file) if isinstance(flow, str) else read_document(flow, file=body.file)
+        problems = list(result.problems)
+        if result.flow is not None:
+            problems += check_flow(result.flow, self._catalogue, runnable=True, document=result.document)
+        return problems
+
+
+def _item(found: LibraryFlow) -> FlowItem:
+    flow = found.flow
+    return FlowItem(
+        id=found.id,
+        name=found.id if flow is None else flow.title or flow.name or flow.id,
+        description=None if flow is None else flow.description,
+        file=found.file,
+        inputs={} if flow is None else flow.inputs,
+        steps=found.step_count,
+        problems=[flow_problem(problem) for problem in found.problems],
+    )

@@ -1,0 +1,130 @@
+"""Document B's two contracts: the gateway (`POST /v1/runs`) for builders, the engine (`POST /v1/execute`) behind it.
+
+Run ids begin with `run_` or `eng_`; `GET /v1/runs/{id}` answers in the shape of the contract that made the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStarted, GatewayStep, answer
+from segue.api.bodies import Execute, GatewayStart, read_model
+from segue.api.documented import answers_with, body_of
+from segue.api.errors import InvalidRequestError
+from segue.api.runs import logs_of, state_of
+from segue.api.starts import Starter, idempotency_key
+from segue.engine.host import Engine
+from segue.engine.ids import new_run_id
+from segue.engine.versions import Version
+from segue.engine.views import view_of
+
+ENGINE_PREFIX: Final = "eng_"
+LOG_LINES_MAX: Final = 500
+_GATEWAY_KEYS: Final = frozenset({"graph", "name", "inputs", "idempotencyKey"})
+_FLOW_MARKS: Final = frozenset({"definition", "nodes", "steps", "tasks"})
+
+RUN_WORDS: Final = {
+    "queued": "queued", "running": "running", "waiting": "running", "paused": "running", "succeeded": "succeeded",
+}  # fmt: skip
+"""Every other status is `failed` to document B."""
+STEP_WORDS: Final = {
+    "pending": "queued", "ready": "queued", "running": "running", "retrying": "running", "waiting": "running",
+    "succeeded": "succeeded", "recovered": "succeeded", "skipped": "succeeded",
+}  # fmt: skip
+
+
+class GatewayRoutes:
+    """`/v1/runs` and `/v1/execute`."""
+
+    def __init__(self, engine: Engine, starter: Starter) -> None:
+        self._engine = engine
+        self._starter = starter
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/v1", tags=["gateway and engine (document B)"])
+        add = router.add_api_route
+        add(
+            "/runs", self.start, methods=["POST"], status_code=201, openapi_extra=body_of(GatewayStart),
+            responses=answers_with(201, GatewayStarted, 400, 409, 413, 422, 503),
+        )  # fmt: skip
+        add("/runs/{run_id}", self.show, methods=["GET"], responses=answers_with(200, GatewayRun, 404, 500))
+        add(
+            "/execute", self.execute, methods=["POST"], status_code=202, openapi_extra=body_of(Execute),
+            responses=answers_with(202, EngineStarted, 400, 409, 413, 422, 503),
+        )  # fmt: skip
+        return router
+
+    async def start(self, request: Request) -> Response:
+        """Run a graph: `{graph: {nodes, edges}, inputs, idempotencyKey}`, or a document `{name, definition: {steps}}`,
+        whole or under `graph`.
+        """
+        body = await read_model(request, GatewayStart)
+        flow = _document(body)
+
+        async def version() -> Version:
+            return await self._starter.sent(flow)
+
+        started = await self._starter.start(
+            version, body.inputs, key=idempotency_key(request.headers, body.idempotency_key),
+            trigger={"kind": "api", "door": "gateway"}, request=["gateway", flow, body.inputs],
+        )  # fmt: skip
+        return answer(GatewayStarted(run_id=started.run_id), 201, {"location": f"/v1/runs/{started.run_id}"})
+
+    async def execute(self, request: Request) -> Response:
+        """Run the nodes of `dag`, each after its `deps`; `env` is what their expressions see under that name."""
+        body = await read_model(request, Execute)
+        dag = {"nodes": body.dag.nodes, **(body.dag.model_extra or {})}
+        flow: dict[str, Any] = {"flow": "dag", "dag": dag, "env": body.env}
+
+        async def version() -> Version:
+            return await self._starter.sent(flow)
+
+        started = await self._starter.start(
+            version, body.inputs, key=idempotency_key(request.headers, body.idempotency_key),
+            trigger={"kind": "api", "door": "engine", "run_id": body.run_id},
+            request=["engine", body.run_id, flow, body.inputs],
+            run_id=new_run_id(self._engine.now(), prefix=ENGINE_PREFIX),
+        )  # fmt: skip
+        return answer(EngineStarted(engine_run_id=started.run_id), 202, {"location": f"/v1/runs/{started.run_id}"})
+
+    async def show(self, run_id: str) -> Response:
+        """A run's status, steps and short logs (the last 500 lines above debug)."""
+        engine = self._engine
+        record = await engine.record(run_id)
+        state = await state_of(engine, record)
+        view = view_of(state, record, engine.now())
+        steps = [
+            GatewayStep(
+                id=step.id if run_id.startswith(ENGINE_PREFIX) else f"s{number}",
+                node_id=None if run_id.startswith(ENGINE_PREFIX) else step.id,
+                status=STEP_WORDS.get(step.status, "failed"),
+                duration_ms=step.duration_ms if step.ended_at is not None else None,
+            )
+            for number, step in enumerate(view.steps, start=1)
+        ]
+        lines = [line for line in await logs_of(engine, record, state) if line.level != "debug"]
+        logs = [
+            GatewayLog(ts=line.ts, level="warn" if line.level == "warning" else line.level, msg=line.msg)
+            for line in lines[-LOG_LINES_MAX:]
+        ]
+        return answer(GatewayRun(id=run_id, status=RUN_WORDS.get(view.status, "failed"), steps=steps, logs=logs))
+
+
+def _document(body: GatewayStart) -> dict[str, Any]:
+    """The flow's document. `inputs` are always the run's values here. Raises InvalidRequestError."""
+    rest = body.model_extra or {}
+    if body.graph is not None:
+        unknown = sorted(set(rest) - _GATEWAY_KEYS)
+        if unknown:
+            message = f"{unknown[0][:50]!r} is not known beside `graph`; known are {', '.join(sorted(_GATEWAY_KEYS))}"
+            raise InvalidRequestError(message, [(unknown[0], "is not known")])
+        return {"name": rest["name"], **body.graph} if "name" in rest else body.graph
+    if _FLOW_MARKS.isdisjoint(rest):
+        message = "send the flow under `graph` (nodes and edges), or as {name, definition: {steps}}"
+        raise InvalidRequestError(message, [("graph", "is required")])
+    return rest

@@ -1,0 +1,194 @@
+"""What every request passes before a route sees it: request id, own host and origin, identity, body limit; and the
+headers and the log line that every answer gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from segue.api.access import Access
+from segue.api.errors import ClosingError, TooLargeError, TooSlowError, details_of, problem_response
+from segue.observe.logs import get_logger, log_context
+
+BODY_BYTES_MAX: Final = 10 * 1024 * 1024
+BODY_SECONDS_MAX: Final = 60.0
+CALLBACK_PREFIX: Final = "/api/v1/orchestrator/callback/"
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+SECURITY_HEADERS: Final = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_PROGRAM_PATHS: Final = ("/api/", "/v1/")
+
+_log = get_logger("segue.api.access")
+
+
+class Guard:
+    """The outermost middleware. Puts `segue.request_id`, `segue.shown_path` and `segue.identity` into the scope."""
+
+    def __init__(self, app: ASGIApp, *, access: Access, closing: Callable[[], bool], body_bytes_max: int) -> None:
+        self._app = app
+        self._access = access
+        self._closing = closing
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (the ASGI interface)."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket is served here"})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = time.perf_counter()
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
+        scope["segue.request_id"] = request_id
+        scope["segue.shown_path"] = shown_path(scope["path"])
+        answer = _Answer(send, request_id)
+        with log_context(request_id=request_id):
+            try:
+                self._check(scope, headers)
+                await self._app(scope, await self._with_body(headers, receive), answer)
+            except asyncio.CancelledError:
+                answer.status = answer.status or 499
+                raise
+            except Exception as error:  # noqa: BLE001 - the last net: every request gets an answer
+                if _is_ours(error):
+                    _log.exception("request failed inside", path=scope["segue.shown_path"])
+                if answer.status is None:
+                    response = problem_response(error, instance=scope["segue.shown_path"], request_id=request_id)
+                    await response(scope, receive, answer)
+            finally:
+                level = "debug" if scope["path"].startswith("/health/") else "info"
+                getattr(_log, level)(
+                    "request", method=scope["method"], path=scope["segue.shown_path"], status=answer.status,
+                    duration_ms=round((time.perf_counter() - begun) * 1000, 1), bytes=answer.bytes_sent,
+                )  # fmt: skip
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        path, method = scope["path"], scope["method"]
+        if path.startswith("/health/"):
+            return
+        self._access.check_host(headers.get("host"), scope.get("server"))
+        self._access.check_origin(headers)
+        if not is_public(path):
+            identity = self._access.identify(headers, cookies_of(headers))
+            if identity.kind == "session":
+                self._access.check_same_origin(method, headers)
+            scope["segue.identity"] = identity
+        if self._closing() and path.startswith(_PROGRAM_PATHS):
+            raise ClosingError("the server is being stopped; what it has accepted is kept. Ask again in a moment")
+
+    async def _with_body(self, headers: Headers, receive: Receive) -> Receive:
+        """The whole body, counted as it comes, before any route runs: a half-read request changes nothing."""
+        length = headers.get("content-length")
+        if length is None and "transfer-encoding" not in headers:
+            return receive
+        if length is not None and length.isascii() and length.isdigit() and int(length) > self._body_bytes_max:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                last = await self._read(receive)
+        except TimeoutError:
+            raise TooSlowError(f"the body did not come within {BODY_SECONDS_MAX:g} s") from None
+        pending = [last]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        return replay
+
+    async def _read(self, receive: Receive) -> Message:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._body_bytes_max:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
+
+    def _too_large(self) -> TooLargeError:
+        return TooLargeError(f"the body is larger than {self._body_bytes_max:,} bytes")
+
+
+class _Answer:
+    """`send`, with the headers that every answer gets; remembers status and size for the log."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status: int | None = None
+        self.bytes_sent = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            headers["x-request-id"] = self._request_id
+            for name, value in SECURITY_HEADERS.items():
+                headers[name] = value
+            is_page = headers.get("content-type", "").startswith("text/html")
+            headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
+            headers.setdefault("cache-control", "no-store")
+        elif message["type"] == "http.response.body":
+            self.bytes_sent += len(message.get("body", b""))
+        await self._send(message)
+
+
+def is_public(path: str) -> bool:
+    """Whether a path is answered without an identity. A callback's token is its own proof; the page at `/` looks at
+    the session itself.
+    """
+    if path.startswith(CALLBACK_PREFIX):
+        return not path.removeprefix(CALLBACK_PREFIX).startswith(("run_", "eng_"))
+    return path == "/" or path.startswith(("/assets/", "/health/"))
+
+
+def shown_path(path: str) -> str:
+    """The path for logs and problems: a callback's token opens a door, so it is not written down."""
+    if path.startswith(CALLBACK_PREFIX) and is_public(path):
+        return CALLBACK_PREFIX + "***"
+    return path[:500]
+
+
+def cookies_of(headers: Headers) -> dict[str, str]:
+    """The request's cookies; none if the header cannot be read."""
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
+    except CookieError:
+        return {}
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error is no answer to the caller's mistake but one of our own."""
+    details, _ = details_of(error, instance="", request_id="")
+    return details.status == HTTPStatus.INTERNAL_SERVER_ERROR

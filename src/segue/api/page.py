@@ -1,0 +1,73 @@
+"""The page at `/`, its files, and the links that open it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+import segue
+from segue.api.access import Access, cookie_name
+from segue.api.answers import Link, answer
+from segue.api.documented import answers_with
+from segue.api.guard import cookies_of
+from segue.errors import NotFoundError
+
+STATIC: Final = Path(segue.__file__).parent / "web" / "static"
+MEDIA_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_PAGE_HEADERS: Final = {"cache-control": "no-cache"}
+
+
+class PageRoutes:
+    """`/`, `/assets/…` and `/api/v1/links`. The files are read once, when the application is made."""
+
+    def __init__(self, access: Access, static: Path = STATIC) -> None:
+        self._access = access
+        self._files = {
+            path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix])
+            for path in sorted(static.iterdir())
+            if path.suffix in MEDIA_TYPES
+        }
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        router.add_api_route("/", self.index, methods=["GET"], include_in_schema=False)
+        router.add_api_route("/assets/{name}", self.asset, methods=["GET"], include_in_schema=False)
+        router.add_api_route(
+            "/api/v1/links", self.link, methods=["POST"], status_code=201, tags=["access"],
+            responses=answers_with(201, Link, 401),
+        )  # fmt: skip
+        return router
+
+    async def index(self, request: Request, token: str | None = None) -> Response:
+        """The page for a browser that has a session. A link's token makes one, once."""
+        cookie = cookie_name(request.headers.get("host", ""))
+        has_session = self._access.has_session(cookies_of(request.headers).get(cookie))
+        if token is not None:
+            value = None if has_session else self._access.open_session(token)
+            if has_session or value is not None:
+                response = RedirectResponse("/", 303)
+                if value is not None:
+                    response.set_cookie(
+                        cookie, value, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+                    )
+                return response
+        return self._file("index.html") if has_session else self._file("closed.html", 401)
+
+    async def asset(self, name: str) -> Response:
+        """A file of the page; none of them holds data."""
+        if name not in self._files or name.endswith(".html"):
+            raise NotFoundError(f"the page has no file {name[:100]!r}")
+        return self._file(name)
+
+    async def link(self) -> Response:
+        """A further address that opens the page once, in one browser, within ten minutes."""
+        return answer(Link(url_path=f"/?token={self._access.new_link_token()}"), 201)
+
+    def _file(self, name: str, status: int = 200) -> Response:
+        content, media_type = self._files[name]
+        return Response(content, status, _PAGE_HEADERS, media_type=media_type)

@@ -1,0 +1,250 @@
+"""Runs: start, list, show, logs, reasons, callbacks, live events, cancel, pause, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from segue.api.access import Identity
+from segue.api.answers import (
+    CallbackList,
+    LogPage,
+    OpenCallback,
+    RunList,
+    StartedRun,
+    StepWhy,
+    Why,
+    answer,
+    run_item,
+)
+from segue.api.answers import RunState as RunStateAnswer
+from segue.api.bodies import Reason, StartRun, read_model
+from segue.api.documented import answers_with, body_of
+from segue.api.errors import InvalidRequestError, QuarantinedError
+from segue.api.guard import CALLBACK_PREFIX
+from segue.api.live import Position, Streams, stream
+from segue.api.starts import Starter, idempotency_key
+from segue.engine.host import WORKSPACE, Engine
+from segue.engine.log_lines import LogLine, log_lines
+from segue.engine.versions import Version
+from segue.engine.views import RunView, rfc3339, view_of
+from segue.errors import JournalCorruptError, NotFoundError
+from segue.kernel.state import RunState, StepState
+from segue.kernel.status import RunStatus
+from segue.store.port import LogRow, RunFilter, RunRecord
+
+LIST_MAX: Final = 200
+LOG_LINES_MAX: Final = 10_000
+LOG_LINES_READ_MAX: Final = 200_000
+_LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_WORDS: Final = ", ".join(status.value for status in RunStatus)
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class RunRoutes:
+    """`/api/v1/runs`."""
+
+    def __init__(self, engine: Engine, starter: Starter, streams: Streams) -> None:
+        self._engine = engine
+        self._starter = starter
+        self._streams = streams
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
+        add = router.add_api_route
+        add(
+            "", self.start, methods=["POST"], status_code=201, openapi_extra=body_of(StartRun),
+            responses={
+                **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
+                **answers_with(200, StartedRun, description="This key had started it before"),
+            },
+        )  # fmt: skip
+        add("", self.index, methods=["GET"], responses=answers_with(200, RunList, 400, 422))
+        add("/{run_id}", self.show, methods=["GET"], responses=answers_with(200, RunView, 404, 500))
+        add("/{run_id}/logs", self.logs, methods=["GET"], responses=answers_with(200, LogPage, 404, 422))
+        add("/{run_id}/why", self.why, methods=["GET"], responses=answers_with(200, Why, 404))
+        add("/{run_id}/callbacks", self.callbacks, methods=["GET"], responses=answers_with(200, CallbackList, 404))
+        add(
+            "/{run_id}/events", self.events, methods=["GET"],
+            responses={
+                200: {"description": "`log`, `run` and one `end` event", "content": {"text/event-stream": {}}},
+                204: {"description": "Everything has been sent"},
+            },
+        )  # fmt: skip
+        told = answers_with(202, RunStateAnswer, 404, 409)
+        for name, tell in (("cancel", self.cancel), ("pause", self.pause)):
+            add(
+                f"/{{run_id}}/{name}", tell, methods=["POST"], status_code=202, responses=told,
+                openapi_extra=body_of(Reason, required=False),
+            )  # fmt: skip
+        add("/{run_id}/resume", self.resume, methods=["POST"], status_code=202, responses=told)
+        return router
+
+    async def start(self, request: Request) -> Response:
+        """Start a run. With an idempotency key (in the body or as a header) the same request starts it only once."""
+        body = await read_model(request, StartRun)
+        if (body.flow is None) == (body.flow_id is None):
+            message = "send either `flow` (text or document) or `flow_id` (a flow of the library)"
+            raise InvalidRequestError(message, [("flow", message)])
+        key = idempotency_key(request.headers, body.idempotency_key)
+
+        async def version() -> Version:
+            if body.flow is None:
+                return await self._starter.from_library(body.flow_id or "")
+            return await self._starter.sent(body.flow, file=body.file)
+
+        identity: Identity = request.scope["segue.identity"]
+        started = await self._starter.start(
+            version, body.inputs, key=key, trigger={"kind": "manual" if identity.kind == "session" else "api"},
+            request=["runs", body.flow, body.flow_id, body.file, body.inputs],
+        )  # fmt: skip
+        status = 200 if started.repeated else 201
+        return answer(started, status, {"location": f"/api/v1/runs/{started.run_id}"})
+
+    async def index(
+        self,
+        status: Annotated[list[str] | None, Query(description=f"Only these: {_WORDS}.")] = None,
+        flow: Annotated[str | None, Query(description="Only runs of this flow.")] = None,
+        limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
+        cursor: Annotated[str | None, Query(max_length=100)] = None,
+    ) -> Response:
+        """Runs, newest first."""
+        words = [word for given in status or () for word in given.split(",") if word]
+        unknown = [word for word in words if word not in RunStatus]
+        if unknown:
+            message = f"{unknown[0][:50]!r} is no status; use {_WORDS}"
+            raise InvalidRequestError(message, [("status", message)])
+        where = RunFilter(workspace=WORKSPACE, flow_id=flow, statuses=tuple(words))
+        page = await self._engine.store.list_runs(where, limit=limit, cursor=cursor)
+        now = self._engine.now()
+        return answer(RunList(runs=[run_item(record, now) for record in page.runs], next_cursor=page.cursor))
+
+    async def show(self, run_id: str) -> Response:
+        """A run with all its steps, and why each is as it is."""
+        return answer(await view_now(self._engine, run_id))
+
+    async def logs(
+        self,
+        run_id: str,
+        level: Annotated[Level, Query(description="This level and graver ones.")] = "debug",
+        step: Annotated[str | None, Query(description="Only this step, with the steps within it.")] = None,
+        limit: Annotated[int, Query(ge=1, le=LOG_LINES_MAX)] = 1_000,
+    ) -> Response:
+        """The run's log: its events in words and what its steps wrote."""
+        lines = await logs_of(self._engine, await self._engine.record(run_id))
+        least = _LEVELS[level]
+        found = [line for line in lines if _LEVELS.get(line.level, 1) >= least and (step is None or within(line, step))]
+        return answer(LogPage(lines=found[-limit:]))
+
+    async def why(self, run_id: str, step: str | None = None) -> Response:
+        """Why the run and its steps are as they are, in a sentence each, and what helps."""
+        view = await view_now(self._engine, run_id)
+        steps = [one for one in view.steps if step is None or step in (one.id, one.name)]
+        if step is not None and not steps:
+            raise NotFoundError(f"run {run_id} has no step {step!r}")
+        return answer(
+            Why(
+                id=view.id, status=view.status, sentence=view.reason, code=view.reason_code, action=view.action,
+                steps=[
+                    StepWhy(id=one.id, status=one.status, sentence=one.reason, code=one.reason_code, action=one.action)
+                    for one in steps
+                ],
+            )
+        )  # fmt: skip
+
+    async def callbacks(self, run_id: str, request: Request) -> Response:
+        """The signals that the run waits for now, with the addresses that give them."""
+        record = await self._engine.record(run_id)
+        state = await state_of(self._engine, record)
+        origin = f"{request.url.scheme}://{request.headers['host']}"
+        found = [self._open(state, step, origin) for step in state.nodes if step.callback and not state.ended]
+        return answer(CallbackList(callbacks=found))
+
+    def _open(self, state: RunState, step: StepState, origin: str) -> OpenCallback:
+        engine, run_id = self._engine, state.run_id
+        own = f"{origin}{CALLBACK_PREFIX}{engine.callback_token(run_id, step)}"
+        plan = step.plan.step.callback
+        return OpenCallback(
+            step=step.address, url=engine.callback_url(run_id, step) or own, expires_at=rfc3339(step.until),
+            uses=1 if plan is None else plan.uses, received=len(step.signals or ()),
+            json_schema=None if plan is None else plan.schema,
+        )  # fmt: skip
+
+    async def events(
+        self,
+        run_id: str,
+        level: Annotated[Level, Query(description="Only log lines of this level and graver ones.")] = "debug",
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """The run as it happens, by Server-Sent Events: `log` (a line), `run` (the run with its steps) and, when it is
+        over, `end`. Send `Last-Event-ID` to go on after an event.
+        """
+        record = await self._engine.record(run_id)
+        known = Position.parse(last_event_id)
+        if known.is_end:
+            return Response(status_code=204)
+        self._streams.refuse_if_full()
+        content = stream(self._engine, self._streams, record, known, level)
+        return StreamingResponse(content, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+    async def cancel(self, run_id: str, request: Request) -> Response:
+        """Cancel the run: what runs is told to stop, nothing new begins."""
+        body = await read_model(request, Reason, optional=True)
+        return await self._told(run_id, self._engine.cancel(run_id, body.reason))
+
+    async def pause(self, run_id: str, request: Request) -> Response:
+        """Begin nothing new until the run is resumed; attempts in flight end and are kept."""
+        body = await read_model(request, Reason, optional=True)
+        return await self._told(run_id, self._engine.pause(run_id, body.reason))
+
+    async def resume(self, run_id: str) -> Response:
+        """Go on with a paused run."""
+        return await self._told(run_id, self._engine.resume(run_id))
+
+    async def _told(self, run_id: str, telling: Awaitable[None]) -> Response:
+        await telling
+        record = await self._engine.record(run_id)
+        return answer(RunStateAnswer(run_id=run_id, status=record.status), 202)
+
+
+async def state_of(engine: Engine, record: RunRecord) -> RunState:
+    """The run's state as committed. Raises QuarantinedError for a run that is set aside."""
+    try:
+        state = await engine.state(record)
+    except JournalCorruptError as error:
+        raise QuarantinedError(str(error), run_id=record.run_id, last_valid_event=error.last_valid_seq) from error
+    if record.status == RunStatus.QUARANTINED:
+        message = f"run {record.run_id} is quarantined: {record.error or 'its journal does not fold'}"
+        raise QuarantinedError(message, run_id=record.run_id, last_valid_event=state.seq - 1)
+    return state
+
+
+async def view_now(engine: Engine, run_id: str) -> RunView:
+    """The run as it stands. Raises NotFoundError, QuarantinedError."""
+    record = await engine.record(run_id)
+    return view_of(await state_of(engine, record), record, engine.now())
+
+
+async def logs_of(engine: Engine, record: RunRecord, state: RunState | None = None) -> list[LogLine]:
+    """All lines of a run's log, up to 200,000 of its steps' own. Raises QuarantinedError."""
+    state = state or await state_of(engine, record)
+    rows = await engine.store.load_journal(record.key)
+    logs: list[tuple[int, LogRow]] = []
+    while len(logs) < LOG_LINES_READ_MAX:
+        more = await engine.store.load_logs(record.key, after=logs[-1][0] if logs else 0)
+        logs += more
+        if not more:
+            break
+    # The journal may have grown since the state was read.
+    return log_lines(state, [row for row in rows if row.seq < state.seq], logs)
+
+
+def within(line: LogLine, step: str) -> bool:
+    """Whether a line is of the step or of one within it."""
+    return line.step is not None and (line.step == step or line.step.startswith((f"{step}.", f"{step}[")))

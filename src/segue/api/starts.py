@@ -1,0 +1,162 @@
+"""Starting runs: from a flow that is sent along or from the library, once for each idempotency key.
+
+Reading and checking a flow is the slow part, so what was read is kept by the hash of its text: a program that starts
+the same flow again and again pays for it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from anyio import to_thread
+
+from segue.api.answers import StartedRun
+from segue.api.errors import BadBodyError, InFlightError, KeyReusedError
+from segue.api.library import FlowLibrary
+from segue.engine.host import WORKSPACE, Engine, Started
+from segue.engine.versions import Version
+from segue.errors import ConflictError, RequestError
+from segue.flow import Catalogue, Flow, load_flow
+from segue.flow.inputs import resolve_inputs
+from segue.flow.model import JsonValue
+
+MAX_CACHED: Final = 500
+LARGE_TEXT: Final = 32 * 1024
+"""Flows of more characters are read in a thread, so that other requests are answered meanwhile."""
+KEY_SECONDS: Final = 24 * 3600
+KEY_LENGTH_MAX: Final = 255
+
+FlowSource = str | Mapping[str, Any]
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+
+class Starter:
+    """Starts runs for all doors of one server. Belongs to the engine's event loop."""
+
+    def __init__(self, engine: Engine, catalogue: Catalogue, library: FlowLibrary) -> None:
+        self.engine = engine
+        self.library = library
+        self._catalogue = catalogue
+        self._versions: OrderedDict[bytes, Version] = OrderedDict()
+        self._in_flight: set[str] = set()
+
+    async def sent(self, flow: FlowSource, *, file: str | None = None) -> Version:
+        """The version of a flow that came with a request. Raises InvalidFlowError."""
+        text = flow if isinstance(flow, str) else msgspec.json.encode(flow).decode()
+        digest = hashlib.sha256(f"{type(flow) is str}\n{file}\n{text}".encode("utf-8", "surrogatepass")).digest()
+
+        def load() -> Flow:
+            return load_flow(flow, self._catalogue, file=file)
+
+        async def read() -> Flow:
+            return load() if len(text) <= LARGE_TEXT else await to_thread.run_sync(load)
+
+        return await self._kept(digest, text, read)
+
+    async def from_library(self, id: str) -> Version:
+        """The version of a flow of the library, as its file stands. Raises NotFoundError, InvalidFlowError."""
+        found = self.library.get(id)
+
+        async def read() -> Flow:
+            return found.checked()
+
+        return await self._kept(b"library\n" + found.file.encode() + b"\n" + found.digest, found.source, read)
+
+    async def _kept(self, digest: bytes, source: str, read: Callable[[], Awaitable[Flow]]) -> Version:
+        known = self._versions.get(digest)
+        if known is not None:
+            self._versions.move_to_end(digest)
+            return known
+        version = await self.engine.versions.keep(await read(), source, self.engine.now())
+        self._versions[digest] = version
+        if len(self._versions) > MAX_CACHED:
+            self._versions.popitem(last=False)
+        return version
+
+    async def start(
+        self,
+        version: Callable[[], Awaitable[Version]],
+        inputs: dict[str, JsonValue],
+        *,
+        request: object,
+        key: str | None,
+        trigger: dict[str, JsonValue],
+        run_id: str | None = None,
+    ) -> StartedRun:
+        """Start a run. `request` is everything that makes two requests the same one; it is looked at only with a key.
+
+        Raises KeyReusedError, InFlightError, and what `version` and the engine raise.
+        """
+        if key is None:
+            started = await self._start(await version(), inputs, trigger, run_id, None, None)
+        else:
+            if key in self._in_flight:
+                raise InFlightError("a request with this idempotency key is being answered; ask again in a moment")
+            self._in_flight.add(key)
+            try:
+                started = await self._start_once(version, inputs, request, key, trigger, run_id)
+            finally:
+                self._in_flight.discard(key)
+        record = await self.engine.record(started.run_id)
+        return StartedRun(run_id=record.run_id, status=record.status, repeated=started.repeated)
+
+    async def _start_once(
+        self,
+        version: Callable[[], Awaitable[Version]],
+        inputs: dict[str, JsonValue],
+        request: object,
+        key: str,
+        trigger: dict[str, JsonValue],
+        run_id: str | None,
+    ) -> Started:
+        digest = hashlib.sha256(_canonical(request)).hexdigest()
+        try:
+            return await self._start(await version(), inputs, trigger, run_id, key, digest)
+        except RequestError as error:
+            # The library's flow may have changed since: the same request still has the same answer.
+            earlier = await self.engine.store.find_run_by_idempotency_key(WORKSPACE, key)
+            if earlier is None or earlier.created_at + KEY_SECONDS * 1000 <= self.engine.now():
+                raise
+            if earlier.request_digest == digest:
+                return Started(earlier.run_id, repeated=True)
+            if isinstance(error, ConflictError):
+                message = f"the idempotency key was used for another request (run {earlier.run_id}); use a new key"
+                raise KeyReusedError(message) from error
+            raise
+
+    async def _start(
+        self,
+        version: Version,
+        inputs: dict[str, JsonValue],
+        trigger: dict[str, JsonValue],
+        run_id: str | None,
+        key: str | None,
+        digest: str | None,
+    ) -> Started:
+        given = resolve_inputs(version.flow, inputs)
+        return await self.engine.start(
+            version, given, trigger=trigger, idempotency_key=key, request_digest=digest, run_id=run_id
+        )
+
+
+def idempotency_key(headers: Mapping[str, str], in_body: str | None) -> str | None:
+    """The key of a request: from the body, `Idempotency-Key` or `x-idempotency-key`. Raises BadBodyError if they
+    differ or one is too long.
+    """
+    given = {in_body} if in_body is not None else set[str]()
+    for name in ("idempotency-key", "x-idempotency-key"):
+        value = headers.get(name)
+        if value is not None:
+            # The draft standard writes it as a quoted string.
+            quoted = len(value) > 1 and value[0] == value[-1] == '"'
+            given.add(value[1:-1] if quoted else value)
+    if len(given) > 1:
+        raise BadBodyError("the request brings two different idempotency keys")
+    key = given.pop() if given else None
+    if key is not None and not 0 < len(key) <= KEY_LENGTH_MAX:
+        raise BadBodyError(f"an idempotency key has 1 to {KEY_LENGTH_MAX} characters")
+    return key
