@@ -43,14 +43,15 @@ def log_lines(state: RunState, rows: list[JournalRow], logs: list[tuple[int, Log
         if line is None:
             continue
         while written and (
-            written[0].at < row.at or (written[0].at == row.at and _comes_before(written[0], row, line))
+            written[0].at < row.at or (written[0].at == row.at and comes_before(written[0], row, line))
         ):
             lines.append(written_line(written.popleft()))
         lines.append(line)
     return lines + [written_line(row) for row in written]
 
 
-def _comes_before(written: LogRow, row: JournalRow, line: LogLine) -> bool:
+def comes_before(written: LogRow, row: JournalRow, line: LogLine) -> bool:
+    """Whether a written line stands before the event of the same moment that `line` tells."""
     return row.kind in _LAST or (row.kind not in _BEGINNINGS and written.step == line.step)
 
 
