@@ -17,13 +17,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-
-import structlog
 
 from segue.engine.attempts import AttemptMaker
 from segue.engine.clock import Clock, Handle, SystemClock
@@ -56,7 +55,7 @@ LOG_FLUSH_SECONDS: Final = 0.2
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 WORKSPACE: Final = "default"
 
-_log = structlog.get_logger("segue.engine")
+_log = logging.getLogger("segue.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +369,7 @@ class Engine:
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must set one run aside, not end the host
             self._quarantine(run, f"the engine could not decide on {type(given).__name__}: {error!r}")
-            _log.exception("decision failed", run_id=run.run_id, input=type(given).__name__)
+            _log.exception("run %s: the decision on %s failed", run.run_id, type(given).__name__)
             if ack is not None:
                 ack.set_exception(EngineError(f"run {run.run_id} is quarantined: {error!r}"))
             return
@@ -501,7 +500,7 @@ class Engine:
         """Nothing decided since the lost commit is true. Wait for the store's last word on them, then start over."""
         if run.lost is None:
             run.lost = error
-            _log.warning("commit failed", run_id=run.run_id, error=str(error))
+            _log.warning("run %s: commit failed: %s", run.run_id, error)
         if run.committing:
             return
         kept: deque[_Undecided] = deque()
@@ -535,7 +534,7 @@ class Engine:
                 self._quarantine(run, str(error))
                 return
             except StoreUnavailableError as error:
-                _log.warning("store unavailable", run_id=run.run_id, error=str(error))
+                _log.warning("run %s: the store is unavailable: %s", run.run_id, error)
         run.lost = run.status = run.wake_at = None
         again, run.pending = run.pending, deque()
         for step in pending_attempts(run.state):
@@ -555,7 +554,7 @@ class Engine:
             task.cancel()
         head = RunHead(status=RunStatus.QUARANTINED.value, started_at=run.state.started_at, error=message[:500])
         self.store.commit(Commit(run_key=run.key, rows=(), head=head), _log_failure)
-        _log.error("run quarantined", run_id=run.run_id, reason=message)
+        _log.error("run %s is quarantined: %s", run.run_id, message)
         for waiter in self._waiters.get(run.run_id, ()):
             if not waiter.done():
                 waiter.set_exception(EngineError(f"run {run.run_id} is quarantined: {message}"))
@@ -655,7 +654,7 @@ class Engine:
                 await asyncio.gather(*[self._feed_and_wait(await self._loaded(run), inp.TimersDue()) for run in due])
             self._rest_wake_at = await self._next_rest_wake()
         except StoreUnavailableError as error:
-            _log.warning("store unavailable", error=str(error))
+            _log.warning("the store is unavailable: %s", error)
             self._rest_wake_at = self._clock.now() + 1_000
         self._arm()
 
@@ -714,7 +713,7 @@ class Engine:
                 try:
                     await self._loaded(record)
                 except SegueError as error:
-                    _log.error("run cannot be adopted", run_id=record.run_id, error=str(error))
+                    _log.error("run %s cannot be adopted: %s", record.run_id, error)
 
     def _in_background(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -724,4 +723,4 @@ class Engine:
 
 def _log_failure(commit: Commit, error: BaseException | None) -> None:
     if error is not None:
-        _log.error("commit failed", run_key=commit.run_key, error=str(error))
+        _log.error("run %d: commit failed: %s", commit.run_key, error)

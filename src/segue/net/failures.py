@@ -1,32 +1,22 @@
-"""Every way a call can fail, told once: category, code, whether the request may have been sent, and what to do.
+"""Every way a call can fail, told once (statuses: `segue.net.statuses`): category, code, whether the request may have
+been sent, and what to do.
 
-| what happened | category | code | sent |
-| --- | --- | --- | --- |
-| the request cannot be written | validation | bad_url, bad_method, bad_header, bad_params, bad_body, bad_limit | no |
-| the body is larger than may be sent | validation | request_too_large | no |
-| the policy refuses the address | validation | egress_refused | no (yes after a redirect) |
-| no address for the name | dns | name_not_resolved | no |
-| refused, unreachable, reset while connecting | connection | connection_failed | no |
-| no connection in time | timeout | connect_timeout | no |
-| certificate, handshake | tls | certificate_invalid, tls_failed | no |
-| no whole answer in time | timeout | timeout | as far as it came |
-| closed or broken before the whole answer | connection | connection_lost | yes |
-| the answer is not HTTP | connection | invalid_response | yes |
-| body larger than allowed, or wrongly compressed | validation | body_too_large, body_undecodable | yes |
-| redirects without end or to no URL | validation | too_many_redirects, bad_redirect | yes |
-| status 429 | rate_limit | http_429 | yes |
-| another status ≥ 400 | http.<status> | http_<status> | yes |
+| what happened | category | code | sent | | --- | --- | --- | --- | | the request cannot be written | validation |
+bad_url, bad_method, bad_header, bad_params, bad_body, bad_limit | no | | the body is larger than may be sent |
+validation | request_too_large | no | | the policy refuses the address | validation | egress_refused | no (yes after a
+redirect) | | no address for the name | dns | name_not_resolved | no | | refused, unreachable, reset while connecting |
+connection | connection_failed | no | | no connection in time | timeout | connect_timeout | no | | certificate,
+handshake | tls | certificate_invalid, tls_failed | no | | no whole answer in time | timeout | timeout | as far as it
+came | | closed or broken before the whole answer | connection | connection_lost | yes | | the answer is not HTTP |
+connection | invalid_response | yes | | body larger than allowed, or wrongly compressed | validation | body_too_large,
+body_undecodable | yes | | redirects without end or to no URL | validation | too_many_redirects, bad_redirect | yes | |
+status 429 | rate_limit | http_429 | yes | | another status ≥ 400 | http.<status> | http_<status> | yes |
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Final
 
-import msgspec
 from aiohttp import (
     ClientConnectorCertificateError,
     ClientConnectorDNSError,
@@ -42,14 +32,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from segue.net.egress import EgressRefusal
 from segue.net.errors import EgressRefusedError, HttpFailure
-from segue.net.messages import HttpResponse
 from segue.net.transport import Exchange
-from segue.observe.masking import DEFAULT_MASKER, Masker
-
-EXCERPT_LENGTH_MAX: Final = 500
-_EXCERPT_SOURCE_BYTES_MAX: Final = 64 * 1024
-# A server that asks for more means "not today"; a wait is bounded by the retry policy besides.
-RETRY_AFTER_SECONDS_MAX: Final = 7 * 24 * 3600.0
 
 
 def failure_of(error: ClientError | OSError, exchange: Exchange, call: str) -> HttpFailure:
@@ -136,67 +119,3 @@ def _tls_words(error: BaseException) -> str:
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     words = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or type(cause).__name__
     return str(words)
-
-
-def raise_for_status(response: HttpResponse, *, now: datetime, masker: Masker = DEFAULT_MASKER) -> None:
-    """Raise HttpFailure if the status is 400 or more: `rate_limit` for 429, else `http.<status>`.
-
-    `now` (aware) serves to read a Retry-After that is a date. The message quotes the start of the body, masked.
-    """
-    if response.status < 400:
-        return
-    status = response.status
-    excerpt = body_excerpt(response, masker)
-    call = f"{response.method} {masker.mask_url(response.url)}"
-    raise HttpFailure(
-        f"{call} answered {status}{_phrase(status)}" + (f": {excerpt}" if excerpt else ""),
-        category="rate_limit" if status == 429 else f"http.{status}",
-        code=f"http_{status}",
-        sent=True,
-        status=status,
-        retry_after_seconds=parse_retry_after(response.header("retry-after"), now=now),
-        details={"body": excerpt} if excerpt else None,
-    )
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f" {HTTPStatus(status).phrase}"
-    except ValueError:
-        return ""
-
-
-def body_excerpt(response: HttpResponse, masker: Masker = DEFAULT_MASKER) -> str:
-    """The start of a body for a person to read: secrets hidden first, cut afterwards, so that no half secret is
-    shown.
-    """
-    body = response.body
-    if body is None:
-        return ""
-    if isinstance(body, dict) and body.get("encoding") == "base64" and "size_bytes" in body:
-        text = f"{body['size_bytes']} bytes of {body.get('content_type')}"
-    elif response.size_bytes <= _EXCERPT_SOURCE_BYTES_MAX and not isinstance(body, str):
-        text = msgspec.json.encode(masker.mask_json(body)).decode()
-    else:
-        # Masking 10 MiB to show 500 characters would hold the event loop for a second.
-        text = masker.mask_text(response.content[:_EXCERPT_SOURCE_BYTES_MAX].decode(errors="replace"))
-    text = " ".join(text.split())
-    return text if len(text) <= EXCERPT_LENGTH_MAX else text[:EXCERPT_LENGTH_MAX] + "…"
-
-
-def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110, section 10.2.3): delta seconds or a date. None if there is
-    none or it cannot be read; 0 for a date in the past; at most a week.
-    """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), RETRY_AFTER_SECONDS_MAX)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    # HTTP dates are GMT; the old asctime form (RFC 9110, section 5.6.7) does not say so.
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return min(max((moment - now).total_seconds(), 0.0), RETRY_AFTER_SECONDS_MAX)

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
 from segue.engine.port import Action, AttemptContext, Effect
 from segue.errors import TerminalError
-from segue.net.client import HttpClient
-from segue.net.failures import raise_for_status
 from segue.net.messages import Auth, BasicAuth, BearerAuth, HeaderAuth, HttpRequest, HttpResponse
+from segue.net.statuses import raise_for_status
 from segue.observe.masking import DEFAULT_MASKER
+
+if TYPE_CHECKING:
+    from segue.net.client import HttpClient
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _KNOWN: Final = frozenset(
@@ -58,14 +60,14 @@ PARAMS_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-def http_action(client: HttpClient, seconds_of: Callable[[object], float]) -> Action:
-    """The action over a client. `seconds_of` reads a duration as flows write it."""
+def http_action(client: Callable[[], HttpClient], seconds_of: Callable[[object], float]) -> Action:
+    """The action over a client, asked for at each request. `seconds_of` reads a duration as flows write it."""
 
     async def run(params: dict[str, Any], context: AttemptContext) -> dict[str, Any]:
         request = request_of(params, context, seconds_of)
         shown = DEFAULT_MASKER.mask_url(request.url)
         try:
-            response = await client.request(request)
+            response = await client().request(request)
         except Exception as error:
             context.log("warning", f"{request.method} {shown}: {getattr(error, 'message', error)}")
             raise

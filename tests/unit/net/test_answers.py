@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from segue.net.bodies import parse_body
 from segue.net.errors import HttpFailure
-from segue.net.failures import EXCERPT_LENGTH_MAX, RETRY_AFTER_SECONDS_MAX, parse_retry_after, raise_for_status
 from segue.net.messages import HttpResponse
+from segue.net.statuses import EXCERPT_LENGTH_MAX, RETRY_AFTER_SECONDS_MAX, parse_retry_after, raise_for_status
 from segue.observe.masking import Masker
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
