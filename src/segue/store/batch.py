@@ -88,7 +88,8 @@ class Batch:
         """By run key; the last head of a group is the one that counts."""
         self.logs: list[Value] = []
         self.callbacks: list[Value] = []
-        self.closed: list[Value] = []
+        self.closed: dict[bytes, str] = {}
+        """New state by token hash; the first one of a group counts, as a callback is closed once."""
         self.blobs: dict[str, tuple[bytes, int]] = {}
         """By hash: compressed bytes and plain length."""
 
@@ -107,6 +108,7 @@ class Batch:
 
     def add_callback(self, row: CallbackRow) -> None:
         """An opened callback, in the order of the table's columns."""
+        self.closed.pop(row.token_hash, None)  # what was closed before it was opened closed nothing
         self.callbacks += (row.token_hash, row.run_key, row.step, row.generation)
         self.callbacks += (row.step_path, row.expires_at, row.created_at, row.state)
 
@@ -126,7 +128,7 @@ class Batch:
         if self.callbacks:
             done += _CALLBACKS.of(self.callbacks)
         if self.closed:
-            done += _CLOSED.of(self.closed)
+            done += _CLOSED.of([value for pair in self.closed.items() for value in pair])
         for digest, (data, size) in self.blobs.items():
             done += _BLOBS.of([digest, data, size])
         return done

@@ -246,7 +246,8 @@ class MemoryStore:
         new = commit.new_run
         if new is not None and commit.run_key in self._runs:
             return rules.run_exists(commit.run_key)
-        if new is None and commit.rows and commit.run_key not in self._runs:
+        needs_run = bool(commit.rows or commit.head is not None or commit.callbacks_opened)
+        if new is None and needs_run and commit.run_key not in self._runs:
             return rules.unknown_run(commit.run_key)
         expected = len(self._journals.get(commit.run_key, ()))
         if any(row[0] != seq for seq, row in enumerate(commit.rows, expected)):

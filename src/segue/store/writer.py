@@ -272,7 +272,7 @@ class Writer:
             if self._is_known(run_key):
                 return rules.run_exists(run_key)
             seq = 0
-        elif rows:
+        elif rows or head is not None or commit.callbacks_opened:
             found = self._next_seq.get(run_key)
             seq = self._load_next_seq(run_key) if found is None else found
             if seq < 0:
@@ -312,8 +312,8 @@ class Writer:
             batch.logs += line
         for callback in commit.callbacks_opened:
             batch.add_callback(callback)
-        for closed in commit.callbacks_closed:
-            batch.closed += closed
+        for token_hash, state in commit.callbacks_closed:
+            batch.closed.setdefault(token_hash, state)
 
     def _is_known(self, run_key: int) -> bool:
         if run_key > self._highest_key:

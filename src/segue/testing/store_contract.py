@@ -259,9 +259,20 @@ class StoreContract:
             loop.set_exception_handler(before)
         assert reported == [mistake]
 
-    async def test_rows_for_a_run_that_was_never_created_fail(self, store: Store) -> None:
-        assert isinstance(await queue(store, Commit(run_key=77, rows=events(0))), JournalConflictError)
-        assert await store.load_journal(77) == []
+    async def test_nothing_is_kept_for_a_run_that_was_never_created(self, store: Store) -> None:
+        run_key = store.next_run_key()
+        early = [
+            Commit(run_key=run_key, rows=events(0)),
+            Commit(run_key=run_key, rows=(), head=RunHead(status="failed")),
+            Commit(run_key=run_key, rows=(), callbacks_opened=[callback(run_key)]),
+        ]
+        # In one group with the commit that creates the run, which comes too late for them.
+        answers = [queue(store, commit) for commit in [*early, Commit(run_key=run_key, rows=(), new_run=new_run())]]
+        errors = [type(error) for error in await asyncio.gather(*answers)]
+        assert errors == [*[JournalConflictError] * 3, type(None)]
+        assert await store.load_journal(run_key) == []
+        assert await store.callbacks_of_run(run_key) == []
+        assert (await store.count_runs()) == {"queued": 1}
 
     async def test_a_run_is_created_once(self, store: Store) -> None:
         run_key = await create(store, new_run("run_1"))
@@ -358,6 +369,23 @@ class StoreContract:
         await keep(store, Commit(run_key=run_key, rows=events(2), callbacks_closed=[(b"a", "cancelled")]))
         states = {row.token_hash: row.state for row in await store.callbacks_of_run(run_key)}
         assert states == {b"a": "used", b"b": "open"}
+
+    async def test_closing_a_callback_before_it_is_opened_does_nothing_even_in_one_group(self, store: Store) -> None:
+        run_key = await create(store)
+        answers = [
+            queue(store, Commit(run_key=run_key, rows=(), callbacks_closed=[(b"hash", "used")])),
+            queue(store, Commit(run_key=run_key, rows=(), callbacks_opened=[callback(run_key)])),
+        ]
+        assert await asyncio.gather(*answers) == [None, None]
+        assert await store.find_callback(b"hash") == callback(run_key)
+        answers = [
+            queue(store, Commit(run_key=run_key, rows=(), callbacks_closed=[(b"hash", state)]))
+            for state in ("used", "expired")
+        ]
+        assert await asyncio.gather(*answers) == [None, None]
+        found = await store.find_callback(b"hash")
+        assert found is not None
+        assert found.state == "used"
 
     async def test_a_callback_can_be_opened_and_closed_by_one_commit(self, store: Store) -> None:
         run_key = await create(store)
