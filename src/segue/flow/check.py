@@ -11,7 +11,6 @@ from typing import Final
 from segue.flow.catalogue import Catalogue
 from segue.flow.check_shape import check_shape
 from segue.flow.check_uses import check_uses
-from segue.flow.check_values import check_values
 from segue.flow.document import Document
 from segue.flow.findings import Findings
 from segue.flow.model import Flow
@@ -34,6 +33,9 @@ def check_flow(
     `runnable`: also refuse what this engine cannot run yet, and names that nothing is known by. `document` (from
     reading) gives problems their place in the text; without it they have paths. Never raises.
     """
+    # The expression language costs more to import than all of this package, which shall stay cheap to import.
+    from segue.flow.check_values import check_values  # noqa: PLC0415
+
     findings = Findings(flow, document)
     scopes = analyse(flow)
     check_shape(findings, scopes, runnable=runnable, max_steps=max_steps)

@@ -1,7 +1,7 @@
 """The table of problem codes: what each means, why it arises, how it is mended, how grave it is.
 
-The checker, the tests (every code has a test that triggers it) and the page `docs/errors.md` (`errors_page`) all come from
-this table. A code never changes its meaning; a number that is given up is not used
+The checker, the tests (every code has a test that triggers it) and the page `docs/errors.md` (`errors_page`) all come
+from this table. A code never changes its meaning; a number that is given up is not used
 again.
 """
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from tests.unit.flow.kit import CATALOGUE, codes_of, one, pointed_at, problems_of, read, read_well
 
 from segue.errors import InvalidFlowError
 from segue.flow import Flow, StaticCatalogue, check_flow, load_flow
 from segue.flow.catalogue import ActionSpec
-from tests.unit.flow.kit import CATALOGUE, codes_of, one, pointed_at, problems_of, read, read_well
 
 LANGUAGE_EXAMPLE = """\
 dsl: 1
@@ -52,14 +52,14 @@ def test_an_unknown_adapter_is_pointed_at_with_the_nearest_name() -> None:
     text = "flow: x\nsteps:\n  - classify:\n      adapter: ia\n      action: classify\n"
     problem = one(text, "FLW012")
     assert pointed_at(text, problem) == "ia"
-    assert str(problem) == (
-        'FLW012 steps[0].classify: unknown adapter "ia"; did you mean "iam"? (flow.yaml:4:16)'
-    )
+    assert str(problem) == ('FLW012 steps[0].classify: unknown adapter "ia"; did you mean "iam"? (flow.yaml:4:16)')
 
 
 @pytest.mark.req("FLOW-5.actions")
 def test_an_adapter_alone_means_the_action_called_like_the_step_or_its_default() -> None:
-    flow = load_flow("flow: x\nsteps: [{classify: {adapter: ai}}, {charge_card: {adapter: stripe}}, a: score_lead]", CATALOGUE)
+    flow = load_flow(
+        "flow: x\nsteps: [{classify: {adapter: ai}}, {charge_card: {adapter: stripe}}, a: score_lead]", CATALOGUE
+    )
     assert [step.use for step in flow.root.steps] == ["ai.classify", "stripe.charge_card", "score_lead"]
     problem = one("flow: x\nsteps: [{pay: {adapter: stripe}}]", "FLW013")
     assert problem.suggestion == "add `action:`, one of charge_card, refund"
@@ -97,7 +97,9 @@ VISIBLE = """
         else: [{same: {set: {v: 2}}}]
       - after: {log: "{{ p1.x }} {{ p3.x }} {{ same.v }} {{ steps.p1.x }} {{ steps['fan'] }}"}
       - each:
-          foreach: {items: $a.x, as: order, index: n, do: [{inner: {log: $order.id}}, {log: "{{ inner }} {{ item }} {{ index }} {{ n }}"}], aggregate: results.size()}
+          foreach:
+            {items: $a.x, as: order, index: n, aggregate: results.size(), do: [
+              {inner: {log: $order.id}}, {log: "{{ inner }} {{ item }} {{ index }} {{ n }}"}]}
       - again: {repeat: {until: $page.body.done, max: 3, do: [{page: {http: GET https://x}}]}}
       - reach: {log: "{{ steps.each[3].inner }} {{ self }} {{ attempt }} {{ run.id }}"}
       - guard:
@@ -176,19 +178,23 @@ def test_references_and_expressions_are_pointed_at_exactly() -> None:
 
 @pytest.mark.req("FLOW-5.fields")
 def test_fields_are_checked_against_declared_results() -> None:
-    text = "flow: x\nsteps: [{a: {call: iam.verify_token, params: {token: x}}}, {b: {log: $a.usr}}, {c: {log: $a.user.any}}]"
+    verify = "a: {call: iam.verify_token, params: {token: x}}"
+    text = f"flow: x\nsteps: [{{{verify}}}, {{b: {{log: $a.usr}}}}, {{c: {{log: $a.user.any}}}}]"
     problem = one(text, "FLW034")
     assert (problem.severity, problem.suggestion) == ("error", 'did you mean "user"?')
     # An open result may have more fields; handlers and defaults may give another output.
     assert one("flow: x\nsteps: [{a: {call: ai.classify}}, {b: {log: $a.categry}}]", "FLW034").severity == "warning"
     for more in ("on_error: [x]", "default: {}", "output: $.body", "wait: {callback: {}}"):
-        text = f"flow: x\nsteps: [{{a: {{call: iam.verify_token, params: {{token: x}}, {more}}}}}, {{b: {{log: $a.usr}}}}]"
+        text = (
+            f"flow: x\nsteps: [{{a: {{call: iam.verify_token, params: {{token: x}}, {more}}}}}, {{b: {{log: $a.usr}}}}]"
+        )
         assert "FLW034" not in codes_of(text)
 
 
 @pytest.mark.req("FLOW-5.cycles")
 def test_cycles_are_shown_whole() -> None:
-    text = "flow: x\nsteps: [{a: {log: x, needs: [c]}}, {b: {log: x, needs: [a]}}, {c: {log: x, needs: [b]}}, {d: {log: x}}]"
+    steps = "[{a: {log: x, needs: [c]}}, {b: {log: x, needs: [a]}}, {c: {log: x, needs: [b]}}, {d: {log: x}}]"
+    text = f"flow: x\nsteps: {steps}"
     problem = one(text, "FLW026")
     assert "a → b → c → a" in problem.message
     assert "FLW026" in codes_of("flow: x\nsteps: [{a: {log: x, needs: [a]}}]")
@@ -199,7 +205,13 @@ def test_exclusive_branches_may_share_a_name_and_others_may_not() -> None:
     assert "FLW024" not in codes_of("flow: x\nsteps: [{if: true, then: [{a: {log: x}}], else: [{a: {log: y}}]}]")
     assert "FLW024" not in codes_of("flow: x\nsteps: [{switch: {on: 1, cases: {1: [a], 2: [a]}, default: [a]}}]")
     assert "FLW024" not in codes_of("flow: x\nsteps: [a, {foreach: [1], do: [a]}, {b: {log: x, on_error: [a]}}]")
-    for steps in ("[a, a]", "[{parallel: [a, a]}]", "[a, {if: true, then: [a]}]", "[{try: [a], catch: [a]}]", "[{foreach: [1], do: [a, a]}]"):
+    for steps in (
+        "[a, a]",
+        "[{parallel: [a, a]}]",
+        "[a, {if: true, then: [a]}]",
+        "[{try: [a], catch: [a]}]",
+        "[{foreach: [1], do: [a, a]}]",
+    ):
         assert "FLW024" in codes_of(f"flow: x\nsteps: {steps}"), steps
 
 
@@ -249,5 +261,7 @@ def test_loading_binds_names_and_marks_those_that_stay_unbound() -> None:
 
 
 def test_a_wide_and_a_long_flow_are_checked_in_linear_time() -> None:
-    steps = "".join(f"  - s{n}: {{set: {{x: $s{n - 1}.x}}}}\n" if n else "  - s0: {set: {x: 1}}\n" for n in range(1_500))
+    steps = "".join(
+        f"  - s{n}: {{set: {{x: $s{n - 1}.x}}}}\n" if n else "  - s0: {set: {x: 1}}\n" for n in range(1_500)
+    )
     assert codes_of("flow: x\nsteps:\n" + steps) == {"FLW036"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.unit.flow.kit import codes_of, problems_of
 
 from segue.flow import codes, errors_page
 from segue.flow.yaml_source import MAX_CHARACTERS
-from tests.unit.flow.kit import codes_of, problems_of
 
 HEAD = "flow: x\n"
 TRIGGERS = {
@@ -79,7 +79,9 @@ def test_every_code_that_is_raised_is_in_the_table() -> None:
 @pytest.mark.req("FLOW-5.codes")
 def test_the_published_page_is_the_tables() -> None:
     page = Path(__file__).parents[3] / "docs" / "errors.md"
-    assert page.read_text(encoding="utf-8") == errors_page.page(), "print it again: python -m segue.flow.errors_page > docs/errors.md"
+    assert page.read_text(encoding="utf-8") == errors_page.page(), (
+        "print it again: python -m segue.flow.errors_page > docs/errors.md"
+    )
 
 
 def test_codes_are_well_formed_and_unique() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.flow.kit import codes_of, problems_of
 
 from segue.flow import Patch, Problem, apply_patches
 from segue.flow.durations import format_duration, parse_duration
 from segue.flow.nearest import nearest
-from tests.unit.flow.kit import codes_of, problems_of
 
 BROKEN = """\
 # comment stays
@@ -26,7 +26,9 @@ def test_patches_mend_what_they_can_and_touch_nothing_else() -> None:
     # Only once the action is known can it be told that its result has no field `usr`.
     once = apply_patches(text, problems_of(text))
     twice = apply_patches(once, problems_of(once))
-    assert twice == """\
+    assert (
+        twice
+        == """\
 # comment stays
 flow: x
 steps:      # odd   spacing
@@ -35,6 +37,7 @@ steps:      # odd   spacing
   - d: {log: $a.valid}
   - e: {log: "{{ a.user }}", when: $a.x}
 """
+    )
     assert codes_of(twice) == {"FLW031", "FLW034"}
 
 
@@ -63,16 +66,36 @@ def test_a_byte_order_mark_does_not_shift_patches() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("500ms", 0.5), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604800), ("1w", 604800), ("1h30m", 5400),
-        ("1.5s", 1.5), ("5 min", 300), ("PT30S", 30), ("P1DT2H", 93600), ("P2W", 1209600), ("0s", 0),
-        ("30", None), ("soon", None), ("", None), ("P", None), ("PT", None), ("-5s", None), ("5x", None), ("1e3s", None),
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("5m", 300),
+        ("2h", 7200),
+        ("7d", 604800),
+        ("1w", 604800),
+        ("1h30m", 5400),
+        ("1.5s", 1.5),
+        ("5 min", 300),
+        ("PT30S", 30),
+        ("P1DT2H", 93600),
+        ("P2W", 1209600),
+        ("0s", 0),
+        ("30", None),
+        ("soon", None),
+        ("", None),
+        ("P", None),
+        ("PT", None),
+        ("-5s", None),
+        ("5x", None),
+        ("1e3s", None),
     ],
-)  # fmt: skip
+)
 def test_durations_are_read(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(30, "30s"), (60, "1m"), (7200, "2h"), (86400, "1d"), (0.5, "500ms"), (0, "0s"), (90, "90s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(30, "30s"), (60, "1m"), (7200, "2h"), (86400, "1d"), (0.5, "500ms"), (0, "0s"), (90, "90s")]
+)
 def test_durations_are_written_short_and_read_back(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
     assert parse_duration(text) == seconds

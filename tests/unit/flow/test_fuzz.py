@@ -9,17 +9,19 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from segue.errors import InvalidFlowError
-from segue.flow import Flow, ReadResult, apply_patches, check_flow, load_flow, read_document, read_flow
-from segue.flow import codes as table
-from segue.flow.verbs import FLOW_KEYS, MODIFIERS, VERBS
 from tests.unit.flow.kit import CATALOGUE
 from tests.unit.flow.test_check import LANGUAGE_EXAMPLE, VISIBLE
 from tests.unit.flow.test_codes import TRIGGERS
 from tests.unit.flow.test_graph_form import REMOTE_WEBHOOK
 from tests.unit.flow.test_yaml_source import TEMPLATES
 
+from segue.errors import InvalidFlowError
+from segue.flow import Flow, ReadResult, apply_patches, check_flow, load_flow, read_document, read_flow
+from segue.flow import codes as table
+from segue.flow.verbs import FLOW_KEYS, MODIFIERS, VERBS
+
+EDITS = 300
+VALUES_TRIED = 400
 SEEDS = [LANGUAGE_EXAMPLE, VISIBLE, TEMPLATES, *(text for text in TRIGGERS.values() if len(text) < 2_000)]
 PIECES = [
     "{{", "}}", "$", "[", "]", "{", "}", ": ", "- ", "\n", "  ", "'", '"', "|", ">", "&a ", "*a", "!!str ", "#", "---",
@@ -72,7 +74,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 
 @given(mutated())
-@settings(max_examples=400)
+@settings(max_examples=EDITS)
 @example("flow: x\nsteps:\n  - a: {{ b }}: c")
 @example("steps: [{foreach: , do: [x]}]")
 @example("steps: [{if: null, then: null}]")
@@ -80,32 +82,121 @@ def test_flows_with_random_edits(text: str) -> None:
     examine(read_flow(text))
 
 
-WORDS = st.sampled_from([
-    *VERBS, *MODIFIERS, *FLOW_KEYS, "then", "else", "elif", "cases", "do", "catch", "items", "callback", "from", "to", "mappings",
-    "id", "type", "data", "config", "source", "target", "sourceHandle", "deps", "condition", "thenTasks", "taskTemplate",
-    "inputData", "agent_type", "position", "parentId", "branches", "match", *REMOTE_WEBHOOK,
-])  # fmt: skip
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False, allow_infinity=False), WORDS,
-    st.sampled_from(["a", "b", "$a", "$a.b", "{{ a }}", "{{", "a ==", "3s", "http", "Condition", "ErrorBoundary", "foreach", "start", "a.b", ""]),
-    st.text(max_size=8),
-)  # fmt: skip
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS | st.sampled_from("ab"), inner, max_size=5)), max_leaves=25
+WORDS = st.sampled_from(
+    [
+        *VERBS,
+        *MODIFIERS,
+        *FLOW_KEYS,
+        "then",
+        "else",
+        "elif",
+        "cases",
+        "do",
+        "catch",
+        "items",
+        "callback",
+        "from",
+        "to",
+        "mappings",
+        "id",
+        "type",
+        "data",
+        "config",
+        "source",
+        "target",
+        "sourceHandle",
+        "deps",
+        "condition",
+        "thenTasks",
+        "taskTemplate",
+        "inputData",
+        "agent_type",
+        "position",
+        "parentId",
+        "branches",
+        "match",
+        *REMOTE_WEBHOOK,
+    ]
 )
-NODES = st.lists(st.fixed_dictionaries({"id": st.sampled_from("abcd"), "type": st.sampled_from(["start", "http", "Condition", "ErrorBoundary", "foreach", "repeat", "log", "x.y"])}, optional={"data": VALUES, "parentId": st.sampled_from("abcd"), "dependencies": VALUES, "deps": VALUES}), max_size=5)  # noqa: E501  # fmt: skip
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.floats(allow_nan=False, allow_infinity=False),
+    WORDS,
+    st.sampled_from(
+        [
+            "a",
+            "b",
+            "$a",
+            "$a.b",
+            "{{ a }}",
+            "{{",
+            "a ==",
+            "3s",
+            "http",
+            "Condition",
+            "ErrorBoundary",
+            "foreach",
+            "start",
+            "a.b",
+            "",
+        ]
+    ),
+    st.text(max_size=8),
+)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(WORDS | st.sampled_from("ab"), inner, max_size=5)
+    ),
+    max_leaves=25,
+)
+NODES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from("abcd"),
+            "type": st.sampled_from(["start", "http", "Condition", "ErrorBoundary", "foreach", "repeat", "log", "x.y"]),
+        },
+        optional={"data": VALUES, "parentId": st.sampled_from("abcd"), "dependencies": VALUES, "deps": VALUES},
+    ),
+    max_size=5,
+)
 EDGES = st.lists(st.fixed_dictionaries({"source": st.sampled_from("abcd"), "target": st.sampled_from("abcd")}, optional={"sourceHandle": st.sampled_from(["body", "error", "done", "then", "else", "x"]), "data": VALUES}), max_size=8)  # noqa: E501  # fmt: skip
 
 
-@given(st.one_of(
-    VALUES,
-    st.fixed_dictionaries({"steps": st.lists(VALUES, max_size=4)}, optional={"definitions": VALUES, "inputs": VALUES, "trigger": VALUES, "secrets": VALUES, "on_error": VALUES}),
-    st.fixed_dictionaries({"nodes": NODES, "edges": EDGES}),
-    st.fixed_dictionaries({"definition": st.fixed_dictionaries({"tasks": st.lists(st.dictionaries(WORDS, VALUES, max_size=6), max_size=4)})}),
-    st.fixed_dictionaries({"definition": st.fixed_dictionaries({"steps": st.lists(st.fixed_dictionaries({"type": LEAVES, "config": VALUES}), max_size=3)})}),
-    st.fixed_dictionaries({"dag": st.fixed_dictionaries({"nodes": NODES})}),
-))  # fmt: skip
-@settings(max_examples=600)
+@given(
+    st.one_of(
+        VALUES,
+        st.fixed_dictionaries(
+            {"steps": st.lists(VALUES, max_size=4)},
+            optional={
+                "definitions": VALUES,
+                "inputs": VALUES,
+                "trigger": VALUES,
+                "secrets": VALUES,
+                "on_error": VALUES,
+            },
+        ),
+        st.fixed_dictionaries({"nodes": NODES, "edges": EDGES}),
+        st.fixed_dictionaries(
+            {
+                "definition": st.fixed_dictionaries(
+                    {"tasks": st.lists(st.dictionaries(WORDS, VALUES, max_size=6), max_size=4)}
+                )
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "definition": st.fixed_dictionaries(
+                    {"steps": st.lists(st.fixed_dictionaries({"type": LEAVES, "config": VALUES}), max_size=3)}
+                )
+            }
+        ),
+        st.fixed_dictionaries({"dag": st.fixed_dictionaries({"nodes": NODES})}),
+    )
+)
+@settings(max_examples=VALUES_TRIED)
 def test_parsed_values_of_every_form(value: Any) -> None:
     examine(read_document(value))
 
@@ -119,9 +210,10 @@ def test_json_text_and_parsed_json_read_the_same(value: Any) -> None:
 
 @given(mutated())
 def test_loading_gives_a_flow_or_invalid_flow(text: str) -> None:
+    has_errors = False
     try:
         flow = load_flow(text, CATALOGUE)
+        problems = check_flow(flow, CATALOGUE, runnable=True)
     except InvalidFlowError as error:
-        assert any(problem.severity == "error" for problem in error.problems)
-    else:
-        assert not [problem for problem in check_flow(flow, CATALOGUE, runnable=True) if problem.severity == "error"]
+        has_errors, problems = True, list(error.problems)
+    assert any(problem.severity == "error" for problem in problems) == has_errors

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.flow.kit import edges_of, step_of
 
 from segue.flow import ReadResult, StaticCatalogue, check_flow, read_document, read_flow
 from segue.flow.model import Callback, Edge, Poll, Retry, Timeout
-from tests.unit.flow.kit import edges_of, step_of
 
 
 def node(id: str, type: str, data: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -175,7 +175,9 @@ def test_a_request_that_polls_names_what_it_asks() -> None:
     data = {"url": "https://x", "enablePolling": True, "statusUrl": "https://x/status", "successCondition": "$.done"}
     step = one_node("RemoteWebhook", data)
     assert step.kind == "http"
-    assert step.poll == Poll(success_condition="$.done", use="http", params={"method": "GET", "url": "https://x/status"})
+    assert step.poll == Poll(
+        success_condition="$.done", use="http", params={"method": "GET", "url": "https://x/status"}
+    )
     result = graph([node("n", "RemoteWebhook", {"url": "https://x", "enablePolling": True})])
     assert [problem.code for problem in result.problems] == ["FLW011"]
 
@@ -229,7 +231,13 @@ def test_document_a_policies_read_as_written() -> None:
         ("customNode", {"type": "log", "message": "hi"}, "log", None, {"message": "hi", "level": "info"}),
         ("action", {"call": "iam.revoke", "params": {"id": 1}}, "call", "iam.revoke", {"id": 1}),
         ("notify_admin", {"text": "x"}, "call", "notify_admin", {"text": "x"}),
-        ("poll", {"url": "https://x", "success_condition": "$.a"}, "poll", "http", {"url": "https://x", "method": "GET"}),
+        (
+            "poll",
+            {"url": "https://x", "success_condition": "$.a"},
+            "poll",
+            "http",
+            {"url": "https://x", "method": "GET"},
+        ),
     ],
 )
 def test_verbs_actions_and_names_are_node_types_too(
@@ -264,11 +272,22 @@ def test_condition_nodes_choose_the_labels_of_their_edges() -> None:
 @pytest.mark.req("EXEC-2.switch")
 def test_nodes_with_several_conditions_and_switches_choose_by_label() -> None:
     nodes = [
-        node("many", "Condition", {"branches": [{"label": "big", "when": "$data.n > 9"}, {"label": "small", "when": "$data.n > 1"}]}),
+        node(
+            "many",
+            "Condition",
+            {"branches": [{"label": "big", "when": "$data.n > 9"}, {"label": "small", "when": "$data.n > 1"}]},
+        ),
         node("kind", "switch", {"on": "$data.kind", "cases": ["bug", {"value": 2}]}),
         *(node(x, "log", {"message": x}) for x in "abcd"),
-    ]  # fmt: skip
-    result = graph(nodes, ("many", "kind", "big"), ("many", "a", "else"), ("kind", "b", "bug"), ("kind", "c", "case:2"), ("kind", "d", "default"))
+    ]
+    result = graph(
+        nodes,
+        ("many", "kind", "big"),
+        ("many", "a", "else"),
+        ("kind", "b", "bug"),
+        ("kind", "c", "case:2"),
+        ("kind", "d", "default"),
+    )
     assert result.flow is not None
     assert result.problems == ()
     assert step_of(result.flow, "kind").params["branches"] == [
@@ -305,9 +324,13 @@ def test_edges_may_carry_conditions_and_error_handles() -> None:
 @pytest.mark.req("EXEC-6.boundary")
 def test_error_boundaries_own_the_nodes_behind_their_body_and_error_handles() -> None:
     nodes = [
-        node("start", "start"), node("guard", "ErrorBoundary"), node("x", "http", {"url": "https://x"}),
-        node("y", "log", {"message": "y"}), node("oops", "log", {"message": "$error.message"}), node("after", "log", {"message": "z"}),
-    ]  # fmt: skip
+        node("start", "start"),
+        node("guard", "ErrorBoundary"),
+        node("x", "http", {"url": "https://x"}),
+        node("y", "log", {"message": "y"}),
+        node("oops", "log", {"message": "$error.message"}),
+        node("after", "log", {"message": "z"}),
+    ]
     edges = [
         ("start", "guard"), ("guard", "x", "body"), ("x", "y"), ("guard", "oops", "error"), ("guard", "after", "done"),
         ("y", "after"), ("oops", "after"),
@@ -327,9 +350,12 @@ def test_error_boundaries_own_the_nodes_behind_their_body_and_error_handles() ->
 @pytest.mark.req("EXEC-3.foreach")
 def test_loops_own_the_nodes_behind_their_body_or_inside_them_also_nested() -> None:
     nodes = [
-        node("each", "foreach", {"items": "$data.orders", "as": "order"}), node("again", "repeat", {"max": 3, "until": "$vars.ok"}),
-        node("inner", "log", {"message": "{{ order }}"}, parentId="again"), node("tail", "log", {"message": "t"}), node("end", "log", {"message": "e"}),
-    ]  # fmt: skip
+        node("each", "foreach", {"items": "$data.orders", "as": "order"}),
+        node("again", "repeat", {"max": 3, "until": "$vars.ok"}),
+        node("inner", "log", {"message": "{{ order }}"}, parentId="again"),
+        node("tail", "log", {"message": "t"}),
+        node("end", "log", {"message": "e"}),
+    ]
     result = graph(nodes, ("each", "again", "body"), ("again", "tail"), ("tail", "each"), ("each", "end", "done"))
     assert result.flow is not None
     assert result.problems == ()
@@ -342,7 +368,11 @@ def test_loops_own_the_nodes_behind_their_body_or_inside_them_also_nested() -> N
 
 
 def test_an_edge_into_a_loop_from_outside_is_refused() -> None:
-    nodes = [node("each", "foreach", {"items": "[1]"}), node("in", "log", {"message": "x"}), node("out", "log", {"message": "x"})]
+    nodes = [
+        node("each", "foreach", {"items": "[1]"}),
+        node("in", "log", {"message": "x"}),
+        node("out", "log", {"message": "x"}),
+    ]
     result = graph(nodes, ("each", "in", "body"), ("out", "in"))
     assert "FLW029" in {problem.code for problem in result.problems}
 

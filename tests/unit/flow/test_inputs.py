@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.flow.kit import codes_of, one, read_well
 
 from segue.errors import InvalidInputError
 from segue.flow import Flow, parse_cli_value, resolve_inputs
 from segue.flow.inputs import check_value
 from segue.flow.model import JsonValue
 from segue.flow.schemas import validator
-from tests.unit.flow.kit import codes_of, one, read_well
 
 
 def declared(inputs: str) -> Flow:
@@ -27,18 +27,25 @@ def declared(inputs: str) -> Flow:
         ("{a: {type: number, default: 3}}", {"a": {"type": "number", "default": 3}}, None),
         ("{a: integer?}", {"a": {"type": "integer"}}, None),
         ("{a: 'string[]'}", {"a": {"type": "array", "items": {"type": "string"}}}, ["a"]),
-        ("{a: email, b: datetime}", {"a": {"type": "string", "format": "email"}, "b": {"type": "string", "format": "date-time"}}, ["a", "b"]),
+        (
+            "{a: email, b: datetime}",
+            {"a": {"type": "string", "format": "email"}, "b": {"type": "string", "format": "date-time"}},
+            ["a", "b"],
+        ),
         ("{a: [x, y]}", {"a": {"enum": ["x", "y"]}}, ["a"]),
         ("{a: {type: string, required: false}}", {"a": {"type": "string"}}, None),
         ("{a: null}", {"a": {}}, ["a"]),
         ("[a, b]", {"a": {}, "b": {}}, ["a", "b"]),
     ],
-)  # fmt: skip
+)
 def test_the_shorthand_is_one_json_schema(written: str, properties: dict[str, Any], required: list[str] | None) -> None:
     schema = declared(written).inputs
     assert schema == {
-        "type": "object", "properties": properties, "additionalProperties": False, **({"required": required} if required else {}),
-    }  # fmt: skip
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **({"required": required} if required else {}),
+    }
 
 
 @pytest.mark.req("FLOW-12.schema")
@@ -56,7 +63,9 @@ def test_schemas_that_are_none_are_refused_with_a_suggestion() -> None:
 
 @pytest.mark.req("FLOW-12.validated")
 def test_defaults_are_put_in_and_the_given_map_is_not_changed() -> None:
-    flow = declared("{a: string, n: {type: number, default: 3}, o: {type: object, default: {}, properties: {x: {default: 1}}}}")
+    flow = declared(
+        "{a: string, n: {type: number, default: 3}, o: {type: object, default: {}, properties: {x: {default: 1}}}}"
+    )
     given: dict[str, JsonValue] = {"a": "x", "o": {}}
     assert resolve_inputs(flow, given) == {"a": "x", "n": 3, "o": {"x": 1}}
     assert given == {"a": "x", "o": {}}
@@ -64,7 +73,10 @@ def test_defaults_are_put_in_and_the_given_map_is_not_changed() -> None:
 
 @pytest.mark.req("FLOW-12.validated")
 def test_all_mistakes_are_named_with_path_and_nearest_name() -> None:
-    flow = declared("{message: string, email: email, deep: {type: object, properties: {n: {type: integer}}, additionalProperties: false}}")
+    flow = declared(
+        "{message: string, email: email, "
+        "deep: {type: object, properties: {n: {type: integer}}, additionalProperties: false}}"
+    )
     with pytest.raises(InvalidInputError) as raised:
         resolve_inputs(flow, {"mesage": "x", "email": "nobody", "deep": {"n": "x", "m": 1}})
     details = dict(raised.value.details)
@@ -111,5 +123,7 @@ def test_validators_are_made_once() -> None:
         ("12", {}, 12),
     ],
 )
-def test_command_line_values_are_typed_by_their_declaration(text: str, schema: dict[str, Any], meant: JsonValue) -> None:
+def test_command_line_values_are_typed_by_their_declaration(
+    text: str, schema: dict[str, Any], meant: JsonValue
+) -> None:
     assert parse_cli_value(text, schema) == meant

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.flow.kit import codes_of, edges_of, one, pointed_at, problems_of, read, read_well, step_of
 
 from segue.flow.model import Callback, Poll, Retry, Timeout
-from tests.unit.flow.kit import codes_of, edges_of, one, pointed_at, problems_of, read, read_well, step_of
 
 DOCUMENT_C = """\
 flow: customer-support
@@ -236,16 +236,21 @@ def test_foreach_stands_nested_or_on_one_level() -> None:
         flow: x
         steps:
           - each:
-              foreach: {items: $inputs.orders, as: order, index: n, limit: 5, tolerate: 10%, do: [a], aggregate: size(results)}
+              foreach:
+                {items: $inputs.orders, as: order, index: n, limit: 5, tolerate: 10%, do: [a], aggregate: size(results)}
           - foreach: [1, two, $inputs.x]
             on_item_error: continue
             do: {log: $item}
     """)
     each = step_of(flow, "each")
     assert each.params == {
-        "items": "$inputs.orders", "as": "order", "index": "n", "limit": 5, "tolerate": '"10%"',
+        "items": "$inputs.orders",
+        "as": "order",
+        "index": "n",
+        "limit": 5,
+        "tolerate": '"10%"',
         "aggregate": "size(results)",
-    }  # fmt: skip
+    }
     assert [(block.label, block.steps[0].id) for block in each.blocks] == [("do", "a")]
     other = step_of(flow, "foreach_1")
     assert other.params == {"items": '[1, "two", $inputs.x]', "tolerate": '"all"'}
@@ -320,7 +325,10 @@ def test_poll_calls_an_action_or_an_address_until_a_condition_holds() -> None:
     a = step_of(flow, "a")
     assert (a.kind, a.use, a.params) == ("poll", "http", {"method": "GET", "url": "https://example.com/job"})
     assert a.poll == Poll(
-        success_condition="$.status == 'done'", failure_condition="$.status == 'failed'", interval_seconds=0.5, max_attempts=4
+        success_condition="$.status == 'done'",
+        failure_condition="$.status == 'failed'",
+        interval_seconds=0.5,
+        max_attempts=4,
     )
     assert (step_of(flow, "b").use, step_of(flow, "b").params) == ("iam.revoke", {"id": 1})
     assert (step_of(flow, "c").kind, step_of(flow, "c").poll) == ("call", Poll(success_condition="$.ok"))

@@ -220,5 +220,3 @@ def test_places_behind_a_repair_are_those_of_the_authors_text() -> None:
     span = document.key_span(node(document, "multi"))
     assert span is not None
     assert (span.line, span.column) == (16, 1)
-
-
