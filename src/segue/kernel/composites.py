@@ -172,8 +172,7 @@ def on_block_ended(decider: Decider, block: BlockState) -> None:
     owner, role, state = block.owner, block.plan.role, decider.state
     if owner is None:
         if role == "root":
-            if not state.background:
-                decider.finish_well()
+            _finish_if_last(decider)
         elif role == "flow_on_error":
             decider.finish(ev.FinallyStarted(outcome="failed", error=state.flow_error))
         elif state.outcome is not None:
@@ -190,9 +189,12 @@ def on_block_ended(decider: Decider, block: BlockState) -> None:
 
 
 def _finish_if_last(decider: Decider) -> None:
-    """Branches that went on after their join had what it needed keep the run open until they end."""
+    """Branches that went on after their join had what it needed keep the run open until they end.
+
+    Nothing is left to finish once a `return`, a cancellation or an error has led on to handlers or `finally`.
+    """
     state = decider.state
-    if not state.background and state.root is not None and state.root.remaining == 0:
+    if state.phase == "steps" and not state.background and state.root is not None and state.root.remaining == 0:
         decider.finish_well()
 
 

@@ -63,6 +63,8 @@ def decide(state: RunState, given: inp.Input, now: int, *, starts: bool = True) 
 
     Without `starts` no step is begun, as in a paused run: what is ready begins with the next decision that may.
     """
+    if state.seq == 0 and type(given) is not inp.Begin:
+        raise ConflictError(f"run {state.run_id} has not begun")
     decider = Decider(state, now, starts=starts)
     _HANDLERS[type(given)](decider, given)
     if not state.ended:
@@ -602,9 +604,11 @@ def _adopt(decider: Decider, given: inp.AdoptRun) -> None:
         if step.id in given.unsafe or step.plan.step.at_most_once:
             message = "the host stopped while the attempt was in flight; whether it took effect is not known"
             decider.fail(step, ev.Failure(category="unknown_outcome", code="host_stopped", message=message))
+            decider.drain()
         elif step.lost + 1 >= MAX_LOST_ATTEMPTS:
             message = f"its host stopped {step.lost + 1} times while it was in flight; it may be the cause"
             decider.fail(step, ev.Failure(category="internal", code="host_stopped", message=message))
+            decider.drain()
         else:
             decider.emit(step.id, ev.empty(ev.AttemptLost))
             decider.emit(step.id, ev.empty(ev.AttemptStarted))
@@ -653,12 +657,16 @@ def _branch_step(decider: Decider, step: StepState) -> None:
 def _return_step(decider: Decider, step: StepState) -> None:
     value = decider.params(step).get("value")
     decider.succeed(step, value)
+    if step.status is not StepStatus.SUCCEEDED:
+        return
     decider.stop_all(f"`{step.address}` ended the run")
     decider.finish_well(outputs=value, stopped_by=step.address)
 
 
 def _stop_step(decider: Decider, step: StepState) -> None:
     decider.succeed(step, reason="ended the run quietly")
+    if step.status is not StepStatus.SUCCEEDED:
+        return
     decider.stop_all(f"`{step.address}` ended the run")
     decider.finish_well(stopped_by=step.address)
 

@@ -18,7 +18,7 @@ from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
 from segue.kernel.reason_codes import Reason
 from segue.kernel.reason_codes import ReasonCode as R
 from segue.kernel.state import RunState, StepState
-from segue.kernel.status import STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
+from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
 
 
 def explain_run(state: RunState, now: int) -> Reason:
@@ -104,9 +104,7 @@ def _paused(state: RunState, _now: int) -> Reason:
 
 
 def _run_succeeded(state: RunState, _now: int) -> Reason:
-    failed = (
-        _in(state, StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.UNKNOWN_OUTCOME) if _continues(state) else []
-    )
+    failed = _in(state, *STEP_FAILED) if _continues(state) else []
     if state.stopped_by is not None:
         return Reason(R.RUN_ENDED_EARLY, f"ended well: `{state.stopped_by}` ended it")
     if failed:
@@ -292,15 +290,17 @@ def _skipped(_state: RunState, step: StepState, _now: int) -> Reason:
     if step.live or not step.plan.in_degree:
         return Reason(R.STEP_SKIPPED_CONDITION, f"skipped: {step.reason or 'its condition was not met'}")
     sources = _sources(step)
-    failed = [source.plan.step.id for source in sources if source.error is not None and source.status in _ENDED_BADLY]
+    failed = [source.plan.step.id for source in sources if source.status in STEP_FAILED]
     if failed:
         return Reason(R.STEP_SKIPPED_DEPENDENCY, f"skipped: {_names(failed)}, which it depends on, failed")
+    if step.broken:
+        skipped = _names(source.plan.step.id for source in sources if source.broken)
+        return Reason(
+            R.STEP_SKIPPED_DEPENDENCY, f"skipped: {skipped}, which it depends on, was skipped after a failure"
+        )
     chosen = next((f": `{one.plan.step.id}` {one.edges_reason}" for one in sources if one.edges_reason), "")
     sentence = f"skipped: {step.reason or 'no path to it was taken'}{chosen}"
     return Reason(R.STEP_SKIPPED_PATH, sentence)
-
-
-_ENDED_BADLY = frozenset({StepStatus.FAILED, StepStatus.TIMED_OUT, StepStatus.UNKNOWN_OUTCOME})
 
 
 def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
 from segue.kernel.plan import BlockPlan, EdgePlan, FramePlan, NodePlan, Plan
-from segue.kernel.status import RUN_ENDED, STEP_SETTLED, RunStatus, StepStatus
+from segue.kernel.status import RUN_ENDED, STEP_FAILED, STEP_SETTLED, RunStatus, StepStatus
 
 TimerKind = Literal["wait", "retry", "poll", "attempt", "total", "expiry", "run", "every"]
 RUN_STEP: Final = -1
@@ -59,9 +59,9 @@ class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "callback", "children", "edges_reason", "ended_at", "error", "expires_at",
-        "generation", "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks", "output",
-        "plan", "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
+        "answer", "attempt", "block", "broken", "callback", "children", "edges_reason", "ended_at", "error",
+        "expires_at", "generation", "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks",
+        "output", "plan", "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
         "tolerated", "tries", "until", "vars", "waiting", "waits_on",
     )  # fmt: skip
 
@@ -73,6 +73,8 @@ class StepState:
         self.waiting = plan.in_degree
         self.live = 0
         self.live_from: list[StepState] | None = None
+        self.broken = False
+        """A step that it needs failed, or was skipped for that, and the flow goes on without both."""
         self.attempt = 0
         self.tries = 0
         self.lost = 0
@@ -306,8 +308,10 @@ def follow(state: RunState, source: StepState, edge: EdgePlan, *, live: bool) ->
             target.live_from = []
         target.live_from.append(source)
     join = target.plan.step.join
+    if not live and join == "all" and (source.broken or source.status in STEP_FAILED):
+        target.broken = True
     enough = join if isinstance(join, int) else 1 if join in ("any", "first") else 0
-    if (enough and target.live >= enough) or (target.waiting == 0 and target.live > 0):
+    if (enough and target.live >= enough) or (target.waiting == 0 and target.live > 0 and not target.broken):
         make_ready(state, target)
     elif target.waiting == 0:
         state.dead[target.id] = target

@@ -50,6 +50,7 @@ RUN_ENDED = frozenset({R.SUCCEEDED, R.FAILED, R.CANCELLED, R.TIMED_OUT})
 STEP_SETTLED = frozenset({S.SUCCEEDED, S.RECOVERED, S.SKIPPED, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED, S.TIMED_OUT})
 UNSETTLED = frozenset({S.READY, S.RUNNING, S.RETRYING, S.WAITING})
 """Begun or about to begin: what a cancellation must reach."""
+STEP_FAILED = frozenset({S.FAILED, S.UNKNOWN_OUTCOME, S.TIMED_OUT})
 STEP_ENDED_WELL = frozenset({S.SUCCEEDED, S.RECOVERED})
 
 # `waiting` and `running` of a run are two views of its steps (is any attempt in flight?), so no event of their own
@@ -73,6 +74,11 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
         ev.CancelRequested: R.RUNNING,
         ev.RunDeadlineReached: R.RUNNING,
         ev.HostRestarted: R.PAUSED,
+        # The last attempt may end while the run is paused: nothing new starts, but what is over is over.
+        ev.FlowHandlersStarted: R.PAUSED,
+        ev.FinallyStarted: R.PAUSED,
+        ev.RunSucceeded: R.SUCCEEDED,
+        ev.RunFailed: R.FAILED,
     },
     R.SUCCEEDED: {},
     R.FAILED: {},
