@@ -82,7 +82,11 @@ class CallbackRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Commit(msgspec.Struct, kw_only=True):
-    """All that one decision changes in one run; `rows` continue the journal without a gap."""
+    """All that one decision changes in one run; `rows` continue the journal without a gap.
+
+    `head` replaces the whole one before (a field left out becomes None). Rows, head or opened callbacks of a run that
+    is not in the database fail with JournalConflictError. A callback is closed once: closing it again changes nothing.
+    """
 
     run_key: int
     rows: Sequence[JournalRow]
