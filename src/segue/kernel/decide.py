@@ -124,6 +124,9 @@ class Decider:
             return next(iter(state.ready.values()))
         limit = 1 if flow.strategy == "sequential" else flow.concurrency
         busy = limit is not None and len(state.active) >= limit
+        if flow.strategy == "sequential" and not busy:
+            # A step keeps its turn until it is settled: what is retried or asked again has not ended.
+            busy = any(kind in ("retry", "poll") for _, kind in state.timers)
         if flow.strategy == "priority":
             while state.heap and state.heap[0][1] not in state.ready:
                 heapq.heappop(state.heap)
@@ -251,7 +254,10 @@ class Decider:
 
     def give_up(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
         """The step has failed for good; under `on_error: continue` the flow goes on without it and its dependants."""
-        continues = self.state.plan.flow.on_error == "continue" and step.block.plan.role == "root"
+        flow = self.state.plan.flow
+        continues = flow.on_error == "continue" and step.block.plan.role == "root"
+        if flow.strategy == "priority" and step.plan.step.priority >= flow.fail_fast_priority:
+            continues = False
         self.emit(step.id, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
 
     def timeout_policy(self, step: StepState) -> str:

@@ -55,7 +55,7 @@ def _running(state: RunState, now: int) -> Reason:
         steps = list(state.active.values())
         what = f"{_counted(len(steps), 'attempt')} in flight: {_names(step.address for step in steps)}"
         return Reason(R.RUN_IN_FLIGHT, what)
-    if state.ready:
+    if state.ready and not _turn_keepers(state):
         ready = [step.address for step in state.ready.values()]
         return Reason(R.RUN_STARTING, f"about to start {_names(ready)}")
     return _waiting(state, now)
@@ -180,13 +180,21 @@ def _ready(state: RunState, step: StepState, _now: int) -> Reason:
     flow = state.plan.flow
     if state.paused:
         return _held(state)
-    if state.active and (flow.strategy != "parallel" or flow.concurrency is not None):
-        how = f"strategy {flow.strategy}" + (
-            "" if flow.concurrency is None else f", at most {flow.concurrency} at once"
+    holders = [*state.active.values()] or _turn_keepers(state)
+    if holders and (flow.strategy != "parallel" or flow.concurrency is not None):
+        limit = "" if flow.concurrency is None else f", at most {flow.concurrency} at once"
+        what = (
+            f"{_counted(len(holders), 'step')} in flight" if state.active else f"`{holders[0].address}` is not settled"
         )
-        flight = _counted(len(state.active), "step")
-        return Reason(R.STEP_WAITING_SLOT, f"waits for its turn ({how}; {flight} in flight)")
+        return Reason(R.STEP_WAITING_SLOT, f"waits for its turn (strategy {flow.strategy}{limit}; {what})")
     return Reason(R.STEP_READY, "all it depends on is settled; it is about to start")
+
+
+def _turn_keepers(state: RunState) -> list[StepState]:
+    """Steps that keep their turn under the strategy `sequential` although no attempt of theirs is in flight."""
+    if state.plan.flow.strategy != "sequential":
+        return []
+    return [state.nodes[number] for number, kind in state.timers if kind in ("retry", "poll")]
 
 
 def _held(state: RunState) -> Reason:

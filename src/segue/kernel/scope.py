@@ -189,11 +189,13 @@ def _frame_outputs(scope: RunScope, frame: Frame) -> dict[str, object]:
         step = next((frame.nodes[plan.index] for plan in candidates if plan.index in frame.nodes), None)
         if step is None:
             found[name] = None
-        elif step.plan.kind in ("foreach", "repeat") and step.children:
-            found[name] = [_frame_outputs(scope, child.frame) for child in step.children if child.plan.role == "body"]
-        else:
-            settled = step.status in STEP_SETTLED and step.settled_seq < scope.limit
-            found[name] = step.output if settled else None
+            continue
+        settled = step.status in STEP_SETTLED and step.settled_seq < scope.limit
+        found[name] = step.output if settled else None
+        if step.plan.kind in ("foreach", "repeat"):
+            opened = [child for child in step.children or () if child.opened_seq < scope.limit]
+            if opened:
+                found[name] = [_frame_outputs(scope, child.frame) for child in opened if child.plan.role == "body"]
     return found
 
 

@@ -40,7 +40,9 @@ class Frame:
 class BlockState:
     """An opened block. `bindings` are names that it gives to its steps (item, index, error)."""
 
-    __slots__ = ("bindings", "closed", "data", "failure", "frame", "index", "nodes", "owner", "plan", "remaining")
+    __slots__ = (
+        "bindings", "closed", "data", "failure", "frame", "index", "nodes", "opened_seq", "owner", "plan", "remaining",
+    )  # fmt: skip
 
     def __init__(self, plan: BlockPlan, owner: StepState | None, frame: Frame, index: int) -> None:
         self.plan = plan
@@ -53,6 +55,7 @@ class BlockState:
         self.data: object = None
         self.failure: ev.Failure | None = None
         self.closed = False
+        self.opened_seq = -1
 
 
 class StepState:
@@ -203,6 +206,7 @@ def open_block(
         frame = Frame(plan.frame, owner.block.frame, _prefix(plan, owner, index))
     block = BlockState(plan, owner, frame, index)
     block.bindings = bindings
+    block.opened_seq = state.seq - 1
     names, nodes, number = frame.nodes, state.nodes, len(state.nodes)
     for node in plan.nodes:
         step = StepState(number, node, block)
