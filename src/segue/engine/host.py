@@ -15,6 +15,7 @@ A run that waits is dropped from memory and comes back by its row's `wake_at`, o
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import heapq
 import itertools
 import logging
@@ -22,7 +23,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, cast
+
+import msgspec
 
 from segue.engine.attempts import AttemptMaker
 from segue.engine.clock import Clock, Handle, SystemClock
@@ -36,6 +39,7 @@ from segue.errors import (
     GoneError,
     JournalCorruptError,
     NotFoundError,
+    RequestError,
     SegueError,
     StoreUnavailableError,
 )
@@ -47,6 +51,7 @@ from segue.kernel.decide import Decision, decide, pending_attempts
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RUN_ENDED, RunStatus
 from segue.store.port import CallbackRow, Commit, JournalRow, LogRow, NewRun, RunHead, RunRecord, Store
+from segue.store.rules import IDEMPOTENCY_KEY_MS
 
 KEPT_IN_MEMORY_MS: Final = 30_000
 """A waiting run whose next timer is nearer than this stays in memory."""
@@ -55,6 +60,9 @@ LOG_FLUSH_SECONDS: Final = 0.2
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 WORKSPACE: Final = "default"
 
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder().decode
 _log = logging.getLogger("segue.engine")
 
 
@@ -209,17 +217,20 @@ class Engine:
     ) -> Started:
         """Accept a run: when this returns, the run is kept and will be carried out, whatever happens to the process.
 
-        Raises ConflictError if the idempotency key was used with another request, StoreUnavailableError if nothing
-        could be kept.
+        `request_digest` tells requests with one idempotency key apart; by default the flow version and the inputs do.
+        Raises RequestError if the inputs are no JSON, ConflictError if the idempotency key was used with another
+        request, StoreUnavailableError if nothing could be kept.
         """
         self._refuse_if_closing()
+        inputs = cast("RawMap", _as_kept(inputs, "the inputs"))
+        trigger = cast("RawMap", _as_kept(trigger or {"kind": "api"}, "the trigger"))
         version = flow if isinstance(flow, Version) else await self.versions.keep(flow, source, self.now())
         if idempotency_key is not None:
+            request_digest = request_digest or _digest_of(version, inputs)
             earlier = await self._repeat_of(workspace, idempotency_key, request_digest)
             if earlier is not None:
                 return earlier
         now = self.now()
-        trigger = trigger or {"kind": "api"}
         run = _Run(self.store.next_run_key(), run_id or new_run_id(now), workspace, None)  # pyright: ignore[reportArgumentType]
         run.state = RunState(version.plan, run.run_id)
         run.new_run = NewRun(
@@ -241,7 +252,7 @@ class Engine:
 
     async def _repeat_of(self, workspace: str, key: str, digest: str | None) -> Started | None:
         earlier = await self.store.find_run_by_idempotency_key(workspace, key)
-        if earlier is None:
+        if earlier is None or self.now() - earlier.created_at >= IDEMPOTENCY_KEY_MS:
             return None
         if earlier.request_digest != digest:
             raise ConflictError(f"the idempotency key {key!r} was used for another request (run {earlier.run_id})")
@@ -293,7 +304,10 @@ class Engine:
         return row, record
 
     async def callback(self, token: str, payload: JsonValue) -> str:
-        """Deliver a signal and return the run's id; when this returns, it is kept. Errors as `find_callback`."""
+        """Deliver a signal and return the run's id; when this returns, it is kept. Errors as `find_callback`, and
+        RequestError if the payload is no JSON.
+        """
+        payload = _as_kept(payload, "the payload")
         row, record = await self.find_callback(token)
         run = await self._loaded(record)
         await self._feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, payload))
@@ -719,6 +733,18 @@ class Engine:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _as_kept(value: JsonValue, what: str) -> JsonValue:
+    """What the journal will give back for a value from outside; a copy, which its giver cannot change."""
+    try:
+        return _decode(_encode(value))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise RequestError(f"{what} cannot be kept as JSON: {error}") from error
+
+
+def _digest_of(version: Version, inputs: RawMap) -> str:
+    return hashlib.sha256(_encode_sorted([version.key, inputs])).hexdigest()
 
 
 def _log_failure(commit: Commit, error: BaseException | None) -> None:
