@@ -77,6 +77,7 @@ def fold(plan: Plan, run_id: str, rows: Iterable[tuple[int, int, int, int, bytes
 
 
 def _corrupt(state: RunState, seq: int, what: str) -> JournalCorruptError:
+    state.seq = seq  # a refused event is no part of the state
     return JournalCorruptError(
         f"the journal of run {state.run_id} does not fold at event {seq}: {what}", last_valid_seq=seq - 1
     )

@@ -402,7 +402,7 @@ def _unopened_inside(owner: StepState, state: RunState) -> Reason:
     if owner.plan.kind in ("conditional", "switch") and owner.children:
         return Reason(R.STEP_BRANCH_NOT_TAKEN, f"not run: `{owner.address}` {owner.reason or 'took another branch'}")
     if owner.plan.kind == "parallel" and owner.children:
-        sentence = f"waits until one of the {owner.open_blocks} open branches of `{owner.address}` ends"
+        sentence = f"waits until an open branch of `{owner.address}` ends ({owner.open_blocks} under way)"
         return Reason(R.STEP_WAITING_SLOT, sentence)
     begun = "has not opened this block yet" if owner.status in UNSETTLED else "has not begun"
     return Reason(R.STEP_NOT_REACHED_YET, f"not reached yet: `{owner.address}` {begun}")
