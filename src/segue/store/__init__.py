@@ -8,7 +8,7 @@ from segue.errors import RequestError
 from segue.store.memory import MemoryStore
 from segue.store.port import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "store_for_reading"]
 
 _FORMS = "sqlite:///file.db (beside the working directory), sqlite:////folder/file.db or memory:"
 
@@ -42,3 +42,17 @@ def open_store(url: str) -> Store:
             raise RequestError(
                 f"The option {options!r} of the store is not known; use synchronous=FULL or synchronous=NORMAL."
             )
+
+
+def store_for_reading(url: str) -> Store:
+    """The store at an address for looking only, not yet opened: it hosts nothing, locks nothing and writes nothing.
+
+    `open` raises NotFoundError if there is no file yet. Addresses and errors as `open_store`.
+    """
+    found = open_store(url)
+    path = getattr(found, "path", None)
+    if not isinstance(path, Path):
+        return found
+    from segue.store.reading import SqliteReader  # noqa: PLC0415
+
+    return SqliteReader(path)

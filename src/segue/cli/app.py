@@ -1,0 +1,97 @@
+"""The tree of commands, and the one place where errors become exit codes.
+
+Only the module of the command that is asked for is loaded: building options for all of them takes longer than most
+commands run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib import import_module
+from typing import Annotated, Final, NamedTuple
+
+import typer
+
+from segue.cli.errors import quiet_stdout, report_error
+from segue.errors import SegueError
+
+
+class _Place(NamedTuple):
+    """Where a command's function is, and under which heading it is listed."""
+
+    module: str
+    heading: str
+
+
+_FLOWS, _LOOKING, _CHANGING, _SERVER = "Flows", "Looking at runs", "Changing runs", "Server"
+COMMANDS: Final = {
+    "run": _Place("run", _FLOWS),
+    "check": _Place("check", _FLOWS),
+    "fix": _Place("check", _FLOWS),
+    "runs": _Place("reading", _LOOKING),
+    "show": _Place("reading", _LOOKING),
+    "why": _Place("reading", _LOOKING),
+    "logs": _Place("logs", _LOOKING),
+    "cancel": _Place("control", _CHANGING),
+    "pause": _Place("control", _CHANGING),
+    "resume": _Place("control", _CHANGING),
+    "callback": _Place("control", _CHANGING),
+    "serve": _Place("serve", _SERVER),
+}
+
+
+def run_command(arguments: Sequence[str]) -> None:
+    """Run one command; ends with SystemExit. Errors that Segue raises on purpose end as one clear line."""
+    first = arguments[0] if arguments else ""
+    app = application([first] if first in COMMANDS else list(COMMANDS))
+    app(args=list(arguments), prog_name="segue")
+
+
+def application(names: Sequence[str]) -> typer.Typer:
+    """The command line with these of its commands."""
+    app = typer.Typer(
+        name="segue",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_segue)
+    for name in names:
+        place = COMMANDS[name]
+        function: Callable[..., int] = getattr(import_module(f"segue.cli.{place.module}"), name)
+        app.command(name, rich_help_panel=place.heading)(_ending(function))
+    return app
+
+
+def _ending(function: Callable[..., int]) -> Callable[..., None]:
+    """The command with its result, or the error that ended it, as the process' exit code."""
+
+    @wraps(function)
+    def command(*arguments: object, **options: object) -> None:
+        try:
+            code = function(*arguments, **options)
+        except SegueError as error:
+            code = report_error(error)
+        except BrokenPipeError:
+            code = quiet_stdout()
+        raise typer.Exit(code)
+
+    return command
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from segue import __version__
+
+        print(f"segue {__version__}")
+        raise typer.Exit
+
+
+def _segue(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Durable workflows: run flows step by step, and go on after any crash."""

@@ -1,0 +1,108 @@
+"""Commands that change one run: `cancel`, `pause`, `resume`, `callback`.
+
+They go through the host that runs the database. If there is none they keep the change themselves and carry nothing
+out: what follows from it begins with the next `segue run --continue` or `segue serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segue.cli.database import database_url
+from segue.cli.errors import SUCCEEDED, notice
+from segue.cli.options import DatabaseOption, JsonOption, RunArgument
+from segue.errors import RequestError
+
+if TYPE_CHECKING:
+    from segue.cli.desk import Desk
+
+ReasonOption = Annotated[str | None, typer.Option("--reason", "-r", help="Why; kept with the run.")]
+
+
+def cancel(
+    run: RunArgument, reason: ReasonOption = None, json: JsonOption = False, database: DatabaseOption = None
+) -> int:
+    """Cancel a run: nothing more of it is begun, what is in flight is cut off, its `finally` steps run."""
+    return _change(run, lambda desk, run_id: desk.cancel(run_id, reason), json=json, database=database)
+
+
+def pause(
+    run: RunArgument, reason: ReasonOption = None, json: JsonOption = False, database: DatabaseOption = None
+) -> int:
+    """Pause a run: no new step is begun until `segue resume`; what is in flight ends and is kept."""
+    return _change(run, lambda desk, run_id: desk.pause(run_id, reason), json=json, database=database)
+
+
+def resume(run: RunArgument, json: JsonOption = False, database: DatabaseOption = None) -> int:
+    """Let a paused run go on."""
+    return _change(run, lambda desk, run_id: desk.resume(run_id), json=json, database=database)
+
+
+def callback(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token, or the whole callback address.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="The payload: JSON, @FILE, or - for stdin. Default: null.")
+    ] = None,
+    json: JsonOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Answer a step that waits for a callback."""
+    payload = _payload(data)
+    # A whole address is pasted more easily than its last part.
+    token = token.rstrip("/").rpartition("/")[2]
+
+    async def deliver(desk: Desk) -> str:
+        return await desk.callback(token, payload)
+
+    return _changed(deliver, json=json, database=database)
+
+
+def _change(run: str, change: Callable[[Desk, str], Awaitable[None]], *, json: bool, database: str | None) -> int:
+    async def work(desk: Desk) -> str:
+        from segue.cli.desk import find_run
+
+        run_id = await find_run(desk, run)
+        await change(desk, run_id)
+        return run_id
+
+    return _changed(work, json=json, database=database)
+
+
+def _changed(work: Callable[[Desk], Awaitable[str]], *, json: bool, database: str | None) -> int:
+    from segue.cli.desk import EngineDesk
+    from segue.cli.hosting import desk_for_changing
+    from segue.cli.output import print_json
+
+    async def apply() -> int:
+        async with desk_for_changing(database_url(database)) as desk:
+            run_id = await work(desk)
+            view = (await desk.show(run_id)).view
+            if json:
+                print_json({"run_id": run_id, "status": view.status, "reason": view.reason})
+            else:
+                print(f"{run_id} is {view.status}: {view.reason}")
+            if isinstance(desk, EngineDesk) and view.status in {"queued", "running"}:
+                notice("kept; nobody runs this database now: `segue run --continue` goes on with it")
+        return SUCCEEDED
+
+    return asyncio.run(apply())
+
+
+def _payload(data: str | None) -> Any:
+    import msgspec
+
+    from segue.cli.flow_file import read_bytes
+
+    if data is None:
+        return None
+    content = data.encode()
+    if data == "-" or data.startswith("@"):
+        content = read_bytes(data.removeprefix("@"), "payload")
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.MsgspecError as error:
+        raise RequestError(f"--data is not JSON: {error}; text is written with its quotes: '\"text\"'") from error

@@ -1,0 +1,107 @@
+"""The HTTP door of a hosting process: a socket bound at once, the API behind it as soon as it is wanted.
+
+Binding is cheap and settles the address, so callback addresses can be given out from the first step on; whoever
+connects before the API is loaded (half a second) waits in the socket's queue. `segue run` and `segue serve` open the
+same door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import secrets
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from segue.errors import EngineError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from segue.bootstrap import Host
+    from segue.cli.door_api import ApiServer
+
+LOOPBACK: Final = "127.0.0.1"
+TOKEN_BYTES: Final = 32
+BACKLOG: Final = 1024
+GRACE_SECONDS: Final = 2
+"""How long requests that are being answered may take when the door closes."""
+POLL_SECONDS: Final = 0.005
+_NEEDED: Final = ("fastapi", "uvicorn")
+
+
+class Door:
+    """A bound socket, and the API served on it once `open` was called. Belongs to one event loop."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._socket = bound
+        host, port = bound.getsockname()[:2]
+        self.port: int = port
+        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._server: ApiServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def bind(host: str = LOOPBACK, port: int = 0) -> Door:
+        """Bind and listen. Raises OSError if the port is taken."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # Not SO_REUSEPORT: two servers must never share a port without knowing.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+            bound.listen(BACKLOG)
+            bound.setblocking(False)
+        except OSError:
+            bound.close()
+            raise
+        return Door(bound)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the API answers."""
+        return self._server is not None and self._server.started
+
+    async def open(self, host: Host, folders: Sequence[Path] = ()) -> None:
+        """Load the API, serve it, and say in the host lock where this host is reached. Safe to repeat."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(host, folders))
+        await asyncio.shield(self._opening)
+
+    async def close(self) -> None:
+        """Let the requests that are being answered end, then close the socket. Safe to repeat."""
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+        if self._server is not None and self._serving is not None:
+            self._server.stop()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        with suppress(OSError):
+            self._socket.close()
+
+    async def _open(self, host: Host, folders: Sequence[Path]) -> None:
+        # In a thread, since it takes half a second, in which steps go on.
+        api = await asyncio.to_thread(import_module, "segue.cli.door_api")
+        server: ApiServer = api.api_server(host, folders, self.token, grace_seconds=GRACE_SECONDS)
+        self._server = server
+        self._serving = asyncio.create_task(server.serve(sockets=[self._socket]))
+        while not server.started:
+            if self._serving.done():
+                self._serving.result()
+                raise EngineError("the HTTP API could not be started")
+            await asyncio.sleep(POLL_SECONDS)
+        lock = getattr(host.store, "host_lock", None)
+        if lock is not None:
+            try:
+                lock.publish(self.address, self.token)
+            except StoreUnavailableError:
+                # The disk is full. The door is open all the same; only other commands do not find it.
+                return
+
+
+def has_api() -> bool:
+    """Whether what the API needs (the extra `server`) is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in _NEEDED)

@@ -1,0 +1,52 @@
+"""The API behind a door, in a module of its own: importing it takes half a second that short runs do not need."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from segue.api.access import Access
+from segue.api.app import create_app, stop_streams
+from segue.api.library import FlowLibrary
+from segue.bootstrap import Host
+
+
+class ApiServer(uvicorn.Server):
+    """Leaves signals to the command that opened the door."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def stop(self) -> None:
+        """Take no more requests, and end live streams, whose readers come back to the next host."""
+        stop_streams(self._app)
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Capture none."""
+        yield
+
+
+def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds: int) -> ApiServer:
+    """A server of the host's API, to be given its socket."""
+    app = create_app(
+        engine=host.engine,
+        catalogue=host.catalogue,
+        library=FlowLibrary(list(folders), host.catalogue),
+        access=Access(token),
+    )
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+    return ApiServer(app, config)

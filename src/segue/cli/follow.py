@@ -1,0 +1,56 @@
+"""Following a run: snapshots as often as they are worth it, until the run is over or at rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from segue.cli.desk import Desk, Snapshot
+
+INTERVAL_SECONDS = 0.1
+COST_SHARE = 10
+"""Looking at a run of many steps takes time that its steps would rather have: at most a tenth of it."""
+REST_SECONDS = 30
+"""A wait that is longer lets the host go; the engine lets go of such runs, too."""
+
+_WAITS = ("waiting", "retrying")
+
+
+async def follow(
+    desk: Desk,
+    run_id: str,
+    seen: Callable[[Snapshot], None],
+    *,
+    until: Callable[[Snapshot], bool] = lambda snapshot: snapshot.ended,
+) -> Snapshot:
+    """Call `seen` with each snapshot of the run, and return the first that `until` holds for. Raises HostLostError."""
+    loop = asyncio.get_running_loop()
+    changes = desk.changes(run_id)
+    try:
+        await changes.wait()
+        while True:
+            began = loop.time()
+            snapshot = await desk.show(run_id)
+            seen(snapshot)
+            if until(snapshot):
+                return snapshot
+            cost = loop.time() - began
+            await changes.wait()
+            left = max(INTERVAL_SECONDS, COST_SHARE * cost) - (loop.time() - began)
+            if left > 0:
+                await changes.pause(left)
+    finally:
+        await changes.close()
+
+
+def is_at_rest(snapshot: Snapshot) -> bool:
+    """Whether the run is over, paused, or waits for something that is not due soon."""
+    view = snapshot.view
+    if snapshot.ended or view.status == "paused":
+        return True
+    if view.status != "waiting":
+        return False
+    dues = [step.until for step in view.steps if step.status in _WAITS and step.until is not None]
+    now = datetime.now(UTC)
+    return all((datetime.fromisoformat(due) - now).total_seconds() > REST_SECONDS for due in dues)

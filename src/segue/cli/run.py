@@ -1,0 +1,81 @@
+"""`segue run`: run a flow and follow it to its end, or go on with what an earlier command left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from segue.cli.options import ActionsOption, DatabaseOption, JsonOption, VerboseOption
+from segue.errors import RequestError
+
+
+def run(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="The flow's YAML or JSON file; `-` is stdin.")
+    ] = None,
+    input: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="NAME=VALUE", help="One input, read by its declared type. Repeatable."),
+    ] = None,
+    inputs: Annotated[
+        str | None, typer.Option("--inputs", metavar="FILE", help="Inputs as a YAML or JSON map; `-` is stdin.")
+    ] = None,
+    actions: ActionsOption = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", metavar="KEY", help="With a key used before: that run, no second one."),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="30s|5m|…", help="Cancel the run if it is not over by then.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the run's id as soon as the run is kept, and do not follow it.")
+    ] = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Start nothing; take up the interrupted runs of this database.")
+    ] = False,
+    json: JsonOption = False,
+    verbose: VerboseOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Run a flow, showing each step's progress.
+
+    Exit code: 0 the run succeeded (or recovered), 1 it failed, timed out or was cancelled, 2 the flow or its inputs
+    cannot be used, 3 the database cannot be used, 130 stopped by Ctrl-C (the run is kept; go on with --continue).
+    """
+    from segue.cli.session import Order, carry_out
+
+    if (file is None) != go_on:
+        given = "not both of them" if go_on else "one of them"
+        raise RequestError(f"name a flow's FILE, or --continue; {given}")
+    if go_on and (input or inputs or idempotency_key or detach):
+        raise RequestError("--continue starts no run, so it takes no inputs, no --idempotency-key and no --detach")
+    if file == "-" and inputs == "-":
+        raise RequestError("the flow and its inputs cannot both come from stdin")
+    order = Order(
+        file=file,
+        pairs=tuple(input or ()),
+        inputs_file=inputs,
+        actions=tuple(actions or ()),
+        idempotency_key=idempotency_key,
+        timeout_seconds=_seconds(timeout),
+        detach=detach,
+        json=json,
+        verbose=verbose,
+        database=database,
+    )
+    return asyncio.run(carry_out(order))
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from segue.flow.durations import parse_duration
+
+    seconds = parse_duration(text)
+    if seconds is None:
+        hint = f"; did you mean {text}s?" if text.isdigit() else ""
+        raise RequestError(f"--timeout {text!r} is no duration; write 30s, 5m or 2h{hint}")
+    return seconds

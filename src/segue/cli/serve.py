@@ -1,0 +1,142 @@
+"""`segue serve`: the server of one database, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from segue.cli.database import database_url, file_of
+from segue.cli.errors import FAILED, SUCCEEDED, notice
+from segue.cli.options import ActionsOption, DatabaseOption, JsonOption
+from segue.errors import RequestError
+
+if TYPE_CHECKING:
+    from segue.cli.door import Door
+
+DEFAULT_PORT: Final = 8080
+PORTS_TRIED: Final = 20
+GRACE_SECONDS: Final = 10.0
+LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", help="The address to listen at; of this machine only.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option("--port", "-p", min=0, max=65535, help=f"Default: {DEFAULT_PORT}, or the next free one. 0: any."),
+    ] = None,
+    flows: Annotated[
+        list[Path] | None, typer.Option("--flows", metavar="DIR", help="A folder of flows to offer. Repeatable.")
+    ] = None,
+    actions: ActionsOption = None,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="For one person trying things: the examples, and flows may call this machine.")
+    ] = False,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+    json: JsonOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Serve the HTTP API and the page at an address of this machine, and carry out runs, until Ctrl-C or SIGTERM.
+
+    The address is printed with a token that opens it; the token is new each time. With --json one object is printed
+    once the server answers: {address, url, token, database, pid}.
+    """
+    from segue.observe.logs import LEVELS, configure_logging
+
+    if log_level not in LEVELS:
+        raise typer.BadParameter(f"use one of {', '.join(LEVELS)}", param_hint="--log-level")
+    if host not in LOOPBACK_HOSTS:
+        raise RequestError(
+            f"--host {host}: this release serves this machine only (127.0.0.1 or ::1), since it has no sign-in yet; "
+            "put a reverse proxy with TLS and sign-in before it to reach it from elsewhere"
+        )
+    folders = [folder.absolute() for folder in flows or ()]
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"there is no folder {folder} (--flows)")
+    sources = list(actions or ())
+    if dev:
+        folders, sources = _with_examples(folders, sources)
+    configure_logging(json=json, level=log_level)
+    address = "127.0.0.1" if host == "localhost" else host
+    return asyncio.run(_serve(address, port, folders, sources, database_url(database), dev=dev, json=json))
+
+
+async def _serve(
+    address: str, port: int | None, folders: list[Path], sources: list[str], url: str, *, dev: bool, json: bool
+) -> int:
+    from segue.cli.actions import sources_of
+    from segue.cli.hosting import host_for_server
+    from segue.cli.interrupt import Interrupts
+    from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow
+
+    egress = EgressPolicy.server(parse_allow(os.environ.get(ALLOW_SETTING, "")), loopback=dev)
+    named, _ = sources_of(sources, None)
+    door = _bound(address, port)
+    if door is None:
+        return FAILED
+    try:
+        hosting = await host_for_server(url, egress=egress, sources=named, door=door)
+    except BaseException:
+        await door.close()
+        raise
+    with Interrupts() as interrupts:
+        try:
+            await hosting.begin()
+            await door.open(hosting.host, folders)
+            _tell(door, url, json=json)
+            await interrupts.wait()
+            notice(f"stopping: what is in flight may end within {GRACE_SECONDS:g} s; once more stops at once")
+        finally:
+            await hosting.close(grace_seconds=GRACE_SECONDS)
+    return SUCCEEDED
+
+
+def _bound(address: str, port: int | None) -> Door | None:
+    """The socket at the port, or at the next free one if none was named."""
+    from segue.cli.door import Door
+
+    wanted = DEFAULT_PORT if port is None else port
+    last = wanted if port is not None else wanted + PORTS_TRIED
+    for number in range(wanted, last + 1):
+        try:
+            door = Door.bind(address, number)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                notice(f"cannot listen at {address}:{number}: {error.strerror}")
+                return None
+            continue
+        if number != wanted:
+            notice(f"port {wanted} is taken; using {number}")
+        return door
+    ports = f"port {wanted} is" if port is not None else f"the ports {wanted} to {last} are"
+    notice(f"{ports} taken; end what listens there, or name another one with --port")
+    return None
+
+
+def _tell(door: Door, url: str, *, json: bool) -> None:
+    link = f"{door.address}/?token={door.token}"
+    if json:
+        from segue.cli.output import print_json
+
+        print_json({"address": door.address, "url": link, "token": door.token, "database": url, "pid": os.getpid()})
+    else:
+        print(f"Segue is running: {link}", flush=True)
+        path = file_of(url)
+        notice(f"database {path or url}; stop with Ctrl-C")
+
+
+def _with_examples(folders: list[Path], sources: list[str]) -> tuple[list[Path], list[str]]:
+    """The examples of the checkout, if this is one, with their actions."""
+    examples = Path(__file__).resolve().parents[3] / "examples"
+    if examples.is_dir() and examples not in folders:
+        folders = [*folders, examples]
+    actions = examples / "actions.py"
+    if actions.is_file() and str(actions) not in sources:
+        sources = [*sources, str(actions)]
+    return folders, sources

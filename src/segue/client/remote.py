@@ -1,0 +1,275 @@
+"""Speaking to a running host over its HTTP API, as the command line does when another process runs the database.
+
+One `RemoteHost` belongs to one event loop. It never retries: a request that got no answer is `HostLostError`, and the
+caller knows best whether asking again is right (starting a run is, under its idempotency key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+
+from segue.engine.log_lines import LogLine
+from segue.engine.views import RunView
+from segue.errors import (
+    ConflictError,
+    EngineError,
+    GoneError,
+    InvalidFlowError,
+    InvalidInputError,
+    NotFoundError,
+    RequestError,
+    SegueError,
+)
+from segue.flow.model import Span
+from segue.flow.problems import Problem
+
+CONNECT_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 60.0
+SILENCE_SECONDS: Final = 45.0
+"""A stream of events says something every 15 s; three times nothing means that its host is gone."""
+ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+PAGE_MAX: Final = 200
+LOG_LINES_MAX: Final = 10_000
+_WAITING: Final = "waiting"
+
+T = TypeVar("T")
+
+
+class HostLostError(EngineError):
+    """The host did not answer, or is being stopped. What it had accepted is kept and goes on with the next host."""
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in a list. Times are RFC 3339 (UTC)."""
+
+    id: str
+    flow: str
+    status: str
+    trigger: str = "api"
+    recovered: bool = False
+    error: str | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+
+
+class RemoteCallback(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal that a step waits for."""
+
+    step: str
+    url: str
+
+    @property
+    def token(self) -> str:
+        """The address' last part."""
+        return self.url.rpartition("/")[2]
+
+
+class _Started(msgspec.Struct):
+    run_id: str
+
+
+class _Runs(msgspec.Struct):
+    runs: list[RunSummary]
+    next_cursor: str | None = None
+
+
+class _Lines(msgspec.Struct):
+    lines: list[LogLine]
+
+
+class _Callbacks(msgspec.Struct):
+    callbacks: list[RemoteCallback]
+
+
+class _Taken(msgspec.Struct, rename="camel"):
+    run_id: str
+
+
+class _FlowProblem(msgspec.Struct):
+    code: str
+    severity: str
+    message: str
+    path: str = ""
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    suggestion: str | None = None
+
+
+class _FieldError(msgspec.Struct):
+    path: str
+    message: str
+
+
+class _Details(msgspec.Struct):
+    """Problem details (RFC 9457) as this API writes them."""
+
+    title: str = ""
+    detail: str = ""
+    type: str = ""
+    problems: list[_FlowProblem] = []
+    errors: list[_FieldError] = []
+
+
+class RemoteHost:
+    """A host at an address (`http://127.0.0.1:8080`), with the token that it published. Use as a context manager, or
+    `close` it.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> RemoteHost:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End kept connections. Safe to repeat."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # ------------------------------------------------------------ requests
+
+    async def start(
+        self, text: str, inputs: Mapping[str, Any], *, file: str | None = None, idempotency_key: str | None = None
+    ) -> str:
+        """Start a run of a flow's text; its id once it is kept. Raises InvalidFlowError, InvalidInputError."""
+        body = {"flow": text, "inputs": dict(inputs), "file": file, "idempotency_key": idempotency_key}
+        given = {name: value for name, value in body.items() if value is not None}
+        return (await self._ask("POST", "/api/v1/runs", _Started, json=given)).run_id
+
+    async def runs(
+        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> tuple[list[RunSummary], str | None]:
+        """Newest first, and where the next page begins."""
+        found: list[RunSummary] = []
+        while True:
+            query = [("status", status) for status in statuses] + [("limit", str(min(limit - len(found), PAGE_MAX)))]
+            query += [(name, value) for name, value in (("flow", flow), ("cursor", cursor)) if value is not None]
+            page = await self._ask("GET", "/api/v1/runs", _Runs, query=query)
+            found += page.runs
+            cursor = page.next_cursor
+            if cursor is None or len(found) >= limit:
+                return found, cursor
+
+    async def show(self, run_id: str) -> tuple[RunView, list[RemoteCallback]]:
+        """The run, and what its waiting steps wait for. Raises NotFoundError."""
+        view = await self._ask("GET", f"/api/v1/runs/{run_id}", RunView)
+        if not any(step.status == _WAITING for step in view.steps):
+            return view, []
+        return view, (await self._ask("GET", f"/api/v1/runs/{run_id}/callbacks", _Callbacks)).callbacks
+
+    async def logs(self, run_id: str) -> list[LogLine]:
+        """The last 10,000 lines."""
+        query = [("level", "debug"), ("limit", str(LOG_LINES_MAX))]
+        return (await self._ask("GET", f"/api/v1/runs/{run_id}/logs", _Lines, query=query)).lines
+
+    async def act(self, run_id: str, action: str, reason: str | None) -> None:
+        """`cancel`, `pause` or `resume`. Raises NotFoundError, ConflictError."""
+        body = {} if reason is None else {"reason": reason}
+        await self._ask("POST", f"/api/v1/runs/{run_id}/{action}", msgspec.Raw, json=body)
+
+    async def callback(self, token: str, payload: Any) -> str:
+        """Deliver a signal; the run's id. Raises NotFoundError, ConflictError, GoneError."""
+        path = f"/api/v1/orchestrator/callback/{token}"
+        return (await self._ask("POST", path, _Taken, json=payload)).run_id
+
+    async def events(self, run_id: str) -> AsyncIterator[str]:
+        """The kinds of the run's events as they happen: `log`, `run`, and `end` as the last one."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        url = f"{self.address}/api/v1/runs/{run_id}/events"
+        try:
+            async with self._client().get(url, timeout=timeout, headers={"Accept": "text/event-stream"}) as response:
+                if response.status != 200:
+                    raise _error_of(response.status, await response.read(), self.address)
+                async for line in response.content:
+                    name, _, value = line.decode("utf-8", "replace").partition(":")
+                    if name == "event":
+                        yield value.strip()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise self._lost(error) from error
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        json: object = msgspec.UNSET,
+        query: list[tuple[str, str]] | None = None,
+    ) -> T:
+        data = None if json is msgspec.UNSET else msgspec.json.encode(json)
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        try:
+            async with self._client().request(
+                method, f"{self.address}{path}", data=data, headers=headers, params=query, allow_redirects=False
+            ) as response:
+                body = await response.content.read(ANSWER_BYTES_MAX)
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._lost(error) from error
+        if status >= 300:
+            raise _error_of(status, body, self.address)
+        try:
+            return msgspec.json.decode(body, type=answer)
+        except msgspec.MsgspecError as error:
+            raise EngineError(
+                f"the host at {self.address} answered {method} {path} with something else: {error}"
+            ) from error
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        return self._session
+
+    def _lost(self, error: BaseException) -> HostLostError:
+        return HostLostError(f"the host at {self.address} does not answer: {error or type(error).__name__}")
+
+
+def _error_of(status: int, body: bytes, address: str) -> SegueError:
+    """The error that an answer tells, as the class that the host's own code raised."""
+    try:
+        told = msgspec.json.decode(body, type=_Details)
+    except msgspec.MsgspecError:
+        told = _Details()
+    message = told.detail or told.title or f"the host at {address} answered with status {status}"
+    if told.problems:
+        return InvalidFlowError(message, [_problem_of(problem) for problem in told.problems])
+    if told.errors:
+        return InvalidInputError(message, [(one.path, one.message) for one in told.errors])
+    if status == 503 and told.type.endswith(":closing"):
+        return HostLostError(f"the host at {address} is being stopped")
+    classes: dict[int, type[SegueError]] = {404: NotFoundError, 409: ConflictError, 410: GoneError}
+    found = classes.get(status) or (RequestError if status < 500 else EngineError)
+    return found(message)
+
+
+def _problem_of(told: _FlowProblem) -> Problem:
+    span = None if told.line is None else Span(0, 1, told.line, told.column or 1)
+    return Problem(
+        code=told.code,
+        message=told.message,
+        severity="error" if told.severity == "error" else "warning" if told.severity == "warning" else "note",
+        path=told.path,
+        file=told.file,
+        span=span,
+        suggestion=told.suggestion,
+    )
