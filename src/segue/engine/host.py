@@ -19,8 +19,9 @@ import hashlib
 import heapq
 import itertools
 import logging
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
@@ -37,7 +38,6 @@ from segue.errors import (
     ConflictError,
     EngineError,
     GoneError,
-    JournalCorruptError,
     NotFoundError,
     RequestError,
     SegueError,
@@ -81,14 +81,16 @@ class _Undecided:
     given: inp.Input
     decision: Decision
     ack: asyncio.Future[None] | None
+    attempts: Sequence[int] = ()
+    """The numbers of the attempts in `decision.start`; later decisions count the steps' own on."""
 
 
 class _Run:
     """A run in memory."""
 
     __slots__ = (
-        "committing", "key", "log_timer", "logs", "lost", "new_run", "pending", "run_id", "state", "status", "tasks",
-        "timer_due", "wake_at", "workspace",
+        "committing", "interrupted", "key", "log_timer", "logs", "lost", "new_run", "pending", "run_id", "state",
+        "status", "tasks", "timer_due", "wake_at", "workspace",
     )  # fmt: skip
 
     def __init__(self, key: int, run_id: str, workspace: str, state: RunState) -> None:
@@ -102,6 +104,7 @@ class _Run:
         self.new_run: NewRun | None = None
         self.pending: deque[_Undecided] = deque()
         self.committing = 0
+        self.interrupted = False
         self.lost: BaseException | None = None
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.logs: list[LogRow] = []
@@ -139,8 +142,10 @@ class Engine:
         self._rest_wake_at: int | None = None
         self._waiters: dict[str, list[asyncio.Future[RunState]]] = {}
         self._watchers: dict[str, set[asyncio.Event]] = {}
-        self._queue: deque[tuple[_Run, StepState]] = deque()
-        self._in_flight = 0
+        self._queue: deque[tuple[_Run, StepState, int]] = deque()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._max_in_flight = max_attempts_in_flight
         self._background: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -155,6 +160,7 @@ class Engine:
         Without `adopt` nothing is carried out: inputs (a start, a callback, a cancellation) are decided and kept, and
         what follows from them is begun by the next host. For commands that change one run and are gone.
         """
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         await self.store.open()
         self._opened = True
         if not adopt:
@@ -259,15 +265,20 @@ class Engine:
         return Started(earlier.run_id, repeated=True)
 
     async def wait(self, run_id: str) -> RunState:
-        """The run's state once it is over. Raises NotFoundError; EngineError if the engine closes first."""
+        """The run's state once it is over.
+
+        Raises NotFoundError; EngineError if the run is quarantined, or if the engine closes first.
+        """
         waiter: asyncio.Future[RunState] = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(run_id, [])
         waiters.append(waiter)
         try:
             if run_id not in self._runs_by_id:
                 record = await self.record(run_id)
-                if record.status in RUN_ENDED or record.status == RunStatus.QUARANTINED:
+                if record.status in RUN_ENDED:
                     return await self.state(record)
+                if record.status == RunStatus.QUARANTINED:
+                    raise EngineError(f"run {run_id} is quarantined: {record.error}")
             return await waiter
         finally:
             waiters.remove(waiter)
@@ -360,7 +371,7 @@ class Engine:
         """Gauges of this host."""
         return {
             "runs_in_memory": len(self._runs),
-            "attempts_in_flight": self._in_flight,
+            "attempts_in_flight": len(self._in_flight),
             "attempts_queued": len(self._queue),
         }
 
@@ -376,6 +387,7 @@ class Engine:
         state = run.state
         try:
             decision = decide(state, given, self._clock.now(), starts=self._carries_out and not self._closing)
+            commit = self._commit_of(run, decision) if decision.rows else None
         except ConflictError as error:
             if ack is None:
                 raise
@@ -387,13 +399,13 @@ class Engine:
             if ack is not None:
                 ack.set_exception(EngineError(f"run {run.run_id} is quarantined: {error!r}"))
             return
-        if not decision.rows:
+        if commit is None:
             if ack is not None:
                 ack.set_result(None)
             return
-        run.pending.append(_Undecided(given, decision, ack))
+        run.pending.append(_Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
-        self.store.commit(self._commit_of(run, decision), partial(self._committed, run))
+        self.store.commit(commit, partial(self._committed, run))
 
     def _commit_of(self, run: _Run, decision: Decision) -> Commit:
         encode = ev.encode
@@ -436,7 +448,7 @@ class Engine:
         undecided = run.pending.popleft()
         if undecided.ack is not None and not undecided.ack.done():
             undecided.ack.set_result(None)
-        self._carry_out(run, undecided.decision)
+        self._carry_out(run, undecided.decision, undecided.attempts)
         state = run.state
         if state.ended:
             if not run.committing:
@@ -448,16 +460,17 @@ class Engine:
         if not run.committing and not run.tasks and state.status is RunStatus.WAITING:
             self._maybe_rest(run, due)
 
-    def _carry_out(self, run: _Run, decision: Decision) -> None:
+    def _carry_out(self, run: _Run, decision: Decision, attempts: Sequence[int]) -> None:
         """The effects of a decision that is kept now. A later decision may have made a start pointless meanwhile."""
         for step in decision.cancel:
             task = run.tasks.pop(step.id, None)
             if task is not None:
                 task.cancel()
         active = run.state.active
-        for step in decision.start:
-            if step.id in active and step.id not in run.tasks:
-                self._launch(run, step)
+        for step, attempt in zip(decision.start, attempts, strict=True):
+            # A later number is not kept yet: the decision that made it begins it.
+            if step.attempt == attempt and step.id in active and step.id not in run.tasks:
+                self._launch(run, step, attempt)
         if self._watchers:
             self._notify(run.run_id)
 
@@ -502,7 +515,11 @@ class Engine:
         record = await self.record(run_id)
         if record.status in RUN_ENDED:
             raise ConflictError(f"run {run_id} is over already ({record.status})")
-        await self._feed_and_wait(await self._loaded(record), given)
+        run = await self._loaded(record)
+        if run.interrupted and isinstance(given, inp.ResumeRun):
+            run.interrupted = False
+            self._take_up(run)
+        await self._feed_and_wait(run, given)
 
     def _refuse_if_closing(self) -> None:
         if self._closing or not self._opened:
@@ -515,6 +532,7 @@ class Engine:
         if run.lost is None:
             run.lost = error
             _log.warning("run %s: commit failed: %s", run.run_id, error)
+        run.logs += commit.logs
         if run.committing:
             return
         kept: deque[_Undecided] = deque()
@@ -531,6 +549,7 @@ class Engine:
         run.pending = kept
         if began:
             self._let_go(run)
+            self._tell_waiters(run.run_id, NotFoundError(f"run {run.run_id} could not be kept: {run.lost}"))
         else:
             self._in_background(self._reload(run))
 
@@ -544,17 +563,19 @@ class Engine:
                 rows = await self.store.load_journal(run.key)
                 run.state = fold(version.plan, run.run_id, rows)
                 break
-            except JournalCorruptError as error:
-                self._quarantine(run, str(error))
-                return
             except StoreUnavailableError as error:
                 _log.warning("run %s: the store is unavailable: %s", run.run_id, error)
+            except SegueError as error:
+                self._quarantine(run, str(error))
+                return
         run.lost = run.status = run.wake_at = None
         again, run.pending = run.pending, deque()
-        for step in pending_attempts(run.state):
-            ended = any(isinstance(one.given, inp.AttemptEnded) and one.given.step == step.id for one in again)
-            if step.id not in run.tasks and not ended:
-                self._launch(run, step)
+        settled = {one.given.step for one in again if isinstance(one.given, inp.AttemptEnded)}
+        # What an earlier host left in flight is begun by the takeover alone, which knows what must not be repeated.
+        if not any(isinstance(one.given, inp.AdoptRun) for one in again):
+            for step in pending_attempts(run.state):
+                if step.id not in run.tasks and step.id not in settled:
+                    self._launch(run, step, step.attempt)
         for undecided in again:
             self._feed(run, undecided.given)
         due = run.state.next_due()
@@ -566,43 +587,60 @@ class Engine:
         self._let_go(run)
         for task in run.tasks.values():
             task.cancel()
-        head = RunHead(status=RunStatus.QUARANTINED.value, started_at=run.state.started_at, error=message[:500])
-        self.store.commit(Commit(run_key=run.key, rows=(), head=head), _log_failure)
-        _log.error("run %s is quarantined: %s", run.run_id, message)
-        for waiter in self._waiters.get(run.run_id, ()):
+        self._set_aside(run.key, run.run_id, run.state.started_at, message)
+
+    def _set_aside(self, key: int, run_id: str, started_at: int | None, message: str) -> None:
+        head = RunHead(status=RunStatus.QUARANTINED.value, started_at=started_at, error=message[:500])
+        self.store.commit(Commit(run_key=key, rows=(), head=head), _log_failure)
+        _log.error("run %s is quarantined: %s", run_id, message)
+        self._tell_waiters(run_id, EngineError(f"run {run_id} is quarantined: {message}"))
+
+    def _tell_waiters(self, run_id: str, error: SegueError) -> None:
+        for waiter in self._waiters.get(run_id, ()):
             if not waiter.done():
-                waiter.set_exception(EngineError(f"run {run.run_id} is quarantined: {message}"))
+                waiter.set_exception(error)
 
     # ------------------------------------------------------------ attempts
 
-    def _launch(self, run: _Run, step: StepState) -> None:
-        if self._closing or not self._carries_out:
+    def _launch(self, run: _Run, step: StepState, attempt: int) -> None:
+        if self._closing or not self._carries_out or self._runs.get(run.key) is not run:
             return
-        if self._in_flight >= self._max_in_flight:
-            self._queue.append((run, step))
+        if len(self._in_flight) >= self._max_in_flight:
+            self._queue.append((run, step, attempt))
             return
-        self._in_flight += 1
-        run.tasks[step.id] = asyncio.create_task(self._attempt(run, step))
+        task = run.tasks[step.id] = asyncio.create_task(self._attempt(run, step, attempt))
+        self._in_flight.add(task)
+        # One that is cancelled before its first step never gets to its own `finally`.
+        task.add_done_callback(self._landed)
 
-    async def _attempt(self, run: _Run, step: StepState) -> None:
+    async def _attempt(self, run: _Run, step: StepState, attempt: int) -> None:
         task = asyncio.current_task()
+        assert task is not None
+        given = None
         try:
-            url = self.callback_url(run.run_id, step) if step.callback else None
-            given = await self._maker.make(run.state, step, run.workspace, partial(self._write_log, run), url)
+            # Else a later attempt was decided since: it is made when its own start is kept.
+            if step.attempt == attempt:
+                url = self.callback_url(run.run_id, step) if step.callback else None
+                given = await self._maker.make(run.state, step, run.workspace, partial(self._write_log, run), url)
         finally:
-            self._in_flight -= 1
             if run.tasks.get(step.id) is task:
                 del run.tasks[step.id]
-            self._launch_queued()
-        self._feed(run, given)
+            self._landed(task)
+        if given is not None:
+            self._feed(run, given)
 
-    def _launch_queued(self) -> None:
-        while self._queue and self._in_flight < self._max_in_flight and not self._closing:
-            run, step = self._queue.popleft()
-            if step.id in run.state.active and step.id not in run.tasks and run.key in self._runs:
-                self._launch(run, step)
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        while self._queue and len(self._in_flight) < self._max_in_flight and not self._closing:
+            run, step, attempt = self._queue.popleft()
+            if step.attempt == attempt and run.state.active.get(step.id) is step and step.id not in run.tasks:
+                self._launch(run, step, attempt)
 
     def _write_log(self, run: _Run, step: str, level: LogLevel, message: str, data: dict[str, JsonValue]) -> None:
+        assert self._loop is not None
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._write_log, run, step, level, message, data)
+            return
         run.logs.append(LogRow(self._clock.now(), level, step, message, ev.encode_data(data)))
         if run.log_timer is None and not self._closing:
             run.log_timer = asyncio.get_running_loop().call_later(LOG_FLUSH_SECONDS, self._flush_logs, run)
@@ -643,7 +681,8 @@ class Engine:
         while timers and timers[0][0] <= now:
             _, _, run = heapq.heappop(timers)
             run.timer_due = None
-            if run.key not in self._runs or run.lost is not None:
+            # A run that rested and came back is another object; the timers of the old one are nobody's.
+            if self._runs.get(run.key) is not run or run.lost is not None:
                 continue
             due = run.state.next_due()
             if due is not None and due <= now:
@@ -657,20 +696,38 @@ class Engine:
 
     async def _wake_rested(self) -> None:
         """Bring back the runs at rest whose time has come."""
+        cannot: set[int] = set()
         try:
             while not self._closing:
                 due = [
-                    record for record in await self.store.due_runs(self._clock.now()) if record.key not in self._runs
+                    record
+                    for record in await self.store.due_runs(self._clock.now())
+                    if record.key not in self._runs and record.key not in cannot
                 ]
                 if not due:
                     break
                 # Until these are committed, their rows still say that they are due.
-                await asyncio.gather(*[self._feed_and_wait(await self._loaded(run), inp.TimersDue()) for run in due])
-            self._rest_wake_at = await self._next_rest_wake()
+                outcomes = await asyncio.gather(*map(self._wake, due))
+                cannot.update(record.key for record, woken in zip(due, outcomes, strict=True) if not woken)
+            wake = await self._next_rest_wake()
         except StoreUnavailableError as error:
             _log.warning("the store is unavailable: %s", error)
-            self._rest_wake_at = self._clock.now() + 1_000
+            wake = self._clock.now() + 1_000
+        # Meanwhile another run may have come to rest, of which the store's answer did not know.
+        if wake is not None and (self._rest_wake_at is None or wake < self._rest_wake_at):
+            self._rest_wake_at = wake
         self._arm()
+
+    async def _wake(self, record: RunRecord) -> bool:
+        """Let one run's timers fire. False if the run cannot be loaded: it must not keep the others asleep."""
+        try:
+            await self._feed_and_wait(await self._loaded(record), inp.TimersDue())
+        except StoreUnavailableError:
+            raise
+        except SegueError as error:
+            _log.error("run %s cannot be woken: %s", record.run_id, error)
+            return False
+        return True
 
     async def _next_rest_wake(self) -> int | None:
         """The earliest wake of the store that is not already a timer of a run in memory."""
@@ -695,14 +752,18 @@ class Engine:
         run = _Run(record.key, record.run_id, record.workspace, None)  # pyright: ignore[reportArgumentType]
         try:
             run.state = await self.state(record)
-        except JournalCorruptError as error:
-            version = await self.versions.get(record.flow_version)
-            run.state = RunState(version.plan, record.run_id)
-            self._quarantine(run, str(error))
+        except StoreUnavailableError:
             raise
-        run.status, run.wake_at = record.status, record.wake_at
+        except SegueError as error:
+            self._set_aside(record.key, record.run_id, record.started_at, str(error))
+            raise
+        if run.state.ended:  # meanwhile: it is only there to say so
+            return run
         self._remember(run)
-        self._take_up(run)
+        if run.state.paused:
+            run.interrupted = bool(run.state.active)
+        else:
+            self._take_up(run)
         due = run.state.next_due()
         if due is not None:
             self._set_timer(due, run)
