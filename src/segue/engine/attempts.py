@@ -7,15 +7,15 @@ output, or a `Failure` with a category. Secrets exist only inside `_Attempt.make
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from typing import Final, cast
 
-import msgspec
-
 from segue.engine.ids import idempotency_key
-from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel
+from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
 from segue.engine.secrets import SecretResolver
+from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
 from segue.errors import StepError, TerminalError
 from segue.expr import ExprError, to_json
 from segue.flow.model import JsonValue
@@ -23,13 +23,10 @@ from segue.kernel.events import Failure
 from segue.kernel.inputs import AttemptEnded
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
-from segue.observe.masking import DEFAULT_MASKER, Masker
+from segue.observe.masking import DEFAULT_MASKER, MASK, Masker
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024 * 1024
 """A step's result as JSON; larger things belong in a file or an object store, with their address in the result."""
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 LogWriter = Callable[[str, LogLevel, str, dict[str, JsonValue]], None]
 """(step address, level, message, data), already masked."""
@@ -49,16 +46,14 @@ class AttemptMaker:
 
     def is_unsafe(self, state: RunState, step: StepState) -> bool:
         """Whether an attempt of unknown outcome must not be repeated blindly."""
-        declared = step.plan.step.idempotency
-        if declared is not None:
-            return declared == "unsafe"
+        plan = step.plan.step
+        if plan.at_most_once or plan.idempotency is not None:
+            return plan.at_most_once or plan.idempotency == "unsafe"
         action = self.action_of(step)
         if action is None:
             return False
-        if not callable(action.effect):
-            return action.effect == "unsafe"
         try:
-            return action.effect_of(self.params(state, step, {})) == "unsafe"
+            return _is_unsafe(action, step, self.params(state, step, {}) if callable(action.effect) else {})
         except (ExprError, StepError):
             return False
 
@@ -77,10 +72,10 @@ class AttemptMaker:
     async def make(
         self, state: RunState, step: StepState, workspace: str, write_log: LogWriter, callback_url: str | None
     ) -> AttemptEnded:
-        """One attempt. Never raises but CancelledError."""
+        """One attempt. Never raises but CancelledError, if its task is cancelled, and KeyboardInterrupt."""
         number, masker = step.attempt, DEFAULT_MASKER
-        plan, address = step.plan.step, step.address
-        action = self.action_of(step)
+        address = step.address
+        unsafe, retry_unclassified = False, False
         try:
             secrets: dict[str, object] = {}
             if step.plan.uses_secrets:
@@ -88,20 +83,31 @@ class AttemptMaker:
                 masker = masker.with_values(str(value) for value in secrets.values())
             if state.plan.flow.masking:
                 masker = masker.with_names(state.plan.flow.masking)
+            action = self.action_of(step)
             if action is None:
                 return self._unbound(state, step)
+            retry_unclassified = action.retry_unclassified
+            params = self.params(state, step, secrets)
+            unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
                 idempotency_key=idempotency_key(workspace, state.run_id, address, step.generation),
-                log=_log_sink(write_log, address, masker), callback_url=callback_url,
+                log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
             )  # fmt: skip
-            output = await action.run(self.params(state, step, secrets), context)
-            return AttemptEnded(step.id, number, _as_json(output, masker if secrets else None))
+            output = await action.run(params, context)
+            return AttemptEnded(step.id, number, _result(output, masker if secrets else None))
         except ExprError as error:
             failure = Failure(category="expression", code=error.code, message=masker.mask_text(f"params: {error}"))
             return AttemptEnded(step.id, number, failure=failure)
-        except Exception as error:  # noqa: BLE001 - whatever a user's function raises is a failure of its step
-            return _failed(step.id, number, error, masker, action, unsafe=plan.idempotency == "unsafe")
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return _failed(step.id, number, error, masker, unsafe=unsafe, retry_unclassified=False)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever an action raises is a failure of its step, not of the host
+            return _failed(step.id, number, error, masker, unsafe=unsafe, retry_unclassified=retry_unclassified)
 
     def _unbound(self, state: RunState, step: StepState) -> AttemptEnded:
         name = step.plan.step.use or step.plan.kind
@@ -112,59 +118,81 @@ class AttemptMaker:
         return AttemptEnded(step.id, step.attempt, failure=Failure(category="adapter.unbound", message=message))
 
 
-def _log_sink(write: LogWriter, step: str, masker: Masker) -> Callable[..., None]:
+def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bool:
+    """Whether nobody may repeat this attempt without knowing that it had no effect."""
+    plan = step.plan.step
+    return plan.at_most_once or (plan.idempotency or action.effect_of(params)) == "unsafe"
+
+
+def _log_sink(write: LogWriter, step: str, masker: Masker) -> LogSink:
     def log(level: LogLevel, message: str, /, **data: JsonValue) -> None:
-        masked = cast("dict[str, JsonValue]", masker.mask_json(data)) if data else {}
-        write(step, level, masker.mask_text(message), masked)
+        shown = {name: as_shown(value) for name, value in data.items()}
+        masked = cast("dict[str, JsonValue]", masker.mask_json(shown))
+        write(step, level, masker.mask_text(as_text(str(message))), masked)
 
     return log
 
 
-def _as_json(output: object, masker: Masker | None) -> JsonValue:
-    """The value as the journal will give it back, so that a step sees the same before and after a restart."""
-    if output is None or output is True or output is False:
-        return output
+def _result(output: object, secrets: Masker | None) -> JsonValue:
+    """The value as the journal will give it back, so that a step sees the same before and after a restart.
+
+    Secrets that come back in it are hidden by their values alone: a field that is merely called `token` is the flow's
+    own, and a later step needs it.
+    """
     try:
-        encoded = _encode(output)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        message = f"the result of type {type(output).__name__} cannot be kept as JSON: {error}"
-        raise TerminalError(message, category="validation", code="result_not_json") from error
-    if len(encoded) > MAX_OUTPUT_BYTES:
-        message = f"the result has {len(encoded):,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,} are kept"
-        raise TerminalError(message, category="validation", code="result_too_large")
-    value = _decode(encoded)
-    return value if masker is None else cast("JsonValue", masker.mask_json(value))
+        value = as_kept(output, max_bytes=MAX_OUTPUT_BYTES)
+    except NotKeepableError as error:
+        message = f"the result of type {type(output).__name__}: {error}"
+        raise TerminalError(message, category="validation", code=f"result_{error.code}") from error
+    return value if secrets is None else _without_values(value, secrets)
+
+
+def _without_values(value: JsonValue, secrets: Masker) -> JsonValue:
+    if isinstance(value, str):
+        return secrets.mask_values(value)
+    if isinstance(value, dict):
+        return {secrets.mask_values(name): _without_values(one, secrets) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_values(one, secrets) for one in value]
+    if isinstance(value, int | float) and secrets.mask_values(str(value)) == MASK:
+        return MASK
+    return value
 
 
 def _failed(
-    step: int, number: int, error: Exception, masker: Masker, action: Action | None, *, unsafe: bool
+    step: int, number: int, error: BaseException, masker: Masker, *, unsafe: bool, retry_unclassified: bool
 ) -> AttemptEnded:
-    transient: bool | None = None
-    retry_after = None
     if isinstance(error, StepError):
-        category = error.category
-        # Sent, and no answer came: of an unsafe call nobody knows whether it took effect.
-        if unsafe and getattr(error, "sent", False) and category in ("timeout", "connection"):
-            category = "unknown_outcome"
-        details = None if error.details is None else masker.mask_json(error.details)
-        failure = Failure(
-            category=category, message=masker.mask_text(error.message), code=error.code, status=error.status,
-            details=_jsonable(details),
-        )  # fmt: skip
-        retry_after = error.retry_after_seconds
+        category, code, status = str(error.category), error.code, error.status
+        details = None if error.details is None else cast("JsonValue", masker.mask_json(as_shown(error.details)))
+        message, retry_after = error.message, _seconds(error.retry_after_seconds)
         transient = False if isinstance(error, TerminalError) else None
     else:
-        failure = Failure(
-            category=_category_of(error), message=masker.mask_text(_words(error)), code=type(error).__name__
-        )
-        if action is not None and action.retry_unclassified and failure.category.startswith("adapter."):
-            transient = True
+        category, code, status, details = _category_of(error), type(error).__name__, None, None
+        message, retry_after = _words(error), None
+        transient = True if retry_unclassified and category.startswith("adapter.") else None
+    # No answer came: of an unsafe call nobody knows whether it took effect, unless it is known not to have been sent.
+    if unsafe and category in ("timeout", "connection", "cancelled") and getattr(error, "sent", True):
+        category = "unknown_outcome"
+    failure = Failure(
+        category=category, message=masker.mask_text(as_text(str(message))), code=None if code is None else str(code),
+        status=status if isinstance(status, int) else None, details=details,
+    )  # fmt: skip
     return AttemptEnded(step, number, failure=failure, retry_after_seconds=retry_after, transient=transient)
 
 
-def _category_of(error: Exception) -> str:
+def _seconds(value: object) -> float | None:
+    """A pause that can be computed with; an action may say anything."""
+    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+        return float(value)
+    return None
+
+
+def _category_of(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
     if isinstance(error, socket.gaierror):
         return "dns"
     if isinstance(error, ConnectionError):
@@ -172,19 +200,13 @@ def _category_of(error: Exception) -> str:
     return f"adapter.{type(error).__name__}"
 
 
-def _words(error: Exception) -> str:
-    text = str(error)
+def _words(error: BaseException) -> str:
     name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
-def _jsonable(value: object) -> JsonValue:
-    if value is None:
-        return None
     try:
-        return _decode(_encode(value))
-    except (TypeError, ValueError):
-        return repr(value)
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception that cannot even say what it is has a name all the same
+        return name
+    return f"{name}: {text}" if text else name
 
 
 def cancelled(task: asyncio.Task[None]) -> None:

@@ -33,6 +33,7 @@ from segue.engine.clock import Clock, Handle, SystemClock
 from segue.engine.ids import callback_token, new_run_id, new_seed, token_hash
 from segue.engine.port import ActionRegistry, LogLevel
 from segue.engine.secrets import SecretResolver
+from segue.engine.values import NotKeepableError, as_kept
 from segue.engine.versions import Version, Versions
 from segue.errors import (
     ConflictError,
@@ -60,9 +61,7 @@ LOG_FLUSH_SECONDS: Final = 0.2
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 WORKSPACE: Final = "default"
 
-_encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder().decode
 _log = logging.getLogger("segue.engine")
 
 
@@ -799,9 +798,9 @@ class Engine:
 def _as_kept(value: JsonValue, what: str) -> JsonValue:
     """What the journal will give back for a value from outside; a copy, which its giver cannot change."""
     try:
-        return _decode(_encode(value))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise RequestError(f"{what} cannot be kept as JSON: {error}") from error
+        return as_kept(value)
+    except NotKeepableError as error:
+        raise RequestError(f"{what}: {error}") from error
 
 
 def _digest_of(version: Version, inputs: RawMap) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from segue.flow.model import JsonValue, RawMap
+from segue.observe.masking import DEFAULT_MASKER, Masker
 
 Effect: TypeAlias = Literal["safe", "keyed", "unsafe"]
 """`safe`: may be repeated freely. `keyed`: may be repeated under the same key. `unsafe`: never repeated blindly."""
@@ -41,6 +42,10 @@ class AttemptContext:
     idempotency_key: str
     """The same for all attempts of one step instance, across restarts; another after a rewind."""
     log: LogSink
+    unsafe: bool = False
+    """The attempt must not be sent twice, not even by a client that finds its connection closed."""
+    masker: Masker = DEFAULT_MASKER
+    """Hides the secrets that this attempt may know, for what the action itself shows of its errors."""
     callback_url: str | None = None
     """Where an outside system sends the signal that this step will wait for."""
 

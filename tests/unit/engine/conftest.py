@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.engine.kit import World
 
 from segue.testing.fake_clock import VirtualTimeLoop
+from unit.engine.kit import World
 
 
 @pytest.fixture

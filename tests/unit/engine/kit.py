@@ -56,7 +56,14 @@ def handled(*steps: Step) -> tuple[Handler, ...]:
 
 
 def retry(attempts: int = 3, delay: float = 1.0, **settings: Any) -> Retry:
-    return Retry(max_attempts=attempts, initial_delay_seconds=delay, max_delay_seconds=delay, backoff="constant", jitter="none", **settings)
+    return Retry(
+        max_attempts=attempts,
+        initial_delay_seconds=delay,
+        max_delay_seconds=delay,
+        backoff="constant",
+        jitter="none",
+        **settings,
+    )
 
 
 def timeout(attempt: float | None = None, total: float | None = None, **settings: Any) -> Timeout:

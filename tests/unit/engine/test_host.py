@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from unit.engine.kit import (
-    World, flow, never, parallel, run, scripted, settle, start, state_of, statuses, step, wait_callback, wait_for,
-)  # fmt: skip
 
 from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
 from segue.store.port import RunFilter
+from unit.engine.kit import (
+    World,
+    flow,
+    never,
+    parallel,
+    run,
+    scripted,
+    settle,
+    start,
+    state_of,
+    statuses,
+    step,
+    wait_callback,
+    wait_for,
+)  # fmt: skip
 
 pytestmark = pytest.mark.anyio
 

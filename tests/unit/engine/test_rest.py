@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from unit.engine.kit import (
-    World, events_of, flow, parallel, retry, scripted, settle, start, state_of, statuses, step, token_of,
-    wait_callback, wait_for,
-)  # fmt: skip
 
 from segue.errors import EngineError, StepError
 from segue.kernel import events as ev
 from segue.store.port import Commit, JournalRow
+from unit.engine.kit import (
+    World,
+    events_of,
+    flow,
+    parallel,
+    retry,
+    scripted,
+    settle,
+    start,
+    state_of,
+    statuses,
+    step,
+    token_of,
+    wait_callback,
+    wait_for,
+)  # fmt: skip
 
 pytestmark = pytest.mark.anyio
 

@@ -5,14 +5,28 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from unit.engine.kit import (
-    World, events_of, flow, parallel, retry, run, scripted, settle, start, state_of, statuses, step, timeout, token_of,
-    wait_callback, wait_for,
-)  # fmt: skip
 
 from segue.errors import NotFoundError, StepError, StoreUnavailableError
 from segue.kernel import events as ev
 from segue.store.port import RunFilter
+from unit.engine.kit import (
+    World,
+    events_of,
+    flow,
+    parallel,
+    retry,
+    run,
+    scripted,
+    settle,
+    start,
+    state_of,
+    statuses,
+    step,
+    timeout,
+    token_of,
+    wait_callback,
+    wait_for,
+)  # fmt: skip
 
 pytestmark = pytest.mark.anyio
 
