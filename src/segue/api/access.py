@@ -102,7 +102,7 @@ class Access:
         if self.has_session(cookies.get(cookie_name(headers.get("host", "")))):
             return Identity("session")
         raise UnauthenticatedError(
-            "no identity: send the server's token in the Authorization header, as Bearer, or open the address it printed"
+            "send the server's token in the Authorization header, as Bearer, or open the address that it printed"
         )
 
     # ------------------------------------------------------------ origin

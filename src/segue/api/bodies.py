@@ -29,7 +29,7 @@ Key: TypeAlias = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH_MAX)]
 class Body(BaseModel):
     """Base of all bodies: unknown fields and values of another type are refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class StartRun(Body):
@@ -58,7 +58,7 @@ class Reason(Body):
 class GatewayStart(BaseModel):
     """Document B's gateway: `{graph, inputs, idempotencyKey}`, or its `{name, definition: {steps}}` as it is."""
 
-    model_config = ConfigDict(strict=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="allow")
 
     graph: JsonObject | None = None
     inputs: JsonObject = Field(default_factory=dict)

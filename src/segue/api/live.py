@@ -8,6 +8,7 @@ last event of a finished run has the id `….end`; whoever comes back with it ge
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -38,6 +39,7 @@ STREAMS_MAX: Final = 200
 ROWS_AT_ONCE: Final = 2_000
 RETRY_MS: Final = 1_000
 
+_POSITION: Final = re.compile(r"(-1|[0-9]{1,18})\.([0-9]{1,18})(\.end)?")
 _encode = msgspec.json.Encoder().encode
 _LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
@@ -48,6 +50,11 @@ class Streams:
     def __init__(self) -> None:
         self.stopped = False
         self._open: set[asyncio.Event] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody listens now."""
+        return bool(self._open)
 
     @asynccontextmanager
     async def opened(self, engine: Engine, run_id: str) -> AsyncGenerator[asyncio.Event]:
@@ -88,12 +95,11 @@ class Position(msgspec.Struct, frozen=True):
         """The reverse of `str`; the beginning for None or an empty text. Raises InvalidRequestError."""
         if not text:
             return cls()
-        seq, _, rest = text.partition(".")
-        line, _, end = rest.partition(".")
-        if not (seq.removeprefix("-") + line).isdecimal() or end not in ("", "end") or len(text) > 50:
+        match = _POSITION.fullmatch(text)
+        if match is None:
             message = "Last-Event-ID is not one of this stream's; leave it out to begin anew"
             raise InvalidRequestError(message, [("Last-Event-ID", message)])
-        return cls(int(seq), int(line), bool(end))
+        return cls(int(match[1]), int(match[2]), match[3] is not None)
 
 
 class Feed:

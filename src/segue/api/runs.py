@@ -38,10 +38,13 @@ from segue.kernel.status import RunStatus
 from segue.store.port import LogRow, RunFilter, RunRecord
 
 LIST_MAX: Final = 200
+CURSOR: Final = r"^[^0-9]*(?:[0-9]{1,18}(?:[^0-9]+|$))*$"
+"""Whatever a store makes of it: numbers in it fit 64 bits."""
 LOG_LINES_MAX: Final = 10_000
 LOG_LINES_READ_MAX: Final = 200_000
 _LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_WORDS: Final = ", ".join(status.value for status in RunStatus)
+_STATUSES: Final = tuple(status.value for status in RunStatus)
+_WORDS: Final = ", ".join(_STATUSES)
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -112,11 +115,11 @@ class RunRoutes:
         status: Annotated[list[str] | None, Query(description=f"Only these: {_WORDS}.")] = None,
         flow: Annotated[str | None, Query(description="Only runs of this flow.")] = None,
         limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
-        cursor: Annotated[str | None, Query(max_length=100)] = None,
+        cursor: Annotated[str | None, Query(max_length=100, pattern=CURSOR)] = None,
     ) -> Response:
         """Runs, newest first."""
         words = [word for given in status or () for word in given.split(",") if word]
-        unknown = [word for word in words if word not in RunStatus]
+        unknown = [word for word in words if word not in _STATUSES]
         if unknown:
             message = f"{unknown[0][:50]!r} is no status; use {_WORDS}"
             raise InvalidRequestError(message, [("status", message)])
