@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,13 +58,9 @@ def handled(*steps: Step) -> tuple[Handler, ...]:
 
 def retry(attempts: int = 3, delay: float = 1.0, **settings: Any) -> Retry:
     return Retry(
-        max_attempts=attempts,
-        initial_delay_seconds=delay,
-        max_delay_seconds=delay,
-        backoff="constant",
-        jitter="none",
+        max_attempts=attempts, initial_delay_seconds=delay, max_delay_seconds=delay, backoff="constant", jitter="none",
         **settings,
-    )
+    )  # fmt: skip
 
 
 def timeout(attempt: float | None = None, total: float | None = None, **settings: Any) -> Timeout:
@@ -80,7 +77,7 @@ def scripted(*answers: Any) -> Run:
             raise answer
         if callable(answer):
             answer = answer(params, context)
-        return await answer if asyncio.iscoroutine(answer) else answer
+        return await answer if inspect.iscoroutine(answer) else answer
 
     return run
 
