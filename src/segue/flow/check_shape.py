@@ -8,7 +8,6 @@ from typing import Final
 from segue.flow import codes
 from segue.flow.findings import Findings
 from segue.flow.model import Block, Flow, Step
-from segue.flow.nearest import did_you_mean
 from segue.flow.scopes import Scopes, Site, in_edges
 from segue.flow.verbs import MODIFIERS, SCOPE_NAMES, VERBS
 
@@ -21,9 +20,9 @@ _ENDINGS: Final = frozenset(("return", "fail", "stop"))
 _NEEDS_VERB: Final = {verb.kind: verb for verb in VERBS.values() if not verb.runs}
 
 
-def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, max_steps: int) -> None:
+def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, count: int) -> None:
     """All of this module's checks."""
-    _sizes(findings, scopes, max_steps)
+    _size(findings, count)
     for site in scopes.sites:
         _name(findings, site)
         _joins(findings, site)
@@ -41,16 +40,10 @@ def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, max_steps
     _reachable(findings, findings.flow, scopes)
 
 
-def _sizes(findings: Findings, scopes: Scopes, max_steps: int) -> None:
-    count = len(scopes.sites)
-    if count > max_steps:
-        findings.add(
-            codes.TOO_MANY_STEPS, f"the flow has {count:,} steps; at most {max_steps:,} are allowed", path="steps"
-        )
-    elif count > SIZE_WARNING:
-        findings.add(
-            codes.MANY_STEPS, f"the flow has {count} steps; more than {SIZE_WARNING} are hard to follow", path="steps"
-        )
+def _size(findings: Findings, count: int) -> None:
+    if count > SIZE_WARNING:
+        message = f"the flow has {count} steps; more than {SIZE_WARNING} are hard to follow"
+        findings.add(codes.MANY_STEPS, message, path="steps")
 
 
 def _name(findings: Findings, site: Site) -> None:
@@ -106,13 +99,15 @@ def _edges(findings: Findings, block: Block) -> None:
         for end in (edge.source, edge.target):
             if end not in known:
                 message = f'an edge ends at "{end[:60]}", which is no step of this block'
-                findings.add(codes.UNKNOWN_STEP, message, path=block.label, suggestion=did_you_mean(end, known))
+                findings.add(
+                    codes.UNKNOWN_STEP, message, path=block.label, suggestion=findings.did_you_mean(end, known)
+                )
         source = known.get(edge.source)
         if edge.label is None or edge.label == "error" or source is None:
             continue
         labels = branch_labels(source)
         if edge.label not in labels:
-            hint = did_you_mean(edge.label, labels) or (f"it has {', '.join(labels)}" if labels else None)
+            hint = findings.did_you_mean(edge.label, labels) or (f"it has {', '.join(labels)}" if labels else None)
             message = f'the edge to {edge.target} leaves {edge.source} by "{edge.label}", which it does not have'
             findings.add(codes.BAD_EDGE, message, step=source, suggestion=hint)
 
@@ -130,7 +125,8 @@ def _reachable(findings: Findings, flow: Flow, scopes: Scopes) -> None:
         for step, source in _after_the_end(block):
             message = f"it comes after {source.id}, which ends the run"
             findings.add(codes.UNREACHABLE, message, step=step)
-    starts = [step.id for step in flow.root.steps if step.kind == "start" and not _has_input(flow.root, step.id)]
+    targets = {edge.target for edge in flow.root.edges}
+    starts = [step.id for step in flow.root.steps if step.kind == "start" and step.id not in targets]
     if flow.form not in ("graph", "dag") or not starts:
         return
     out: dict[str, list[str]] = {}
@@ -146,10 +142,6 @@ def _reachable(findings: Findings, flow: Flow, scopes: Scopes) -> None:
     for step in flow.root.steps:
         if step.id not in reached and step.id not in in_cycle:
             findings.add(codes.UNREACHABLE, f"{step.id} is not connected to the start", step=step)
-
-
-def _has_input(block: Block, id: str) -> bool:
-    return any(edge.target == id for edge in block.edges)
 
 
 def _after_the_end(block: Block) -> list[tuple[Step, Step]]:

@@ -10,7 +10,6 @@ from segue.flow.bind import BUILT_IN, resolve
 from segue.flow.catalogue import ActionSpec, Catalogue
 from segue.flow.findings import Findings, is_dynamic
 from segue.flow.model import JsonValue, Span, Step
-from segue.flow.nearest import did_you_mean
 from segue.flow.problems import Patch
 from segue.flow.schemas import validator
 from segue.flow.scopes import Scopes
@@ -23,6 +22,8 @@ def check_uses(findings: Findings, scopes: Scopes, catalogue: Catalogue, *, runn
     specs: dict[str, ActionSpec] = {}
     for site in scopes.sites:
         step = site.step
+        if step.poll is not None and step.poll.use is not None and resolve(step.poll.use, step.id, catalogue) is None:
+            _unknown(findings, step, step.poll.use, catalogue, runnable=runnable)
         if step.use is None or step.kind not in ("call", "poll"):
             continue
         name = resolve(step.use, step.id, catalogue)
@@ -42,7 +43,7 @@ def _unknown(findings: Findings, step: Step, use: str, catalogue: Catalogue, *, 
     adapter, dot, action = use.partition(".")
     if not dot:
         known = _known_names(findings, catalogue)
-        hint = did_you_mean(use, known)
+        hint = findings.did_you_mean(use, known)
         findings.add(
             codes.UNBOUND, f'nothing is known by the name "{use[:60]}"', step=step,
             severity="error" if runnable and not allowed else "warning",
@@ -52,7 +53,7 @@ def _unknown(findings: Findings, step: Step, use: str, catalogue: Catalogue, *, 
         return
     severity = "warning" if allowed else "error"
     if adapter not in catalogue.adapters():
-        hint = did_you_mean(adapter, catalogue.adapters())
+        hint = findings.did_you_mean(adapter, catalogue.adapters())
         message = f'unknown adapter "{adapter[:60]}"'
         patch = _patch(findings, step, adapter, hint)
         findings.add(
@@ -66,7 +67,7 @@ def _unknown(findings: Findings, step: Step, use: str, catalogue: Catalogue, *, 
         hint = f"add `action:`, one of {', '.join(actions)}"
     else:
         message = f'the adapter {adapter} has no action "{action[:60]}"'
-        hint = did_you_mean(action, actions) or f"it has {', '.join(actions)}"
+        hint = findings.did_you_mean(action, actions) or f"it has {', '.join(actions)}"
     patch = _patch(findings, step, action, hint)
     findings.add(
         codes.UNKNOWN_ACTION, message, step=step, severity=severity, suggestion=hint, patch=patch,
@@ -136,7 +137,7 @@ def _unknown_params(
     known = list(properties) if isinstance(properties, dict) else []
     for name in names:
         message = f"{action} has no parameter `{name[:60]}`"
-        _report(findings, step, [*path, name], message, did_you_mean(name, known))
+        _report(findings, step, [*path, name], message, findings.did_you_mean(name, known))
 
 
 def _report(findings: Findings, step: Step, path: list[str | int], message: str, hint: str | None) -> None:

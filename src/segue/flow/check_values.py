@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from segue.expr import ExprError, Reference, compile_condition, compile_expression, compile_value
+from segue.expr import (
+    ExprError,
+    Reference,
+    compile_condition,
+    compile_expression,
+    compile_poll_condition,
+    compile_value,
+)
 from segue.flow import codes
 from segue.flow.catalogue import ActionSpec
 from segue.flow.document import Node
 from segue.flow.findings import Findings, is_dynamic
 from segue.flow.model import JsonValue, Step
-from segue.flow.nearest import did_you_mean
 from segue.flow.problems import Patch
 from segue.flow.scopes import Frame, Scopes, Site
 from segue.flow.verbs import SCOPE_NAMES
 
 Mode = Literal["value", "condition", "expression", "poll"]
 
-_JSONPATH = re.compile(r"\$(?=.*(?:\?|\*|\.\.|@))[.\[]")
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
     "switch": ("on",), "foreach": ("items", "key", "aggregate", "tolerate"), "repeat": ("while", "until"),
 }  # fmt: skip
@@ -42,12 +46,14 @@ class _Place:
     extra: frozenset[str] = frozenset()
 
 
-def check_values(findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec], *, runnable: bool) -> None:
+def check_values(findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec]) -> None:
     """All of this module's checks."""
-    checker = _Checker(findings, scopes, specs, runnable=runnable)
+    checker = _Checker(findings, scopes, specs)
     for site in scopes.sites:
         for place in _places(site):
             checker.check(place)
+    for place in _edge_places(scopes):
+        checker.check(place)
     for place in _flow_places(findings, scopes):
         checker.check(place)
 
@@ -67,9 +73,6 @@ def _places(site: Site) -> Iterator[_Place]:
     for block in step.blocks:
         if block.when is not None:
             yield _Place(step, f"{block.label}.when", block.when, "condition", frame, visible)
-    for edge in site.block.edges:
-        if edge.source == step.id and edge.when is not None:
-            yield _Place(step, f"edge to {edge.target}", edge.when, "condition", frame, after)
 
 
 def _wait_places(site: Site, after: int) -> Iterator[_Place]:
@@ -112,6 +115,17 @@ def _param_places(site: Site) -> Iterator[_Place]:
         yield _Place(step, "params", params, "value", frame, visible)
 
 
+def _edge_places(scopes: Scopes) -> Iterator[_Place]:
+    """Conditions on edges see what has run when the edge's source has ended."""
+    for block in scopes.blocks:
+        steps = {step.id: step for step in block.steps}
+        for edge in block.edges:
+            if edge.when is not None and edge.source in steps:
+                site = scopes.by_step[id(steps[edge.source])]
+                after = site.visible | 1 << site.number | site.exports | site.body
+                yield _Place(site.step, f"edge to {edge.target}", edge.when, "condition", site.frame, after)
+
+
 def _flow_places(findings: Findings, scopes: Scopes) -> Iterator[_Place]:
     flow = findings.flow
     if flow.outputs is not None:
@@ -125,11 +139,10 @@ def _flow_places(findings: Findings, scopes: Scopes) -> Iterator[_Place]:
 
 
 class _Checker:
-    def __init__(self, findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec], *, runnable: bool) -> None:
+    def __init__(self, findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec]) -> None:
         self.findings = findings
         self.scopes = scopes
         self.specs = specs
-        self.runnable = runnable
         schema = findings.flow.inputs
         properties = schema.get("properties")
         closed = schema.get("additionalProperties") is False
@@ -167,11 +180,6 @@ class _Checker:
             self._not_compiled(place, error)
 
     def _not_compiled(self, place: _Place, error: ExprError) -> None:
-        if place.mode == "poll" and isinstance(place.raw, str) and _JSONPATH.match(place.raw.strip()):
-            if self.runnable:
-                message = "the engine cannot run JSONPath conditions yet"
-                self.findings.add(codes.CANNOT_RUN, message, step=place.step, field=place.field)
-            return
         node, source = self._scalar(place, error.path)
         span = self.findings.span_inside(node, source, error.start, error.end)
         self.findings.add(
@@ -209,14 +217,16 @@ class _Checker:
         if self.inputs is None or not isinstance(name, str) or name in self.inputs:
             return
         message = f'the flow declares no input "{name[:60]}"'
-        self._report(codes.UNKNOWN_INPUT, message, place, reference, name, did_you_mean(name, self.inputs))
+        self._report(
+            codes.UNKNOWN_INPUT, message, place, reference, name, self.findings.did_you_mean(name, self.inputs)
+        )
 
     def _secret(self, place: _Place, reference: Reference) -> None:
         name = reference.path[0] if reference.path else None
         known = self.findings.flow.secrets
         if isinstance(name, str) and name not in known:
             message = f'the secret "{name[:60]}" is not declared'
-            self._report(codes.UNKNOWN_SECRET, message, place, reference, name, did_you_mean(name, known))
+            self._report(codes.UNKNOWN_SECRET, message, place, reference, name, self.findings.did_you_mean(name, known))
 
     def _step(
         self, place: _Place, reference: Reference, name: str, path: tuple[str | int, ...], *, through_steps: bool
@@ -249,7 +259,7 @@ class _Checker:
                 hint = f"write $inputs.{name}"
                 self._report(codes.UNKNOWN_NAME, f'no step is called "{name[:60]}"', place, reference, name, hint)
                 return
-        hint = did_you_mean(name, known)
+        hint = self.findings.did_you_mean(name, known)
         self._report(codes.UNKNOWN_NAME, f'no step is called "{name[:60]}"', place, reference, name, hint)
 
     def _field(self, place: _Place, reference: Reference, step: Step, path: tuple[str | int, ...]) -> None:
@@ -270,7 +280,7 @@ class _Checker:
             return
         if name in known:
             return
-        hint = did_you_mean(name, known) or f"it has {', '.join(known)}"
+        hint = self.findings.did_you_mean(name, known) or f"it has {', '.join(known)}"
         self._report(
             codes.UNKNOWN_FIELD, f'the output of {step.id} has no field "{name[:60]}"', place, reference, name, hint,
             severity="error" if closed else "warning",
@@ -311,6 +321,8 @@ def _references(place: _Place) -> tuple[Reference, ...]:
     if place.mode == "value":
         return compile_value(place.raw).references
     text = str(place.raw)
+    if place.mode == "poll":
+        return compile_poll_condition(text).references
     if place.mode == "expression":
         return compile_expression(text).references
     return compile_condition(text).references

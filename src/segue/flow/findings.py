@@ -7,6 +7,7 @@ from typing import Literal
 from segue.flow import codes
 from segue.flow.document import Document, Node, join_path
 from segue.flow.model import Flow, JsonValue, Span, Step
+from segue.flow.nearest import Suggester
 from segue.flow.problems import Patch, Problem
 
 
@@ -17,6 +18,7 @@ class Findings:
         self.flow = flow
         self.document = document
         self.problems: list[Problem] = []
+        self.did_you_mean = Suggester().did_you_mean
 
     def add(
         self,

@@ -11,7 +11,6 @@ from typing import Final
 from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.model import JsonValue, RawMap
-from segue.flow.nearest import did_you_mean
 from segue.flow.reader import Reader
 
 _TYPES: Final = {
@@ -115,7 +114,7 @@ def _named_type(reader: Reader, node: Node, written: str) -> tuple[RawMap, bool]
     inner = name.removesuffix("[]")
     found = _TYPES.get(inner)
     if found is None:
-        hint = did_you_mean(inner, _TYPES) or f"types: {', '.join(_TYPES)}"
+        hint = reader.did_you_mean(inner, _TYPES) or f"types: {', '.join(_TYPES)}"
         reader.problem(codes.BAD_SCHEMA, node, f'"{written[:40]}" is no type', suggestion=hint)
         return {}, not optional
     schema: RawMap = {**found}

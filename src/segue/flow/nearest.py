@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 _LONGEST = 60
 
@@ -24,6 +25,19 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         if distance < best_distance:
             best, best_distance = candidate, distance
     return best
+
+
+class Suggester:
+    """`did_you_mean` with a bound: a document of nothing but mistakes must not take minutes to be refused."""
+
+    def __init__(self, comparisons: int = 20_000) -> None:
+        self._left = comparisons
+
+    def did_you_mean(self, word: str, known: Iterable[str]) -> str | None:
+        """See `did_you_mean`; None as well once the comparisons are used up."""
+        candidates = list(islice(known, 1_000))
+        self._left -= len(candidates)
+        return did_you_mean(word, candidates) if self._left >= 0 else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -10,7 +11,7 @@ from segue.flow import codes
 from segue.flow.document import Document, Node
 from segue.flow.model import Flow
 from segue.flow.problems import Problem
-from segue.flow.reader import Reader
+from segue.flow.reader import MAX_PROBLEMS, Reader
 from segue.flow.tree import tree_of
 from segue.flow.yaml_source import read_source
 
@@ -85,7 +86,7 @@ def _read(document: Document, problems: list[Problem], form: Form | None) -> Rea
     found = {(problem.code, problem.span, problem.path, problem.message): problem for problem in problems}
     for problem in reader.problems:
         found.setdefault((problem.code, problem.span, problem.path, problem.message), problem)
-    return ReadResult(flow=flow, problems=tuple(found.values()), document=document)
+    return ReadResult(flow=flow, problems=tuple(islice(found.values(), MAX_PROBLEMS)), document=document)
 
 
 def _read_form(reader: Reader, root: Node, form: Form) -> Flow:

@@ -14,13 +14,17 @@ from segue.flow import codes
 from segue.flow.document import Document, Node
 from segue.flow.durations import MAX_SECONDS, format_duration, parse_duration
 from segue.flow.model import JsonValue, RawMap
-from segue.flow.nearest import did_you_mean
+from segue.flow.nearest import Suggester
 from segue.flow.problems import Patch, Problem
 
 T = TypeVar("T")
 
 MAX_READ_STEPS: Final = 20_000
 """Steps made while reading, definitions put in: a bound on what nested definitions can grow to."""
+MAX_BLOCK_DEPTH: Final = 40
+"""Blocks within blocks, definitions put in: deeper flows nobody can follow, and every walk over a flow recurses."""
+MAX_PROBLEMS: Final = 500
+"""Problems that are reported: more of them help nobody, and a hostile text could hold a million."""
 
 _WHOLE_TEMPLATE = re.compile(r"\s*\$?\{\{(?P<inside>(?:(?!\{\{|\}\}).)*)\}\}\s*\Z", re.DOTALL)
 _NUMBERED = re.compile(r"\w+_\d+\Z")
@@ -35,6 +39,9 @@ class Reader:
         self.problems: list[Problem] = []
         self.definitions: dict[str, Node] = {}
         self.defaults: dict[str, Node] = {}
+        self.did_you_mean = Suggester().did_you_mean
+        self.depth = 0
+        """Blocks within blocks that are being read, definitions put in."""
         self.expanding: list[str] = []
         """Definitions that are being put in, outermost first."""
         self._counts: dict[str, int] = {}
@@ -175,7 +182,7 @@ class Reader:
         word = node.text
         if word is not None and word in allowed:
             return allowed[word]
-        hint = did_you_mean(word, allowed) if word is not None else None
+        hint = self.did_you_mean(word, allowed) if word is not None else None
         words = ", ".join(allowed)
         self.problem(codes.NOT_ALLOWED, node, f"{what} is one of {words}, not {node.kind_name()}", suggestion=hint)
         return None
@@ -239,7 +246,7 @@ class Reader:
 
     def unknown_key(self, key: str, node: Node, known: Iterable[str], what: str) -> None:
         """Report one key that is not known."""
-        hint = did_you_mean(key, known)
+        hint = self.did_you_mean(key, known)
         patch = None
         if hint is not None and node.key_start >= 0:
             patch = Patch(start=node.key_start, end=node.key_end, text=hint.split('"')[1])

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+MAX_MARKS: Final = 1_000_000
+"""Quotes, braces and line ends looked at in search of closing braces: a text of nothing but `{{` would take hours."""
 
 _SUSPECT = re.compile(r"(?:^|[-:,\[{?]|\n)[ \t]*\$?\{\{")
 _OPEN = re.compile(r"\$?\{\{")
@@ -76,6 +79,7 @@ class _Scanner:
         self.plain_column: int | None = None
         """Column of the key whose plain value may go on in the next line."""
         self.word_start = 0
+        self.marks_left = MAX_MARKS
 
     def run(self) -> list[tuple[int, int]]:
         position, size = 0, len(self.text)
@@ -186,7 +190,8 @@ class _Scanner:
     def _close(self, position: int) -> int | None:
         """The end of `}}` that closes the template whose inside starts at `position`."""
         nested = 0
-        while mark := _MARK.search(self.text, position):
+        while self.marks_left > 0 and (mark := _MARK.search(self.text, position)):
+            self.marks_left -= 1
             char, position = mark.group(), mark.end()
             if char in "\"'":
                 string = _STRING_IN_LINE.match(self.text, mark.start())

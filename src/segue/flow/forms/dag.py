@@ -10,7 +10,6 @@ from segue.flow.forms.header import read_header
 from segue.flow.forms.nodes import read_node, view
 from segue.flow.forms.steps import read_block
 from segue.flow.model import Block, Edge, Flow, Step
-from segue.flow.nearest import did_you_mean
 from segue.flow.reader import Reader, first_of
 from segue.flow.verbs import FLOW_KEYS, MODIFIERS
 
@@ -62,7 +61,7 @@ def dependency_edges(reader: Reader, node: Node, target: str, steps: dict[str, S
         if name is None:
             continue
         if name not in steps:
-            hint = did_you_mean(name, (other for other in steps if other != target))
+            hint = reader.did_you_mean(name, (other for other in steps if other != target))
             reader.problem(codes.UNKNOWN_STEP, child, f'no step has the id "{name[:60]}"', suggestion=hint)
         else:
             edges[name] = Edge(name, target)

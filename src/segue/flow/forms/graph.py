@@ -17,7 +17,6 @@ from segue.flow.forms.regions import fold_regions
 from segue.flow.forms.sequence import take_definitions
 from segue.flow.forms.steps import read_block
 from segue.flow.model import Block, Edge, Flow, JsonValue, RawMap
-from segue.flow.nearest import did_you_mean
 from segue.flow.reader import Reader, first_of
 from segue.flow.verbs import FLOW_KEYS
 
@@ -102,7 +101,7 @@ def _read_edge(reader: Reader, item: Node, made: dict[str, Made]) -> Edge | None
         if name is None:
             return None
         if name not in made:
-            hint = did_you_mean(name, made)
+            hint = reader.did_you_mean(name, made)
             reader.problem(codes.UNKNOWN_STEP, end, f'no node has the id "{name[:60]}"', suggestion=hint)
             return None
         ends.append(name)

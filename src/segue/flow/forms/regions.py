@@ -16,6 +16,8 @@ from segue.flow.forms.nodes import Made
 from segue.flow.model import Block, Edge, Step
 from segue.flow.reader import Reader
 
+MAX_CONTAINERS: Final = 50
+"""Loops and error boundaries of one graph: each costs a walk over all edges, and they may stand within each other."""
 _LABELS: Final = {"do": "body", "catch": "error"}
 
 
@@ -23,6 +25,10 @@ def fold_regions(reader: Reader, made: dict[str, Made], edges: list[Edge]) -> tu
     """The steps and edges of the root block, containers holding their blocks."""
     steps = {id: found.step for id, found in made.items()}
     containers = [id for id, found in made.items() if found.is_container]
+    if len(containers) > MAX_CONTAINERS:
+        message = f"{len(containers)} nodes hold others; at most {MAX_CONTAINERS} may"
+        reader.problem(codes.TOO_LARGE, made[containers[MAX_CONTAINERS]].node, message)
+        return list(steps.values()), edges
     for id in containers:
         edges = _without_way_back(edges, id)
     reach = {id: _reach([id], edges) for id in containers}

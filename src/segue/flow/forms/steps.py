@@ -19,8 +19,7 @@ from segue.flow.forms.blocks import BLOCK_VERBS, read_block_verb
 from segue.flow.forms.leaves import Parts, is_composite_key, read_leaf_verb
 from segue.flow.forms.modifiers import read_modifiers
 from segue.flow.model import Block, Edge, Step
-from segue.flow.nearest import did_you_mean
-from segue.flow.reader import Reader, first_of
+from segue.flow.reader import MAX_BLOCK_DEPTH, Reader, first_of
 from segue.flow.verbs import MODIFIERS, VERBS
 
 _CALL_VERBS: Final = ("call", "use", "adapter", "python", "http")
@@ -56,26 +55,32 @@ def read_block(reader: Reader, node: Node, label: str, path: str) -> Block:
         reader.problem(codes.EMPTY_BLOCK, node, f"`{label}` has no steps", at_key=True)
     steps: list[Step] = []
     needs: list[Node | None] = []
+    if reader.depth >= MAX_BLOCK_DEPTH:
+        reader.problem(codes.TOO_LARGE, node, f"blocks nest deeper than {MAX_BLOCK_DEPTH} levels")
+        return Block(label=label)
+    reader.depth += 1
     for item, place in pairs:
         made = read_step(reader, item, place)
         if made is not None:
             steps.append(made[0])
             needs.append(made[1])
+    reader.depth -= 1
     return Block(label=label, steps=tuple(steps), edges=chain(reader, steps, needs), span=reader.document.span(node))
 
 
 def chain(reader: Reader, steps: list[Step], needs: list[Node | None]) -> tuple[Edge, ...]:
     """A sequence's edges: each step after the one before it, unless it says what it needs."""
     known = [step.id for step in steps]
+    names = frozenset(known)
     edges: dict[tuple[str, str], Edge] = {}
     for index, (step, need) in enumerate(zip(steps, needs, strict=True)):
-        sources = known[max(index - 1, 0) : index] if need is None else _needed(reader, need, step.id, known)
+        sources = known[max(index - 1, 0) : index] if need is None else _needed(reader, need, step.id, names)
         for source in sources:
             edges[(source, step.id)] = Edge(source, step.id)
     return tuple(edges.values())
 
 
-def _needed(reader: Reader, node: Node, target: str, known: list[str]) -> list[str]:
+def _needed(reader: Reader, node: Node, target: str, known: frozenset[str]) -> list[str]:
     """The names under `needs` that are steps of the block."""
     nodes = [node] if node.items is None else node.items
     found: list[str] = []
@@ -86,7 +91,7 @@ def _needed(reader: Reader, node: Node, target: str, known: list[str]) -> list[s
         if name is None:
             continue
         if name not in known:
-            hint = did_you_mean(name, (other for other in known if other != target))
+            hint = reader.did_you_mean(name, sorted(known - {target}))
             reader.problem(codes.UNKNOWN_STEP, child, f'"{name[:60]}" is no step of this block', suggestion=hint)
         else:
             found.append(name)
@@ -230,6 +235,9 @@ def _expand(reader: Reader, source: Source) -> tuple[Step, Node | None] | None:
     if name in reader.expanding:
         circle = " → ".join([*reader.expanding[reader.expanding.index(name) :], name])
         reader.problem(codes.RECURSIVE_DEFINITION, definition, f"the definition uses itself: {circle}", at_key=True)
+        return _placeholder(reader, source)
+    if len(reader.expanding) >= MAX_BLOCK_DEPTH:
+        reader.problem(codes.TOO_LARGE, definition, f"definitions use each other more than {MAX_BLOCK_DEPTH} deep")
         return _placeholder(reader, source)
     reader.expanding.append(name)
     try:

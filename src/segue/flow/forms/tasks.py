@@ -23,8 +23,7 @@ from segue.flow.forms.nodes import view
 from segue.flow.forms.sequence import take_definitions
 from segue.flow.forms.steps import read_block, read_step_body
 from segue.flow.model import Block, Edge, Flow, RawMap, Step
-from segue.flow.nearest import did_you_mean
-from segue.flow.reader import Reader, as_expression, first_of
+from segue.flow.reader import MAX_BLOCK_DEPTH, Reader, as_expression, first_of
 from segue.flow.verbs import FLOW_KEYS, MODIFIERS, VERBS
 
 _TASK_KEYS: Final = frozenset(
@@ -211,23 +210,17 @@ def _homes(reader: Reader, tasks: dict[str, _Task]) -> dict[str, tuple[str, str]
         for label, names in task.branches.items():
             for name, node in names:
                 if name not in tasks or name == id:
-                    hint = did_you_mean(name, (other for other in tasks if other != id))
+                    hint = reader.did_you_mean(name, (other for other in tasks if other != id))
                     reader.problem(codes.UNKNOWN_STEP, node, f'no task has the id "{name[:60]}"', suggestion=hint)
-                elif name in homes or _is_around(homes, id, name):
+                elif len(_chain(id, homes)) > MAX_BLOCK_DEPTH:
+                    reader.problem(
+                        codes.TOO_LARGE, node, f"conditional tasks nest deeper than {MAX_BLOCK_DEPTH} levels"
+                    )
+                elif name in homes or name in _chain(id, homes):
                     reader.problem(codes.DUPLICATE_STEP, node, f"{name} belongs to another branch already")
                 else:
                     homes[name] = (id, label)
     return homes
-
-
-def _is_around(homes: dict[str, tuple[str, str]], id: str, other: str) -> bool:
-    """Whether `id` already lies inside `other`."""
-    at: str | None = id
-    while at is not None:
-        if at == other:
-            return True
-        at = homes[at][0] if at in homes else None
-    return False
 
 
 def _edges(
