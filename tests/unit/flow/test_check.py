@@ -265,3 +265,9 @@ def test_a_wide_and_a_long_flow_are_checked_in_linear_time() -> None:
         f"  - s{n}: {{set: {{x: $s{n - 1}.x}}}}\n" if n else "  - s0: {set: {x: 1}}\n" for n in range(1_500)
     )
     assert codes_of("flow: x\nsteps:\n" + steps) == {"FLW036"}
+
+
+def test_poll_conditions_may_be_json_path_queries() -> None:
+    poll = "flow: x\nsteps: [{a: {poll: {url: 'https://x', success_condition: '%s'}}}]"
+    assert codes_of(poll % "$.items[?@.done]", runnable=True) == set()
+    assert codes_of(poll % "$.items[?@.done", runnable=True) == {"FLW030"}

@@ -7,7 +7,8 @@ from typing import Any, Final
 from segue.flow import codes
 from segue.flow.document import Node, join_path
 from segue.flow.forms.header import read_header
-from segue.flow.forms.nodes import read_node, view
+from segue.flow.forms.node_settings import view
+from segue.flow.forms.nodes import read_node
 from segue.flow.forms.steps import read_block
 from segue.flow.model import Block, Edge, Flow, Step
 from segue.flow.reader import Reader, first_of

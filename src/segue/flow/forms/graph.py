@@ -12,7 +12,8 @@ from typing import Any, Final
 from segue.flow import codes
 from segue.flow.document import Node, join_path
 from segue.flow.forms.header import read_header
-from segue.flow.forms.nodes import Made, read_node
+from segue.flow.forms.node_settings import Made
+from segue.flow.forms.nodes import read_node
 from segue.flow.forms.regions import fold_regions
 from segue.flow.forms.sequence import take_definitions
 from segue.flow.forms.steps import read_block

@@ -11,94 +11,19 @@ from segue.flow.document import Node, join_path
 from segue.flow.forms.blocks import foreach_params, repeat_params
 from segue.flow.forms.leaves import Parts
 from segue.flow.forms.mapping import read_mappings
-from segue.flow.forms.modifiers import read_composites, read_modifiers
-from segue.flow.forms.steps import read_block, read_step_body
+from segue.flow.forms.modifiers import read_composites
+from segue.flow.forms.node_settings import Made, Settings, step_of
+from segue.flow.forms.steps import read_step_body
+from segue.flow.forms.webhook import read_webhook
 from segue.flow.http_params import read_http
-from segue.flow.model import JsonValue, Poll, RawMap, Step
+from segue.flow.model import JsonValue, RawMap, Step
 from segue.flow.policies import read_callback, read_poll
 from segue.flow.reader import Reader, as_expression, first_of
 from segue.flow.verbs import HTTP_KEYS, MODIFIERS, VERBS
 
-_DRAWING: Final = frozenset(
-    (
-        "label",
-        "name",
-        "title",
-        "description",
-        "icon",
-        "color",
-        "category",
-        "status",
-        "selected",
-        "type",
-        "kind",
-        "nodeType",
-    )
-)
-"""Keys of `data` that people and canvases put there for show."""
-_WEBHOOK_KEYS: Final = frozenset(
-    ("provider", "workflowId", "workflowName", "connectionId", "scenarioId", "zapId", "successCondition",
-     "failureCondition", "statusUrl", "pollingUrl", "wait")
-)  # fmt: skip
-_PLAIN_PROVIDERS: Final = frozenset(("", "webhook", "http", "custom", "generic"))
 _GENERIC_TYPES: Final = frozenset(
     ("custom", "customnode", "default", "orchestratornode", "step", "node", "action", "task")
 )
-
-
-class Made:
-    """A node as read: its step, the labels its out-edges may bear, and whether nodes behind `body` belong to it."""
-
-    def __init__(self, step: Step, node: Node, labels: tuple[str, ...] = (), *, is_container: bool = False) -> None:
-        self.step = step
-        self.node = node
-        self.labels = labels
-        self.is_container = is_container
-        self.position = node.get("position")
-        parent = first_of(node.entries or {}, "parentId", "parentNode")
-        self.parent = parent.text if parent is not None else None
-
-
-class _Settings:
-    """A node's settings and modifiers, wherever they were kept."""
-
-    def __init__(self, reader: Reader, node: Node, path: str, id: str) -> None:
-        entries = node.entries or {}
-        data = entries.get("data")
-        data_entries = (data.entries or {}) if data is not None else {}
-        config = data_entries.get("config") or entries.get("config")
-        self.path = path
-        self.id = id
-        self.node = node
-        self.is_config = config is not None and config.entries is not None
-        if config is not None and config.entries is not None:
-            self.own = dict(config.entries)
-            beside = {key: child for key, child in data_entries.items() if key in MODIFIERS}
-            self.source = config
-        else:
-            self.own = {key: child for key, child in data_entries.items() if key not in _DRAWING}
-            beside = {}
-            self.source = data or node
-        self.modifiers = {**{key: child for key, child in self.own.items() if key in MODIFIERS}, **beside}
-        self.rest = {key: child for key, child in self.own.items() if key not in MODIFIERS}
-        title = first_of(data_entries, "label", "title", "name") or first_of(entries, "name", "label")
-        notes = first_of(data_entries, "notes", "description")
-        self.shown = {
-            key: text.text for key, text in (("title", title), ("notes", notes)) if text is not None and text.text
-        }
-        self.reader = reader
-
-    def view(self, entries: dict[str, Node]) -> Node:
-        """A map of some of the settings that still knows its place."""
-        return view(self.source, entries)
-
-
-def view(node: Node, entries: dict[str, Node]) -> Node:
-    """A map with other entries that stands where `node` stands."""
-    made = Node(entries=entries, start=node.start, end=node.end)
-    made.parent, made.key = node.parent, node.key
-    made.key_start, made.key_end = node.key_start, node.key_end
-    return made
 
 
 def read_node(reader: Reader, node: Node, path: str) -> Made | None:
@@ -115,7 +40,7 @@ def read_node(reader: Reader, node: Node, path: str) -> Made | None:
     written = _type_of(reader, node, entries)
     if written is None:
         return None
-    settings = _Settings(reader, node, path, id)
+    settings = Settings(reader, node, path, id)
     kind = re.sub(r"[^a-z0-9.]", "", written.lower()).removesuffix("node")
     read = _NODE_TYPES.get(kind)
     if read is not None:
@@ -136,100 +61,33 @@ def _type_of(reader: Reader, node: Node, entries: dict[str, Node]) -> str | None
     return None
 
 
-def _step(reader: Reader, node: Node, settings: _Settings, parts: Parts, **more: Any) -> Step:
-    fields: dict[str, Any] = read_modifiers(
-        reader, settings.modifiers, settings.path, lambda child, label, path: read_block(reader, child, label, path)
-    )
-    fields = {**settings.shown, **fields, **parts.fields, **more}
-    return Step(
-        id=settings.id, kind=parts.kind, path=settings.path, params=parts.params, blocks=parts.blocks,
-        span=reader.document.span(node), **fields,
-    )  # fmt: skip
+def _start(reader: Reader, node: Node, settings: Settings) -> Made:
+    return Made(step_of(reader, node, settings, Parts("start")), node)
 
 
-def _start(reader: Reader, node: Node, settings: _Settings) -> Made:
-    return Made(_step(reader, node, settings, Parts("start")), node)
-
-
-def _http(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _http(reader: Reader, node: Node, settings: Settings) -> Made:
     poll, callback = read_composites(reader, settings.own, settings.path)
     rest = {key: child for key, child in settings.rest.items() if key not in ("wait", "poll")}
     params = read_http(reader, settings.view(rest), settings.path)
-    return Made(_step(reader, node, settings, Parts("http", params, poll=poll, callback=callback)), node)
+    return Made(step_of(reader, node, settings, Parts("http", params, poll=poll, callback=callback)), node)
 
 
-def _webhook(reader: Reader, node: Node, settings: _Settings) -> Made:
-    """Document A's RemoteWebhook: an HTTP call, or a provider's workflow if it is polled for or has no address."""
-    own = settings.rest
-    provider = (own.get("provider") or Node()).text or ""
-    poll, callback = read_composites(reader, settings.own, settings.path)
-    if poll is not None:
-        poll = _webhook_poll(reader, settings, poll, provider)
-    has_url = bool((own.get("url") or Node()).text)
-    params_from = {key: child for key, child in own.items() if key not in _WEBHOOK_KEYS}
-    if provider.lower() in _PLAIN_PROVIDERS or (has_url and poll is None):
-        params = read_http(reader, settings.view(params_from), settings.path)
-        if "method" not in own:
-            params["method"] = "POST"
-        return Made(_step(reader, node, settings, Parts("http", params, poll=poll, callback=callback)), node)
-    params = {}
-    if has_url:
-        params = read_http(reader, settings.view(params_from), settings.path)
-        if "method" not in own:
-            params["method"] = "POST"
-    else:
-        params = _webhook_body(reader, settings, params_from)
-    for key in ("workflowId", "scenarioId", "zapId", "connectionId"):
-        if (child := own.get(key)) and not child.is_null:
-            params[key] = child.plain()
-    use = f"{provider.lower()}.execute"
-    return Made(_step(reader, node, settings, Parts("call", params, use=use, poll=poll, callback=callback)), node)
-
-
-def _webhook_body(reader: Reader, settings: _Settings, own: dict[str, Node]) -> RawMap:
-    reader.check_keys(own, {*HTTP_KEYS}, "the node")
-    params: RawMap = {}
-    for spelling, child in own.items():
-        key = HTTP_KEYS.get(spelling)
-        if key is not None and not child.is_null and child.text != "":
-            name = "json" if spelling == "bodyTemplate" else key.name
-            params[name] = child.plain()
-            reader.place(settings.path, f"params.{name}", child)
-    return params
-
-
-def _webhook_poll(reader: Reader, settings: _Settings, poll: Poll, provider: str) -> Poll:
-    """How document A polls: an address of its own, or what the provider knows how to ask."""
-    fields: dict[str, Any] = {}
-    for key, field in (("successCondition", "success_condition"), ("failureCondition", "failure_condition")):
-        if (node := settings.rest.get(key)) and node.text:
-            fields[field] = reader.expression(node, key)
-            reader.place(settings.path, f"poll.{field}", node)
-    url = first_of(settings.rest, "statusUrl", "pollingUrl")
-    if url is not None and url.text:
-        fields["use"], fields["params"] = "http", {"method": "GET", "url": url.text}
-    elif provider.lower() in _PLAIN_PROVIDERS:
-        reader.missing(settings.node, "a node that polls without a provider", "statusUrl")
-    base = {name: getattr(poll, name) for name in poll.__struct_fields__}
-    return Poll(**{**base, **fields})
-
-
-def _local_flow(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _local_flow(reader: Reader, node: Node, settings: Settings) -> Made:
     flow = settings.view({"flow": settings.view(settings.rest), **settings.modifiers})
     return _body(reader, node, settings, flow)
 
 
-def _mapper(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _mapper(reader: Reader, node: Node, settings: Settings) -> Made:
     mappings = settings.rest.get("mappings")
     if mappings is not None and mappings.items is not None:
         params: RawMap = {"value": read_mappings(reader, mappings, settings.path)}
     else:
         params = {"value": settings.view(settings.rest).plain()}
         reader.place(settings.path, "params.value", settings.source)
-    return Made(_step(reader, node, settings, Parts("map", params)), node)
+    return Made(step_of(reader, node, settings, Parts("map", params)), node)
 
 
-def _callback(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _callback(reader: Reader, node: Node, settings: Settings) -> Made:
     # A bare `timeout` of this node says how long the answer may take: nothing else of it takes time.
     source = {
         **settings.rest,
@@ -241,10 +99,10 @@ def _callback(reader: Reader, node: Node, settings: _Settings) -> Made:
     if inner is not None and inner.entries is not None:
         source = {**{key: child for key, child in source.items() if key != "callback"}, **inner.entries}
     callback = read_callback(reader, settings.view(source), settings.path)
-    return Made(_step(reader, node, settings, Parts("wait", {"callback": True}, callback=callback)), node)
+    return Made(step_of(reader, node, settings, Parts("wait", {"callback": True}, callback=callback)), node)
 
 
-def _polling(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _polling(reader: Reader, node: Node, settings: Settings) -> Made:
     own = {
         key: child
         for key, child in settings.own.items()
@@ -261,19 +119,19 @@ def _polling(reader: Reader, node: Node, settings: _Settings) -> Made:
         request = {key: child for key, child in own.items() if key in HTTP_KEYS}
         use, params = "http", read_http(reader, settings.view(request), settings.path)
     assert isinstance(params, dict)
-    return Made(_step(reader, node, settings, Parts("poll", params, use=use, poll=poll)), node)
+    return Made(step_of(reader, node, settings, Parts("poll", params, use=use, poll=poll)), node)
 
 
-def _parallel(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _parallel(reader: Reader, node: Node, settings: Settings) -> Made:
     """A fork on the canvas: its out-edges are the branches, so the node itself only passes on what flowed in."""
     if "branches" in settings.rest:
         return _body(
             reader, node, settings, settings.view({"parallel": settings.view(settings.rest), **settings.modifiers})
         )
-    return Made(_step(reader, node, settings, Parts("start")), node)
+    return Made(step_of(reader, node, settings, Parts("start")), node)
 
 
-def _condition(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _condition(reader: Reader, node: Node, settings: Settings) -> Made:
     choices = first_of(settings.rest, "branches", "conditions")
     if choices is not None and choices.items is not None:
         found = [_choice(reader, item, index, settings.path) for index, item in enumerate(choices.items)]
@@ -307,7 +165,7 @@ def _choice(reader: Reader, item: Node, index: int, path: str) -> dict[str, Json
     return {"label": word, "when": reader.expression(when, "when")}
 
 
-def _switch(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _switch(reader: Reader, node: Node, settings: Settings) -> Made:
     on = first_of(settings.rest, "on", "value", "expression")
     expression = "null" if on is None else reader.expression(on, "on") or "null"
     if on is None:
@@ -327,22 +185,22 @@ def _switch(reader: Reader, node: Node, settings: _Settings) -> Made:
     return _branching(reader, node, settings, branches)
 
 
-def _branching(reader: Reader, node: Node, settings: _Settings, branches: list[JsonValue]) -> Made:
+def _branching(reader: Reader, node: Node, settings: Settings, branches: list[JsonValue]) -> Made:
     labels = tuple(str(branch["label"]) for branch in branches if isinstance(branch, dict))
-    return Made(_step(reader, node, settings, Parts("branch", {"branches": branches})), node, labels)
+    return Made(step_of(reader, node, settings, Parts("branch", {"branches": branches})), node, labels)
 
 
-def _boundary(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _boundary(reader: Reader, node: Node, settings: Settings) -> Made:
     if first_of(settings.rest, "do", "steps") is not None:
         return _body(reader, node, settings, settings.view({"try": settings.view(settings.rest), **settings.modifiers}))
     params: RawMap = {}
     if match := first_of(settings.rest, "match", "errors"):
         params["match"] = list(reader.names(match, "match"))
-    return Made(_step(reader, node, settings, Parts("try", params)), node, is_container=True)
+    return Made(step_of(reader, node, settings, Parts("try", params)), node, is_container=True)
 
 
-def _loop(verb: str) -> Callable[[Reader, Node, _Settings], Made]:
-    def read(reader: Reader, node: Node, settings: _Settings) -> Made:
+def _loop(verb: str) -> Callable[[Reader, Node, Settings], Made]:
+    def read(reader: Reader, node: Node, settings: Settings) -> Made:
         if first_of(settings.rest, "do", "steps") is not None:
             return _body(
                 reader, node, settings, settings.view({verb: settings.view(settings.rest), **settings.modifiers})
@@ -354,12 +212,12 @@ def _loop(verb: str) -> Callable[[Reader, Node, _Settings], Made]:
             else repeat_params(reader, settings.rest, path)
         )
         parts = Parts("foreach" if verb == "foreach" else "repeat", params)
-        return Made(_step(reader, node, settings, parts), node, is_container=True)
+        return Made(step_of(reader, node, settings, parts), node, is_container=True)
 
     return read
 
 
-def _other(reader: Reader, node: Node, settings: _Settings, written: str) -> Made | None:
+def _other(reader: Reader, node: Node, settings: Settings, written: str) -> Made | None:
     """A verb of the language, `adapter.action`, or a name to use."""
     rest = settings.rest
     if written in VERBS and written not in ("call", "use", "adapter", "python"):
@@ -395,7 +253,7 @@ def _text(node: Node, word: str) -> Node:
     return made
 
 
-def _body(reader: Reader, node: Node, settings: _Settings, body: Node) -> Made:
+def _body(reader: Reader, node: Node, settings: Settings, body: Node) -> Made:
     step = read_step_body(reader, body, settings.path, settings.id)
     if step is None:
         step = Step(id=settings.id, kind="start", path=settings.path, span=reader.document.span(node))
@@ -406,14 +264,14 @@ def _body(reader: Reader, node: Node, settings: _Settings, body: Node) -> Made:
     return Made(Step(**fields), node)
 
 
-_NODE_TYPES: Final[dict[str, Callable[[Reader, Node, _Settings], Made]]] = {
+_NODE_TYPES: Final[dict[str, Callable[[Reader, Node, Settings], Made]]] = {
     "start": _start,
     "end": _start,
     "trigger": _start,
     "http": _http,
     "httprequest": _http,
-    "remotewebhook": _webhook,
-    "webhook": _webhook,
+    "remotewebhook": read_webhook,
+    "webhook": read_webhook,
     "localflow": _local_flow,
     "datamapper": _mapper,
     "waitforcallback": _callback,

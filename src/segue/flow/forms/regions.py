@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from segue.flow import codes
-from segue.flow.forms.nodes import Made
+from segue.flow.forms.node_settings import Made
 from segue.flow.model import Block, Edge, Step
 from segue.flow.reader import Reader
 

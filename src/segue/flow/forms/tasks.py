@@ -19,7 +19,7 @@ from segue.flow.document import Node, join_path
 from segue.flow.forms.dag import dependency_edges
 from segue.flow.forms.header import read_header
 from segue.flow.forms.modifiers import read_modifiers
-from segue.flow.forms.nodes import view
+from segue.flow.forms.node_settings import view
 from segue.flow.forms.sequence import take_definitions
 from segue.flow.forms.steps import read_block, read_step_body
 from segue.flow.model import Block, Edge, Flow, RawMap, Step
