@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print(f"segue {__version__}")
         return
+    # Loading makes much and throws nothing away; `segue.cli.loop` turns the collector on again.
+    gc.disable()
     from segue.cli.app import run_command
     from segue.cli.errors import quiet_stdout
 

@@ -6,7 +6,6 @@ out: what follows from it begins with the next `segue run --continue` or `segue 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ import typer
 
 from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED, notice
+from segue.cli.loop import run_async
 from segue.cli.options import DatabaseOption, JsonOption, RunArgument
 from segue.errors import RequestError
 
@@ -89,7 +89,7 @@ def _changed(work: Callable[[Desk], Awaitable[str]], *, json: bool, database: st
                 notice("kept; nobody runs this database now: `segue run --continue` goes on with it")
         return SUCCEEDED
 
-    return asyncio.run(apply())
+    return run_async(apply())
 
 
 def _payload(data: str | None) -> Any:

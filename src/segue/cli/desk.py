@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from segue.client.remote import HostLostError, RemoteHost, RunSummary
+from segue.client.records import HostLostError, RunSummary
 from segue.engine.host import Engine
 from segue.engine.log_lines import LogLine, log_lines
 from segue.engine.views import RunView, quarantined_view, rfc3339, view_of
@@ -19,6 +19,9 @@ from segue.errors import EngineError, JournalCorruptError, NotFoundError, Reques
 from segue.kernel.state import RunState
 from segue.kernel.status import RUN_ENDED, RunStatus, StepStatus
 from segue.store.port import LogRow, RunFilter, RunRecord
+
+if TYPE_CHECKING:
+    from segue.client.remote import RemoteHost
 
 LAST = "last"
 ENDED = frozenset(status.value for status in RUN_ENDED) | {RunStatus.QUARANTINED.value}

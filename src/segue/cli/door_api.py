@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -13,6 +15,7 @@ from segue.api.access import Access
 from segue.api.app import create_app, stop_streams
 from segue.api.library import FlowLibrary
 from segue.bootstrap import Host
+from segue.observe.logs import configure_logging
 
 
 class ApiServer(uvicorn.Server):
@@ -35,6 +38,11 @@ class ApiServer(uvicorn.Server):
 
 def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds: int) -> ApiServer:
     """A server of the host's API, to be given its socket."""
+    if not structlog.is_configured():
+        # A command that shows no log. Left alone, structlog would write to stdout.
+        configure_logging(json=False, level="critical")
+    # Its start and stop are told by the command itself.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     app = create_app(
         engine=host.engine,
         catalogue=host.catalogue,

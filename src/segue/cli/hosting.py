@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,12 +17,14 @@ from segue.cli.database import file_of
 from segue.cli.desk import Desk, EngineDesk, RemoteDesk
 from segue.cli.door import Door
 from segue.cli.errors import notice
-from segue.client.remote import RemoteHost
 from segue.errors import RequestError, StoreInUseError
 from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow
 from segue.store import open_store, store_for_reading
 from segue.store.host_lock import DatabaseHostedError, HostInfo, read_host
 from segue.store.port import RunRecord, Store
+
+if TYPE_CHECKING:
+    from segue.client.remote import RemoteHost
 
 PATIENCE_SECONDS: Final = 10.0
 """How long a command waits for a host that has no address: another command, which is gone soon or opens its door."""
@@ -136,7 +138,7 @@ async def desk_for_changing(url: str) -> AsyncGenerator[Desk]:
         await store.open()  # says that there is no database, rather than making one
         await store.close()
     found = await host_or_remote(url)
-    if isinstance(found, RemoteHost):
+    if not isinstance(found, Hosting):
         async with found:
             yield RemoteDesk(found)
         return
@@ -171,7 +173,11 @@ async def _open_store(host: Host) -> RemoteHost | None:
 
 
 def _reached(info: HostInfo | None) -> RemoteHost | None:
-    return RemoteHost(info.address, info.token) if info is not None and info.address and info.token else None
+    if info is None or info.address is None or info.token is None:
+        return None
+    from segue.client.remote import RemoteHost
+
+    return RemoteHost(info.address, info.token)
 
 
 def _build(url: str, *, egress: EgressPolicy, door: Door | None) -> Host:

@@ -67,8 +67,8 @@ class LiveProgress:
     def _run(self, snapshot: Snapshot) -> RenderableType:
         shown = _shown(snapshot.view.steps)
         # A list that is longer than the screen cannot be redrawn in place.
-        room = max(3, self._console.height - 3 - 2 * len(snapshot.callbacks))
-        lines: list[RenderableType] = []
+        room = max(3, self._console.height - 4 - 2 * len(snapshot.callbacks))
+        lines: list[RenderableType] = [Text.assemble((snapshot.view.id, "bold"), f"  {snapshot.view.flow}")]
         dropped = len(shown) - room
         if dropped > 0:
             shown = _most_telling(shown, room)
@@ -84,12 +84,11 @@ class LiveProgress:
         return Group(*lines)
 
     def _step(self, step: StepView) -> RenderableType:
-        if step.status != "running":
-            return Text.assemble("  ", step_line(step))
-        text = Text.assemble((step.id, "bold"), ("  " + words_of(step), "cyan"))
-        if step.started_at is not None:
+        is_running = step.status == "running"
+        text = Text.assemble((step.id, "bold"), ("  " + words_of(step), "cyan")) if is_running else step_line(step)
+        if step.status in _UNDER_WAY and step.started_at is not None:
             text.append(f"  {duration(milliseconds_since(step.started_at))}", "dim")
-        return self._spinning(text)
+        return self._spinning(text) if is_running else Text.assemble("  ", text)
 
     def _spinning(self, text: Text) -> RenderableType:
         row = Table.grid(padding=(0, 1))

@@ -11,6 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from rich.console import Console
 
+UNBOUND_WIDTH: Final = 10_000
 STYLES: Final = {
     "succeeded": "green",
     "recovered": "yellow",
@@ -63,7 +64,11 @@ def console(*, stderr: bool = False) -> Console:
     """The console of stdout or stderr. Text is printed as it is: no markup, no colours for what looks like a number."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    out = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not out.is_terminal:
+        # Nobody looks at columns of a certain width: lines stay whole, for `grep` and for logs.
+        out.width = UNBOUND_WIDTH
+    return out
 
 
 def duration(milliseconds: int | None) -> str:

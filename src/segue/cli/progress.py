@@ -19,6 +19,8 @@ COUNT_EVERY_SECONDS: Final = 2.0
 """How often the count of a loop is told again."""
 _ENDED_BADLY: Final = frozenset(("failed", "timed_out", "unknown_outcome"))
 _LOOPS: Final = frozenset(("foreach", "repeat"))
+_UNTOLD: Final = "step-not-reached-yet"
+"""The list itself says that a step comes later."""
 _QUIET: Final = frozenset(("pending", "ready"))
 
 
@@ -62,6 +64,8 @@ class LineProgress:
     def see(self, snapshot: Snapshot) -> None:
         """See `Progress.see`."""
         view = snapshot.view
+        if not self._several and not self._seen:
+            self._console.print(Text.assemble((view.id, "bold"), f"  {view.flow}"))
         for step in view.steps:
             self._see_step(view.id, step)
         tell_callbacks(self._console, snapshot, self._told)
@@ -108,7 +112,7 @@ def step_line(step: StepView) -> Text:
     words = words_of(step)
     if words:
         text.append(f"  {words}", style)
-    if step.duration_ms is not None and step.status not in {"skipped", "running", "retrying"}:
+    if step.ended_at is not None and step.status != "skipped":
         text.append(f"  {duration(step.duration_ms)}", "dim")
     return text
 
@@ -117,6 +121,8 @@ def words_of(step: StepView) -> str:
     """What is to be said of a step beside its sign; nothing for one that ended well at its first attempt."""
     if step.status == "succeeded":
         return f"at attempt {step.attempts}" if step.attempts > 1 else ""
+    if step.reason_code == _UNTOLD:
+        return ""
     if step.status == "running" and step.kind not in _LOOPS:
         return f"attempt {step.attempts}" if step.attempts > 1 else "started"
     return step.reason or step.status

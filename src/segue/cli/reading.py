@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +9,13 @@ import typer
 
 from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED, notice
+from segue.cli.loop import run_async
 from segue.cli.options import DatabaseOption, JsonOption, RunArgument
 from segue.errors import NotFoundError
 
 if TYPE_CHECKING:
     from segue.cli.desk import Desk
-    from segue.client.remote import RunSummary
+    from segue.client.records import RunSummary
     from segue.engine.views import RunView, StepView
 
 
@@ -103,7 +103,7 @@ def looking(database: str | None, look: Callable[[Desk], Coroutine[Any, Any, int
         async with desk_for_reading(database_url(database)) as desk:
             return await look(desk)
 
-    return asyncio.run(work())
+    return run_async(work())
 
 
 def _statuses(given: list[str] | None) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _print_runs(found: list[RunSummary]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("run", "flow", "status", "started", "took", "trigger"):
         table.add_column(name, no_wrap=True)
-    table.add_column("error", overflow="fold")
+    table.add_column("error", overflow="ellipsis", no_wrap=True)
     for one in found:
         status = one.status + (" (recovered)" if one.recovered else "")
         style = "yellow" if one.recovered else STYLES.get(one.status, "")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
+from segue.cli.loop import run_async
 from segue.cli.options import ActionsOption, DatabaseOption, JsonOption, VerboseOption
 from segue.errors import RequestError
 
@@ -66,7 +66,7 @@ def run(
         verbose=verbose,
         database=database,
     )
-    return asyncio.run(carry_out(order))
+    return run_async(carry_out(order))
 
 
 def _seconds(text: str | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from segue.cli.database import database_url, file_of
 from segue.cli.errors import FAILED, SUCCEEDED, notice
+from segue.cli.loop import run_async
 from segue.cli.options import ActionsOption, DatabaseOption, JsonOption
 from segue.errors import RequestError
 
@@ -64,7 +64,9 @@ def serve(
         folders, sources = _with_examples(folders, sources)
     configure_logging(json=json, level=log_level)
     address = "127.0.0.1" if host == "localhost" else host
-    return asyncio.run(_serve(address, port, folders, sources, database_url(database), dev=dev, json=json))
+    return run_async(
+        _serve(address, port, folders, sources, database_url(database), dev=dev, json=json), is_server=True
+    )
 
 
 async def _serve(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -31,10 +32,13 @@ from segue.cli.output import console, print_json
 from segue.cli.problems import print_problems, summary
 from segue.cli.progress import LineProgress, NoProgress, Progress
 from segue.cli.results import exit_code, print_outcome, result_of, tell_outcome
-from segue.client.remote import HostLostError, RemoteHost
+from segue.client.records import HostLostError
 from segue.errors import ConflictError, SegueError
 from segue.flow import Flow, walk
 from segue.flow.inputs import resolve_inputs
+
+if TYPE_CHECKING:
+    from segue.client.remote import RemoteHost
 
 GRACE_SECONDS: Final = 10.0
 """How long attempts in flight may take to end when the command is stopped."""
@@ -67,15 +71,23 @@ class Order:
 
 async def carry_out(order: Order) -> int:
     """The exit code."""
-    from segue.observe.logs import configure_logging
-
-    configure_logging(json=False, level="debug" if order.verbose else "critical")
+    _set_up_logs(order)
     url = database_url(order.database)
     with Interrupts() as interrupts:
         if order.file is None:
             return await _go_on(order, url, interrupts)
         session = _Session(order, url, interrupts)
         return await session.carry_out()
+
+
+def _set_up_logs(order: Order) -> None:
+    """The program's own log: to stderr if asked for, else nowhere. The latter loads nothing, which would take long."""
+    if order.verbose:
+        from segue.observe.logs import configure_logging
+
+        configure_logging(json=False, level="debug")
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())
 
 
 class _Session:
@@ -281,7 +293,7 @@ async def _go_on(order: Order, url: str, interrupts: Interrupts) -> int:
     """Take up what is there, follow it to its end or rest."""
     sources, _ = sources_of(order.actions, None)
     found = await host_or_remote(url, sources=sources, door=Door.bind() if has_api() else None)
-    if isinstance(found, RemoteHost):
+    if not isinstance(found, Hosting):
         await found.close()
         notice(f"the host at {found.address} runs this database: its runs are going on there")
         if order.json:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import msgspec
 
+from segue.client.records import HostLostError, RemoteCallback, RunSummary
 from segue.engine.log_lines import LogLine
 from segue.engine.views import RunView
 from segue.errors import (
@@ -38,36 +39,6 @@ LOG_LINES_MAX: Final = 10_000
 _WAITING: Final = "waiting"
 
 T = TypeVar("T")
-
-
-class HostLostError(EngineError):
-    """The host did not answer, or is being stopped. What it had accepted is kept and goes on with the next host."""
-
-
-class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in a list. Times are RFC 3339 (UTC)."""
-
-    id: str
-    flow: str
-    status: str
-    trigger: str = "api"
-    recovered: bool = False
-    error: str | None = None
-    created_at: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-
-
-class RemoteCallback(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal that a step waits for."""
-
-    step: str
-    url: str
-
-    @property
-    def token(self) -> str:
-        """The address' last part."""
-        return self.url.rpartition("/")[2]
 
 
 class _Started(msgspec.Struct):
