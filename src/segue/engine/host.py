@@ -19,10 +19,11 @@ import hashlib
 import heapq
 import itertools
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
@@ -82,6 +83,17 @@ class _Undecided:
     ack: asyncio.Future[None] | None
     attempts: Sequence[int] = ()
     """The numbers of the attempts in `decision.start`; later decisions count the steps' own on."""
+    followers: list[tuple[asyncio.Future[None], SegueError | None]] = field(
+        default_factory=list[tuple["asyncio.Future[None]", "SegueError | None"]]
+    )
+    """Callers whose input changed nothing on top of this decision, with their answer: true only if this is kept."""
+
+    def answer(self, error: SegueError | None) -> None:
+        """Tell all callers: `error` says that the decision was not kept."""
+        for ack, own in ((self.ack, None), *self.followers):
+            if ack is not None and not ack.done():
+                found = error or own
+                ack.set_result(None) if found is None else ack.set_exception(found)
 
 
 class _Run:
@@ -123,6 +135,7 @@ class Engine:
         secrets: SecretResolver | None = None,
         callback_base_url: Callable[[], str | None] = lambda: None,
         max_attempts_in_flight: int = MAX_ATTEMPTS_IN_FLIGHT,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.store = store
         self.actions = actions
@@ -130,6 +143,7 @@ class Engine:
         self._maker = AttemptMaker(actions, secrets or SecretResolver())
         self._clock = clock or SystemClock()
         self._server_key = server_key
+        self._entropy = entropy
         self._callback_base_url = callback_base_url
         self._runs: dict[int, _Run] = {}
         self._runs_by_id: dict[str, _Run] = {}
@@ -236,7 +250,7 @@ class Engine:
             if earlier is not None:
                 return earlier
         now = self.now()
-        run = _Run(self.store.next_run_key(), run_id or new_run_id(now), workspace, None)  # pyright: ignore[reportArgumentType]
+        run = _Run(self.store.next_run_key(), run_id or new_run_id(now, entropy=self._entropy(10)), workspace, None)  # pyright: ignore[reportArgumentType]
         run.state = RunState(version.plan, run.run_id)
         run.new_run = NewRun(
             run_id=run.run_id, workspace=workspace, flow_id=version.flow.id, flow_version=version.key,
@@ -245,7 +259,7 @@ class Engine:
         )  # fmt: skip
         self._remember(run)
         try:
-            await self._feed_and_wait(run, inp.Begin(inputs, trigger, new_seed()))
+            await self._feed_and_wait(run, inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16))))
         except ConflictError:
             if idempotency_key is None:
                 raise
@@ -390,7 +404,7 @@ class Engine:
         except ConflictError as error:
             if ack is None:
                 raise
-            ack.set_exception(error)
+            _follow(run, ack, error)
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must set one run aside, not end the host
             self._quarantine(run, f"the engine could not decide on {type(given).__name__}: {error!r}")
@@ -400,7 +414,7 @@ class Engine:
             return
         if commit is None:
             if ack is not None:
-                ack.set_result(None)
+                _follow(run, ack, None)
             return
         run.pending.append(_Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
@@ -445,8 +459,8 @@ class Engine:
             self._lost(run, commit, error)
             return
         undecided = run.pending.popleft()
-        if undecided.ack is not None and not undecided.ack.done():
-            undecided.ack.set_result(None)
+        if undecided.ack is not None or undecided.followers:
+            undecided.answer(None)
         self._carry_out(run, undecided.decision, undecided.attempts)
         state = run.state
         if state.ended:
@@ -540,11 +554,11 @@ class Engine:
             began = began or isinstance(undecided.given, inp.Begin)
             if undecided.ack is None:
                 kept.append(undecided)
-            elif not undecided.ack.done():
-                failure = run.lost
-                if not isinstance(failure, SegueError):
-                    failure = StoreUnavailableError(f"run {run.run_id} could not be written: {failure}")
-                undecided.ack.set_exception(failure)
+            failure = run.lost
+            if not isinstance(failure, SegueError):
+                failure = StoreUnavailableError(f"run {run.run_id} could not be written: {failure}")
+            undecided.answer(failure)
+            undecided.followers.clear()
         run.pending = kept
         if began:
             self._let_go(run)
@@ -793,6 +807,16 @@ class Engine:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _follow(run: _Run, ack: asyncio.Future[None], error: SegueError | None) -> None:
+    """Answer a caller whose input changed nothing, as soon as what it was judged by is kept."""
+    if run.pending:
+        run.pending[-1].followers.append((ack, error))
+    elif error is None:
+        ack.set_result(None)
+    else:
+        ack.set_exception(error)
 
 
 def _as_kept(value: JsonValue, what: str) -> JsonValue:

@@ -24,9 +24,9 @@ def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = Non
     return prefix + base64.b32hexencode(number.to_bytes(16, "big"))[:26].translate(_CROCKFORD).decode()
 
 
-def new_seed() -> str:
-    """The source of one run's random values: 16 bytes, hex."""
-    return os.urandom(16).hex()
+def new_seed(*, entropy: bytes | None = None) -> str:
+    """The source of one run's random values: 16 bytes, hex. `entropy` as for `new_run_id`."""
+    return (entropy if entropy is not None else os.urandom(16)).hex()
 
 
 def idempotency_key(workspace: str, run_id: str, step: str, generation: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from segue.errors import NotFoundError, StepError, StoreUnavailableError
+from segue.errors import ConflictError, NotFoundError, StepError, StoreUnavailableError
 from segue.kernel import events as ev
 from segue.store.port import RunFilter
 from unit.engine.kit import (
@@ -190,6 +190,30 @@ async def test_a_cancellation_that_cannot_be_kept_does_not_happen(world: World) 
         state = await engine.wait(run_id)
         assert state.status == "succeeded"
     assert world.called == ["a"]
+
+
+@pytest.mark.req("DUR-4.pause", "CALL-2.resume")
+async def test_an_answer_that_builds_on_what_is_not_kept_waits_for_it(world: World) -> None:
+    """Found by the simulator: a second pause was confirmed though the first one, by which it judged, was lost."""
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_callback("c")))
+        await settle()
+        token = await token_of(engine, run_id, "c")
+        for ask, lost in ((lambda: engine.pause(run_id), True), (lambda: engine.callback(token, 1), True)):
+            world.store.hold()
+            if lost:
+                world.store.fail_next(1)
+            asking = [asyncio.create_task(ask()) for _ in range(3)]
+            await asyncio.sleep(1)
+            assert not any(one.done() for one in asking)
+            world.store.release()
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+            assert [type(one) for one in answers] == [StoreUnavailableError] * 3
+            await asyncio.sleep(10)
+        assert not (await state_of(engine, run_id)).paused
+        answers = await asyncio.gather(*(engine.callback(token, n) for n in range(3)), return_exceptions=True)
+        assert [type(one) for one in answers] == [str, ConflictError, ConflictError]
+        assert (await engine.wait(run_id)).nodes[0].output == 0
 
 
 @pytest.mark.req("TIME-1.attempts")
