@@ -9,7 +9,7 @@ from segue.flow import codes
 from segue.flow.findings import Findings
 from segue.flow.model import Block, Flow, Step
 from segue.flow.scopes import Scopes, Site, in_edges
-from segue.flow.verbs import MODIFIERS, SCOPE_NAMES, VERBS
+from segue.flow.verbs import FLOW_KEYS, SCOPE_NAMES, VERBS
 
 SIZE_WARNING: Final = 50
 """From document C: flows of business users have at most 50 steps."""
@@ -28,6 +28,8 @@ def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, count: in
         _joins(findings, site)
         if runnable:
             _can_run(findings, site.step)
+    if runnable:
+        _flow_can_run(findings)
     for site, other in scopes.clashes:
         line = f" (line {other.step.span.line})" if other.step.span is not None else ""
         message = f'the name "{site.step.id}" is taken by {other.step.path}{line}'
@@ -88,9 +90,20 @@ def _can_run(findings: Findings, step: Step) -> None:
         findings.add(codes.CANNOT_RUN, "the engine cannot run `wait` for an event yet", step=step)
     if step.compensate is not None:
         findings.add(codes.CANNOT_RUN, "the engine cannot run `compensate` yet", step=step)
+    if step.kind == "foreach" and "key" in step.params:
+        findings.add(codes.CANNOT_RUN, "the engine cannot run `foreach.key` yet", step=step)
     for key in step.extras:
-        word = key if key in MODIFIERS else f"callback: {key}"
-        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{word}` yet", step=step)
+        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` yet", step=step)
+
+
+def _flow_can_run(findings: Findings) -> None:
+    """Keys of the flow that only its text holds, since no engine would read them from the model yet."""
+    root = findings.document.root if findings.document is not None else None
+    for key, node in ((root.entries if root is not None else None) or {}).items():
+        row = FLOW_KEYS.get(key)
+        if row is not None and not row.runs and findings.document is not None:
+            span = findings.document.key_span(node)
+            findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` yet", path=key, span=span)
 
 
 def _edges(findings: Findings, block: Block) -> None:

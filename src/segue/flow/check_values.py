@@ -26,7 +26,7 @@ from segue.flow.verbs import SCOPE_NAMES
 Mode = Literal["value", "condition", "expression", "poll"]
 
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
-    "switch": ("on",), "foreach": ("items", "key", "aggregate", "tolerate"), "repeat": ("while", "until"),
+    "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until"),
 }  # fmt: skip
 _BODY_PARAMS: Final = frozenset(("key", "while", "until"))
 """Expressions that are computed inside a loop's body, and see its steps."""

@@ -267,6 +267,24 @@ def test_a_wide_and_a_long_flow_are_checked_in_linear_time() -> None:
     assert codes_of("flow: x\nsteps:\n" + steps) == {"FLW036"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "flow: x\nbudget: {usd: 1}\nsteps: [{log: x}]",
+        "flow: x\nsteps: [{approve: {to: [a]}}]",
+        "flow: x\nsteps: [{wait: {event: paid}}]",
+        "flow: x\nsteps: [{wait: {callback: {signature: {secret: x}}}}]",
+        "flow: x\nsteps: [{a: {log: x, cache: {for: 1h}}}]",
+        "flow: x\nsteps: [{a: {log: x, compensate: [{log: y}]}}]",
+        "flow: x\nsteps: [{try: {do: [{log: x}], catch: [{log: y}], match: timeout}}]",
+        "flow: x\nsteps: [{foreach: {items: [1], key: item, do: [{log: x}]}}]",
+    ],
+)
+def test_what_the_engine_cannot_run_is_refused_only_when_it_shall_run(text: str) -> None:
+    assert codes_of(text, runnable=True) == {"FLW038"}
+    assert codes_of(text) == set()
+
+
 def test_poll_conditions_may_be_json_path_queries() -> None:
     poll = "flow: x\nsteps: [{a: {poll: {url: 'https://x', success_condition: '%s'}}}]"
     assert codes_of(poll % "$.items[?@.done]", runnable=True) == set()

@@ -248,12 +248,12 @@ def test_foreach_stands_nested_or_on_one_level() -> None:
         "as": "order",
         "index": "n",
         "limit": 5,
-        "tolerate": '"10%"',
+        "tolerate": "10%",
         "aggregate": "size(results)",
     }
     assert [(block.label, block.steps[0].id) for block in each.blocks] == [("do", "a")]
     other = step_of(flow, "foreach_1")
-    assert other.params == {"items": '[1, "two", $inputs.x]', "tolerate": '"all"'}
+    assert other.params == {"items": '[1, "two", $inputs.x]', "tolerate": "all"}
 
 
 @pytest.mark.req("EXEC-4.bound")
@@ -365,7 +365,7 @@ def test_try_guards_steps() -> None:
             catch: {log: $error.message}
     """)
     assert [block.label for block in step_of(flow, "a").blocks] == ["do", "catch", "finally"]
-    assert step_of(flow, "a").params == {"match": ["http.5xx"]}
+    assert step_of(flow, "a").extras == {"try.match": ["http.5xx"]}
     assert [block.label for block in step_of(flow, "try_1").blocks] == ["do", "catch"]
     assert step_of(flow, "try_1").finally_ is None
 

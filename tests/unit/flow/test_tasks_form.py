@@ -123,9 +123,9 @@ def test_fan_out_is_a_loop_over_its_input() -> None:
         },
     )
     f, g = flow.root.steps
-    assert (f.kind, f.params) == ("foreach", {"items": "$vars.urls", "limit": 5, "tolerate": '"collect"'})
+    assert (f.kind, f.params) == ("foreach", {"items": "$vars.urls", "limit": 5, "tolerate": "all"})
     assert (f.blocks[0].steps[0].use, f.blocks[0].steps[0].params) == ("web.get", {"k": 1, "input": "$item"})
-    assert g.params == {"items": "[1, 2]", "limit": 2, "tolerate": '"collect"', "aggregate": "size(results)"}
+    assert g.params == {"items": "[1, 2]", "limit": 2, "tolerate": "all", "aggregate": "size(results)"}
 
 
 @pytest.mark.req("FLOW-3.tasks")

@@ -216,7 +216,13 @@ def foreach_params(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
             params[key] = reader.expression(node, key)
             reader.place(path, f"params.{key}", node)
     if limit := first_of(inner, "limit", "concurrency"):
-        params["limit"] = reader.integer(limit, "limit", minimum=1, maximum=10_000)
+        is_computed = limit.text is not None and not limit.text.strip().isdecimal()
+        params["limit"] = (
+            reader.expression(limit, "limit")
+            if is_computed
+            else reader.integer(limit, "limit", minimum=1, maximum=10_000)
+        )
+        reader.place(path, "params.limit", limit)
     tolerate = _tolerate(reader, inner)
     if tolerate is not None:
         params["tolerate"] = tolerate
@@ -224,21 +230,21 @@ def foreach_params(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
 
 
 def _tolerate(reader: Reader, inner: dict[str, Node]) -> JsonValue:
-    """A count, or a text such as `"10%"` or `"all"` (as an expression, since the plan compiles it as one)."""
+    """A count, a share such as `10%`, `all`, or `collect`."""
     node = first_of(inner, "on_item_error", "onItemError")
     if node is not None:
         word = reader.choice(node, "on_item_error", {"fail": "fail", "continue": "continue", "collect": "collect"})
         if "tolerate" in inner:
             reader.problem(codes.CONFLICT, node, "`on_item_error` says the same as `tolerate`", at_key=True)
-        return {"fail": 0, "continue": '"all"', "collect": '"collect"'}.get(word or "")
+        return {"fail": 0, "continue": "all", "collect": "collect"}.get(word or "")
     node = inner.get("tolerate")
     if node is None:
         return None
     text = (node.text or "").strip()
     if text in ("all", "collect"):
-        return f'"{text}"'
+        return text
     if text.endswith("%") and text[:-1].strip().isdecimal() and int(text[:-1]) <= 100:
-        return f'"{int(text[:-1])}%"'
+        return f"{int(text[:-1])}%"
     if node.text is not None:
         hint = "write a number, `10%`, `all` or `collect`"
         reader.problem(
@@ -291,7 +297,7 @@ def _try(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBloc
         if (node := inner.get(label)) and not node.is_null:
             blocks.append(read_block(reader, node, label, join_path(path, label)))
     if "match" in inner:
-        parts.params["match"] = list(reader.names(inner["match"], "match"))
+        parts.extras["try.match"] = list(reader.names(inner["match"], "match"))
     if blocks and not {"catch", "finally"} & set(inner) and "do" in inner:
         hint = "add `catch` or `finally`"
         reader.problem(

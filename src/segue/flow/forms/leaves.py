@@ -57,7 +57,7 @@ def _call(reader: Reader, verb: str, entries: dict[str, Node], path: str, use: s
     parts = Parts("call", params, use=use, poll=poll, callback=callback)
     signature = (entries["wait"].get("callback") or Node()).get("signature") if "wait" in entries else None
     if signature is not None:
-        parts.extras["signature"] = signature.plain()
+        parts.extras["wait.callback.signature"] = signature.plain()
     return parts
 
 
@@ -141,7 +141,7 @@ def _wait(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Pa
     if kind == "callback":
         parts = Parts("wait", {"callback": True}, callback=read_callback(reader, inner[kind], path))
         if (signature := inner[kind].get("signature")) is not None:
-            parts.extras["signature"] = signature.plain()
+            parts.extras["wait.callback.signature"] = signature.plain()
         return parts
     if kind == "until":
         return Parts("wait", {"until": _until(reader, inner[kind], path)})

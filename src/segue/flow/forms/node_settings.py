@@ -92,6 +92,8 @@ def step_of(reader: Reader, node: Node, settings: Settings, parts: Parts, **more
         reader, settings.modifiers, settings.path, lambda child, label, path: read_block(reader, child, label, path)
     )
     fields = {**settings.shown, **fields, **parts.fields, **more}
+    if parts.extras:
+        fields["extras"] = {**fields.get("extras", {}), **parts.extras}
     return Step(
         id=settings.id, kind=parts.kind, path=settings.path, params=parts.params, blocks=parts.blocks,
         span=reader.document.span(node), **fields,

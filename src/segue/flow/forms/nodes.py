@@ -193,10 +193,10 @@ def _branching(reader: Reader, node: Node, settings: Settings, branches: list[Js
 def _boundary(reader: Reader, node: Node, settings: Settings) -> Made:
     if first_of(settings.rest, "do", "steps") is not None:
         return _body(reader, node, settings, settings.view({"try": settings.view(settings.rest), **settings.modifiers}))
-    params: RawMap = {}
+    parts = Parts("try")
     if match := first_of(settings.rest, "match", "errors"):
-        params["match"] = list(reader.names(match, "match"))
-    return Made(step_of(reader, node, settings, Parts("try", params)), node, is_container=True)
+        parts.extras["try.match"] = list(reader.names(match, "match"))
+    return Made(step_of(reader, node, settings, parts), node, is_container=True)
 
 
 def _loop(verb: str) -> Callable[[Reader, Node, Settings], Made]:

@@ -172,7 +172,7 @@ def _fan_out(reader: Reader, item: Node, entries: dict[str, Node], path: str, id
     if items is None or template is None or template.entries is None:
         reader.missing(item, "a fan-out", "inputData" if items is None else "taskTemplate")
         return None
-    params: RawMap = {"limit": 5, "tolerate": '"collect"'}
+    params: RawMap = {"limit": 5, "tolerate": "all"}
     written = items.plain()
     params["items"] = (
         as_expression(written)
