@@ -585,7 +585,7 @@ class Engine:
         again, run.pending = run.pending, deque()
         settled = {one.given.step for one in again if isinstance(one.given, inp.AttemptEnded)}
         # What an earlier host left in flight is begun by the takeover alone, which knows what must not be repeated.
-        if not any(isinstance(one.given, inp.AdoptRun) for one in again):
+        if not run.interrupted and not any(isinstance(one.given, inp.AdoptRun) for one in again):
             for step in pending_attempts(run.state):
                 if step.id not in run.tasks and step.id not in settled:
                     self._launch(run, step, step.attempt)

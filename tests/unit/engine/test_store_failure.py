@@ -261,3 +261,28 @@ async def test_a_takeover_whose_commit_failed_still_does_not_repeat_blindly(worl
     assert world.called == ["again"]
     assert world.calls[0][1].attempt == 2
     await engine.close()
+
+
+@pytest.mark.req("DUR-5.at-most-once", "DUR-4.pause")
+async def test_a_lost_commit_of_a_paused_run_begins_nothing_of_its_dead_host(world: World) -> None:
+    """Found by the simulator (seed 68): the reload after it took the dead host's attempt for its own."""
+
+    async def hangs(_params: dict, context: object) -> None:
+        await asyncio.sleep(1_000_000)
+
+    world.action(hangs, effect="unsafe")
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a")))
+        await settle()
+        await engine.pause(run_id)
+        await world.kill(engine)
+    async with world.open() as engine:
+        world.store.fail_next(1)
+        with pytest.raises(StoreUnavailableError):
+            await engine.cancel(run_id)
+        await asyncio.sleep(10)
+        assert len(world.calls) == 1
+        await engine.resume(run_id)
+        state = await engine.wait(run_id)
+        assert statuses(state) == {"a": "unknown_outcome"}
+        assert len(world.calls) == 1
