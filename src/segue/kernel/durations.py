@@ -12,8 +12,14 @@ class InvalidDuration(ValueError):
 
 
 def milliseconds_of(value: object) -> int:
-    """`30s`, `2h`, ISO 8601 (`PT30S`) or a CEL duration in JSON form (`90s`) in milliseconds."""
+    """`30s`, `2h`, ISO 8601 (`PT30S`), a CEL duration in JSON form (`90s`) or a number of seconds, in milliseconds.
+
+    A number stands for what the reader has read from text already, or for what an expression computed; flows themselves
+    must write the unit.
+    """
     seconds = parse_duration(value) if isinstance(value, str) else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        seconds = float(value)
     if seconds is None:
         raise InvalidDuration(
             f"{value!r} is no duration; write a number with its unit, such as 30s, 5m, 2h, 7d or PT30S"
