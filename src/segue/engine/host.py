@@ -532,7 +532,11 @@ class Engine:
         if run.interrupted and isinstance(given, inp.ResumeRun):
             run.interrupted = False
             self._take_up(run)
-        await self._feed_and_wait(run, given)
+            if not run.state.paused:  # an unknown outcome has ended it: that is how it goes on
+                ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                _follow(run, ack, None)
+                return await ack
+        return await self._feed_and_wait(run, given)
 
     def _refuse_if_closing(self) -> None:
         if self._closing or not self._opened:
