@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 DEFAULT_START: Final = 1_800_000_000_000
 """2027-01-15T08:00:00Z in milliseconds since the epoch."""
-_REAL_WAIT_SECONDS: Final = 10.0
+_REAL_WAIT_SECONDS: Final = 5.0
 
 
 class NothingCanHappenError(RuntimeError):
-    """The loop has no timer and nothing to run, and no socket or thread speaks up: whoever waits would wait for ever."""
+    """The loop has no timer and nothing to run, and no socket or thread speaks up: a wait would never end."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -92,6 +92,11 @@ class FakeClock:
         made = _Call(self._calls, call)
         made.timer = asyncio.get_running_loop().call_later(max(due - self.now(), 0) / 1000, made)
         return made
+
+    def stop(self) -> None:
+        """Drop all arranged calls, as the end of the process does."""
+        for call in list(self._calls):
+            call.cancel()
 
     def jump(self, milliseconds: int) -> None:
         """Move the wall clock, forwards or backwards. Arranged calls are made early: their callees look again."""
