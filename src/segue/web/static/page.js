@@ -1,1 +1,61 @@
+// The page: an address after `#` is a view. `#/flows/ID` and `#/runs/ID` can be linked to.
 
+import { OfflineError } from "/assets/api.js";
+import { flowView } from "/assets/flow-view.js";
+import { lists } from "/assets/lists.js";
+import { runView } from "/assets/run-view.js";
+import { fill, h, icon } from "/assets/ui.js";
+
+const main = document.getElementById("main");
+const menu = document.getElementById("menu");
+const side = lists({ current: () => location.hash });
+let leave = () => {};
+let begin = null;
+
+async function show(moveFocus) {
+  leave();
+  leave = () => {};
+  const [, kind, ...rest] = location.hash.split("/");
+  const id = decodeURIComponent(rest.join("/"));
+  document.body.classList.remove("side-open");
+  menu.setAttribute("aria-expanded", "false");
+  side.mark();
+  try {
+    if (kind === "runs" && id) leave = runView(main, id, { again, changed: side.refresh });
+    else if (kind === "flows" && id) {
+      const initial = begin?.flow === id ? begin.inputs : {};
+      begin = null;
+      await flowView(main, id, initial);
+    } else if (side.first()) {
+      location.replace(`#/flows/${encodeURIComponent(side.first())}`);
+      return;
+    } else welcome();
+  } catch (error) {
+    fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, error instanceof OfflineError ? "The server does not answer" : "This cannot be shown")),
+      h("p", { class: "notice s-failed", role: "alert" }, icon("failed"), h("span", {}, error.message)),
+      h("p", {}, h("button", { type: "button", class: "quiet framed", onclick: () => show(true) }, "Try again")));
+  }
+  if (moveFocus) main.querySelector("h1")?.focus();
+  side.refresh();
+}
+
+function again(run) {
+  begin = { flow: run.flow, inputs: run.inputs };
+  location.hash = `#/flows/${encodeURIComponent(run.flow)}`;
+}
+
+function welcome() {
+  document.title = "Segue";
+  fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, "No flows yet"),
+    h("p", { class: "lead" }, "Put a flow (a .yaml or .json file) into the folder that the server serves. It appears here by itself.")),
+  h("pre", { class: "card", tabindex: "0" }, "flow: hello\ninputs: {name: string}\nsteps:\n  - greet: {log: \"Hello {{ inputs.name }}\"}\n"));
+}
+
+menu.addEventListener("click", () => {
+  const isOpen = document.body.classList.toggle("side-open");
+  menu.setAttribute("aria-expanded", String(isOpen));
+});
+window.addEventListener("hashchange", () => show(true));
+await side.refresh();
+await show(false);
+document.body.dataset.ready = "true";
