@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "run": _Place("run", _FLOWS),
     "check": _Place("check", _FLOWS),
     "fix": _Place("check", _FLOWS),
+    "plan": _Place("plan", _FLOWS),
+    "test": _Place("test", _FLOWS),
     "eval": _Place("eval", _FLOWS),
     "schema": _Place("schema", _FLOWS),
     "runs": _Place("reading", _LOOKING),

@@ -235,9 +235,9 @@ class _Report:
         elif kind == "log" and isinstance(step.output, dict):
             text = f"would log ({step.output.get('level', 'info')}): {step.output.get('message')}"
         elif kind == "foreach":
-            text = f"would go through {len(step.items or ())} items"
+            text = f"would go through {_counted(len(step.items or ()), 'item')}"
         elif kind == "repeat":
-            text = f"would make {sum(block.plan.role == 'body' for block in step.children or ())} turns"
+            text = f"would make {_counted(sum(one.plan.role == 'body' for one in step.children or ()), 'turn')}"
         if own.callback is not None:
             limit = format_duration(own.callback.expires_seconds)
             wait = f"would wait for a callback, {limit} at most"
@@ -318,6 +318,10 @@ _WOULD: Final = {
     "try": "would try its steps",
     "wait": "would wait",
 }
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
 def _line(span: Any) -> int | None:

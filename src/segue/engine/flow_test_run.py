@@ -61,6 +61,7 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True):
     """Steps that answered with a made-up value, since the test has no mock for them."""
     notes: list[str] = []
     virtual_seconds: float = 0.0
+    file: str | None = None
     line: int | None = None
 
 
@@ -95,7 +96,7 @@ def run_test(flow: Flow, test: FlowTest, actions: ActionRegistry, trace: Trace) 
     try:
         played.play(inputs, {"kind": "test", **test.trigger} if test.trigger is not None else None)
     except (MockError, RehearsalError) as error:
-        return TestResult(name=test.name, passed=False, status="error", error=error.message, line=line)
+        return TestResult(name=test.name, passed=False, status="error", error=error.message, file=test.file, line=line)
     trace.add(played.state, played.rows)
     comparison = _Comparison(played, test.expect)
     differences = list(comparison.all())[:MAX_DIFFERENCES]
@@ -105,7 +106,7 @@ def run_test(flow: Flow, test: FlowTest, actions: ActionRegistry, trace: Trace) 
         run_error=failure_view(played.state.error, comparison.masker),
         assumed=[played.state.nodes[number].address for number in sorted(assumed)],
         notes=[comparison.masker.mask_text(f"{step.address}: {note}") for step, note in played.notes],
-        virtual_seconds=(played.now - played.began) / 1000, line=line,
+        virtual_seconds=(played.now - played.began) / 1000, file=test.file, line=line,
     )  # fmt: skip
 
 
@@ -131,7 +132,13 @@ def _refused(test: FlowTest, error: InvalidInputError, line: int | None) -> Test
     elif test.expect.error is not None:
         differences += _errors("error", test.expect.error, view)
     return TestResult(
-        name=test.name, passed=not differences, status=REFUSED, differences=differences, run_error=view, line=line
+        name=test.name,
+        passed=not differences,
+        status=REFUSED,
+        differences=differences,
+        run_error=view,
+        file=test.file,
+        line=line,
     )
 
 

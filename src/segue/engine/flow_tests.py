@@ -101,6 +101,8 @@ class FlowTest:
     now: int = DEFAULT_MOMENT
     seed: str | None = None
     span: Span | None = None
+    file: str | None = None
+    """Where it is written."""
 
 
 def read_tests(flow: Flow, document: Document, node: Node | None = None) -> tuple[list[FlowTest], list[Problem]]:
@@ -153,7 +155,7 @@ class _Reading:
         mocks, expect = entries.get("mocks"), entries.get("expect")
         seed = entries.get("seed")
         return FlowTest(
-            name=name, span=reader.document.span(node),
+            name=name, span=reader.document.span(node), file=reader.document.file,
             inputs={} if inputs is None else reader.raw_map(inputs, "inputs"),
             trigger=None if trigger is None else reader.raw_map(trigger, "trigger"),
             mocks={} if mocks is None else self.mocks(mocks),

@@ -1,0 +1,200 @@
+"""A flow as `segue plan` and `segue test` need it: checked and bound like for a run, with the tree of its text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from segue.cli.actions import load_actions, sources_of
+from segue.cli.flow_file import folder_of, read_bytes
+from segue.engine.flow_tests import FlowTest
+from segue.engine.port import ActionRegistry
+from segue.errors import RequestError
+from segue.flow import Document, Flow, Problem
+
+TEST_SUFFIXES: Final = (".test.yaml", ".test.yml", ".test.json")
+FLOW_SUFFIXES: Final = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineFlow:
+    """`flow` is None if the text cannot be used; `problems` say why, and warn of what a real run would refuse."""
+
+    name: str
+    text: str
+    flow: Flow | None
+    document: Document | None
+    problems: tuple[Problem, ...]
+    actions: ActionRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class TestsText:
+    """A text with tests, and what is wrong with them."""
+
+    __test__ = False
+
+    file: str
+    text: str
+    problems: list[Problem]
+
+
+def load_offline(file: str, actions: Sequence[str] | None) -> OfflineFlow:
+    """Read, check and bind a flow's file. No action is called, nothing is opened. Raises RequestError if it is missing.
+
+    What only a real run refuses (an unbound name, a verb that the engine cannot run yet) is a warning here.
+    """
+    import msgspec
+
+    from segue.bootstrap import build_host
+    from segue.flow import check_flow, codes, read_flow
+    from segue.flow.bind import bind_flow
+    from segue.net.egress import EgressPolicy
+
+    content = read_bytes(file, "flow")
+    name = "stdin" if file == "-" else file
+    sources, _ = sources_of(actions, folder_of(file))
+    functions = [action for source in sources for action in load_actions(source, lambda: None)]
+    # A host that is never opened: only what it knows of actions is asked.
+    host = build_host("memory:", egress=EgressPolicy.local(), actions=functions)
+    result = read_flow(content, file=name)
+    problems, flow = list(result.problems), result.flow
+    if flow is not None:
+        found = check_flow(flow, host.catalogue, runnable=True, document=result.document)
+        lenient = (codes.UNBOUND, codes.CANNOT_RUN)
+        problems += [
+            msgspec.structs.replace(one, severity="warning", message=f"{one.message}; a real run is refused")
+            if one.code in lenient and one.severity == "error"
+            else one
+            for one in found
+        ]
+    usable = flow is not None and not any(one.severity == "error" for one in problems)
+    return OfflineFlow(
+        name=name,
+        text=content.decode("utf-8", "replace"),
+        flow=bind_flow(flow, host.catalogue) if usable and flow is not None else None,
+        document=result.document,
+        problems=tuple(problems),
+        actions=host.actions,
+    )
+
+
+SKIPPED_FOLDERS: Final = frozenset(("node_modules", "__pycache__"))
+
+
+def flows_and_tests(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    """The flows that are meant, in order, each with its files of tests. Folders are searched, hidden ones are not.
+
+    Raises RequestError for what is not there.
+    """
+    found: dict[Path, list[Path]] = {}
+    for path in paths:
+        if path.is_dir():
+            for inner in sorted(path.rglob("*")):
+                parts = inner.relative_to(path).parts
+                hidden = any(part.startswith(".") or part in SKIPPED_FOLDERS for part in parts)
+                if not hidden and inner.suffix in FLOW_SUFFIXES and inner.is_file():
+                    _add(found, inner, is_sure=False)
+        elif path.is_file():
+            _add(found, path, is_sure=True)
+        else:
+            raise RequestError(f"there is no file or folder {path}")
+    return found
+
+
+def _add(found: dict[Path, list[Path]], path: Path, *, is_sure: bool) -> None:
+    if is_test_file(path):
+        tests = found.setdefault(flow_of(path), [])
+        if path not in tests:
+            tests.append(path)
+    elif is_sure or _is_flow(path):
+        tests = found.setdefault(path, [])
+        near = beside(path)
+        if near is not None and near not in tests:
+            tests.append(near)
+
+
+def _is_flow(path: Path) -> bool:
+    from segue.flow.read import form_of
+    from segue.flow.yaml_source import read_source
+
+    document, _ = read_source(path.read_bytes(), file=str(path))
+    return document is not None and form_of(document.root) is not None
+
+
+def read_all_tests(found: OfflineFlow, files: Iterable[Path]) -> tuple[list[FlowTest], list[TestsText]]:
+    """The tests in the flow's own text, then those of the files; and what is wrong in each text."""
+    from segue.engine.flow_tests import read_tests
+    from segue.flow.yaml_source import read_source
+
+    assert found.flow is not None
+    tests: list[FlowTest] = []
+    texts: list[TestsText] = []
+    if found.document is not None and found.document.root.get("tests") is not None:
+        tests, problems = read_tests(found.flow, found.document)
+        texts.append(TestsText(found.name, found.text, problems))
+    for file in files:
+        content = file.read_bytes()
+        document, problems = read_source(content, file=str(file))
+        if document is not None:
+            more, wrong = read_tests(found.flow, document)
+            problems = [*problems, *_file_problems(document), *wrong, *_repeated(tests, more, str(file))]
+            tests = [*tests, *more]
+        texts.append(TestsText(str(file), content.decode("utf-8", "replace"), problems))
+    return tests, texts
+
+
+def _file_problems(document: Document) -> list[Problem]:
+    from segue.flow.reader import Reader
+
+    reader = Reader(document)
+    if document.root.entries is not None:
+        reader.check_keys(document.root.entries, ("flow", "tests"), "a file of tests")
+    return reader.problems
+
+
+def _repeated(tests: list[FlowTest], more: list[FlowTest], file: str) -> list[Problem]:
+    from segue.flow import codes
+
+    taken = {one.name for one in tests}
+    return [
+        Problem(
+            code=codes.DUPLICATE_KEY, message=f'a test of this flow is called "{one.name}" already', file=file,
+            span=one.span,
+        )
+        for one in more
+        if one.name in taken
+    ]  # fmt: skip
+
+
+def is_test_file(path: Path) -> bool:
+    """Whether it is called like a file of tests: `order.test.yaml`."""
+    return path.name.endswith(TEST_SUFFIXES)
+
+
+def beside(flow_file: Path) -> Path | None:
+    """The file of tests beside a flow's file: `order.test.yaml` beside `order.yaml`."""
+    places = (flow_file.with_name(flow_file.stem + suffix) for suffix in TEST_SUFFIXES)
+    return next((place for place in places if place.is_file()), None)
+
+
+def flow_of(test_file: Path) -> Path:
+    """The flow that a file of tests is for: the one it names, else the one it is called like. Raises RequestError."""
+    from segue.flow.yaml_source import read_source
+
+    document, _ = read_source(test_file.read_bytes(), file=str(test_file))
+    node = None if document is None else document.root.get("flow")
+    if node is not None and node.text is not None:
+        place = Path(os.path.normpath(test_file.parent / node.text))
+        if place.is_file():
+            return place
+        raise RequestError(f"{test_file}: there is no flow {place}")
+    stem = next(test_file.name.removesuffix(end) for end in TEST_SUFFIXES if test_file.name.endswith(end))
+    places = [test_file.with_name(stem + suffix) for suffix in FLOW_SUFFIXES]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise RequestError(f"{test_file}: there is no flow {stem}.yaml beside it; name it with `flow: FILE`")
+    return found

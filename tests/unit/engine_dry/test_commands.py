@@ -1,0 +1,164 @@
+"""`segue plan` and `segue test`: exit codes, what is printed, JSON and JUnit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from segue.cli.app import run_command
+
+FLOW = """\
+flow: pay
+inputs: {amount: number}
+secrets: {token: {from: env:NO_SUCH_VARIABLE}}
+steps:
+  - charge:
+      http: {url: https://example.com/charge, headers: {authorization: $secrets.token}, json: {a: $inputs.amount}}
+  - big: {log: big, when: $inputs.amount > 100}
+outputs: {id: $charge.body.id}
+"""
+TESTS = """\
+tests:
+  - {name: small, inputs: {amount: 3}, mocks: {charge: {body: {id: c1}}}, expect: {outputs: {id: c1}}}
+"""
+
+
+def command(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        run_command([str(one) for one in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    """What stands on stdout, with its lines as long as they are."""
+    return capsys.readouterr().out
+
+
+def parsed(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.req("FLOW-9.command")
+def test_plan_shows_what_would_be_sent_with_its_assumptions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, "pay.yaml", FLOW)
+    assert command("plan", file, "--input", "amount=3") == 0
+    text = printed(capsys)
+    assert "would send POST https://example.com/charge  [keyed]" in text
+    assert '"headers":{"authorization":"***"},"json":{"a":3' in text
+    assert "assumes an empty answer" in text
+    assert "– big  would be skipped" in text
+    assert "would end as succeeded" in text
+
+
+@pytest.mark.req("FLOW-9.command")
+def test_plan_takes_mocks_and_gives_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, "pay.yaml", FLOW)
+    mocks = written(tmp_path, "mocks.yaml", "charge: {status: 503}\n")
+    given = ["plan", file, "-i", "amount=3", "--json"]
+    assert command(*given, "--mocks", mocks) == 1
+    failed = parsed(capsys)
+    assert (failed["ok"], failed["error"]["category"], failed["problems"][0]["line"]) == (False, "http.503", 6)
+    assert command(*given, "--mocks", mocks, "-m", 'charge={"body": {"id": "c1"}}') == 0
+    assert parsed(capsys)["outputs"] == {"id": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (FLOW, [], "amount: is required"),
+        (FLOW, ["-i", "amount=3", "-m", "chrge=1"], 'did you mean "charge"?'),
+        (FLOW, ["-i", "amount=3", "-m", 'charge={"error": "tmeout"}'], "is no category"),
+        (FLOW, ["-i", "amount=3", "-m", "charge"], "write STEP=JSON"),
+        (FLOW, ["-i", "amount=3", "--now", "soon"], "is no moment"),
+        (FLOW.replace("$inputs.amount >", "$imputs.amount >"), ["-i", "amount=3"], "imputs"),
+    ],
+)
+@pytest.mark.req("FLOW-9.command")
+def test_what_cannot_be_planned_is_told_and_ends_with_2(
+    text: str, options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("plan", written(tmp_path, "pay.yaml", text), *options) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.req("FLOW-10.command")
+def test_a_folders_tests_are_run_with_those_in_files_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, "pay.yaml", FLOW + TESTS)
+    written(tmp_path, "notes.yaml", "this: is no flow\n")
+    written(tmp_path, "pay.test.yaml", "- {name: large, inputs: {amount: 300}, expect: {logs: [big]}}\n")
+    (tmp_path / "more").mkdir()
+    more = "flow: ../pay.yaml\ntests: [{name: more, inputs: {amount: 1}}]\n"
+    other = written(tmp_path / "more", "other.test.yaml", more)
+    assert command("test", tmp_path, "--json", "--coverage-min", "100") == 0
+    found = parsed(capsys)
+    assert [one["name"] for one in found["flows"][0]["tests"]] == ["small", "more", "large"]
+    assert (found["ok"], found["passed"], found["coverage"]["branch_percent"]) == (True, 3, 100.0)
+    assert command("test", other) == 0
+    assert "✓ more" in printed(capsys)
+
+
+@pytest.mark.req("FLOW-10.command")
+def test_a_failing_test_shows_expected_and_actual_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(
+        tmp_path, "pay.yaml", FLOW + TESTS.replace("{id: c1}}\n", "{id: c2}}\n").replace("{id: c1}}}, ", "{id: c3}}}, ")
+    )
+    junit = tmp_path / "out" / "junit.xml"
+    assert command("test", file, "--junit", junit) == 1
+    text = printed(capsys)
+    assert "✗ small" in text
+    assert f"({file}:10)" in text
+    assert 'expected "c1"' in text
+    assert 'actual   "c3"' in text
+    assert "not covered: steps[1].big: when: met (line 7)" in text
+    suite = ET.parse(junit).getroot()[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("pay", "1", "1", "0")
+    failure = suite[0][0]
+    assert (suite[0].get("name"), suite[0].get("line"), failure.tag) == ("small", "10", "failure")
+    assert failure.get("message") == 'outputs.id: expected "c1", actual "c3"'
+
+
+@pytest.mark.req("BAR-21.command")
+def test_too_little_coverage_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, "pay.yaml", FLOW + TESTS)
+    assert command("test", file, "--coverage-min", "50") == 0
+    assert command("test", file, "--coverage-min", "51") == 1
+    assert "the coverage is below 51 %" in printed(capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (FLOW + TESTS.replace("charge:", "chrge:"), 'did you mean "charge"?'),
+        (FLOW.replace("http:", "htpp:") + TESTS, "htpp"),
+        (FLOW, "there are no tests"),
+    ],
+)
+@pytest.mark.req("FLOW-10.command")
+def test_tests_that_cannot_be_run_end_with_2(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    junit = tmp_path / "junit.xml"
+    assert command("test", written(tmp_path, "pay.yaml", text), "--junit", junit) == 2
+    out = capsys.readouterr()
+    assert said in out.out + out.err
+    assert not junit.exists() or ET.parse(junit).getroot()[0].get("errors") == "1"
+
+
+def test_a_file_of_tests_without_its_flow_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("test", written(tmp_path, "lost.test.yaml", "- {}\n")) == 2
+    assert "there is no flow lost.yaml beside it" in capsys.readouterr().err
