@@ -16,6 +16,7 @@ from segue.flow.durations import MAX_SECONDS, format_duration, parse_duration
 from segue.flow.model import JsonValue, RawMap
 from segue.flow.nearest import Suggester
 from segue.flow.problems import Patch, Problem
+from segue.flow.verbs import MODIFIERS
 
 T = TypeVar("T")
 
@@ -250,6 +251,8 @@ class Reader:
         patch = None
         if hint is not None and node.key_start >= 0:
             patch = Patch(start=node.key_start, end=node.key_end, text=hint.split('"')[1])
+        if hint is None and key in MODIFIERS:
+            hint = f"`{key}` is a modifier: write it on the step's own level, beside its verb"
         self.problem(
             codes.UNKNOWN_KEY, node, f'{what} has no key "{key[:60]}"', at_key=True, suggestion=hint, patch=patch
         )
