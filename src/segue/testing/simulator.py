@@ -287,8 +287,9 @@ class Simulation:
 
         async def tell() -> None:
             await call(engine, run_id)
-            key = self._store.key_of(run_id)
-            if not any(row.kind == event.KIND for row in self._store.journal(key or 0)):
+            key = self._store.key_of(run_id) or 0
+            # Resuming may find that a lost attempt ends the run.
+            if not any(row.kind == event.KIND for row in self._store.journal(key)) and not self._kept(key).ended:
                 raise InvariantError(f"{what} of {run_id} was accepted, but it is not kept")
 
         self._client(f"{what} {self._store.key_of(run_id)}", tell)
@@ -362,7 +363,11 @@ class Simulation:
                 raise InvariantError(f"{call.step} of {call.run_id} is called, but the run is not kept")
             step = check_attempt(self._kept(key), call.step, call.attempt)
             for earlier in self._outside.calls:
-                if earlier.key != call.key or earlier.is_over:
+                if earlier.key != call.key:
+                    continue
+                if earlier.attempt == call.attempt:
+                    raise InvariantError(f"attempt {call.attempt} of {call.step} of {call.run_id} is made twice")
+                if earlier.is_over:
                     continue
                 if earlier.line is call.line:
                     raise InvariantError(f"{call.step} of {call.run_id} is called while it is being called")
