@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,13 +140,22 @@ async def running(app: Any, listener: socket.socket) -> AsyncGenerator[QuietServ
     server = QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with asyncio.timeout(10):
-            while not server.started:
-                await asyncio.sleep(0.005)
+        await has_begun(lambda: server.started)
         yield server
     finally:
         server.should_exit = True
         await task
+
+
+async def has_begun(condition: Callable[[], bool]) -> None:
+    """Until a flag that no one announces is set, at most 10 s."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - uvicorn sets a flag and tells nobody
+            await asyncio.sleep(0.005)
+
+
+def list_files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()]
 
 
 @dataclass

@@ -13,7 +13,11 @@ from acceptance.api_support import Served, problem, serve
 pytestmark = pytest.mark.anyio
 
 JSON = {"content-type": "application/json"}
-HELLO = "flow: hello\ninputs: {name: string, email: {type: string, format: email, default: a@b.example}}\nsteps:\n  - log: hi\n"
+HELLO = """\
+flow: hello
+inputs: {name: string, email: {type: string, format: email, default: a@b.example}}
+steps: [{log: hi}]
+"""
 LIMIT = 200_000
 
 
@@ -99,7 +103,7 @@ async def test_a_body_at_the_limit_is_read(served: Served) -> None:
 
 @pytest.mark.req("API-1.errors", "FLOW-5.all-at-once")
 async def test_an_invalid_flow_brings_all_its_problems_with_places(served: Served) -> None:
-    flow = "flow: a\nsteps:\n  - one: {http: {url: 5}}\n  - two: {nosuch: 1}\n  - if: $three.x\n    then: [{log: $one.bdy}]\n"
+    flow = "flow: a\nsteps:\n  - one: {http: {url: 5}}\n  - two: {nosuch: 1}\n  - three: {log: $nine.x}\n"
     answer = await served.client.post("/api/v1/runs", json={"flow": flow, "file": "a.yaml"})
     found = problem(answer, 422, "invalid-flow")
     problems = found["problems"]

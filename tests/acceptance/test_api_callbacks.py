@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acceptance.api_support import Served, ShiftedClock, problem, receiver, serve
+from acceptance.api_support import Served, ShiftedClock, list_files, problem, receiver, serve
 from segue.engine.port import AttemptContext
 from segue.steps.python import python_action
 
@@ -173,7 +173,7 @@ async def test_addresses_are_shown_to_those_with_an_identity_only(served: Served
     async with served.anyone() as outside:
         problem(await outside.get(f"/api/v1/runs/{run_id}/callbacks"), 401, "unauthenticated")
         problem(await outside.post(f"/api/v1/orchestrator/callback/{run_id}", json=1), 401, "unauthenticated")
-    for path in tmp_path.glob("runs.db*"):
+    for path in list_files(tmp_path):
         assert token.encode() not in path.read_bytes()
 
 

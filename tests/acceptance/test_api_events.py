@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from acceptance.api_support import Event, Served, events, problem, serve
+from acceptance.api_support import Event, Served, events, has_begun, problem, serve
 from segue.api import stop_streams
 from segue.api.live import STREAMS_MAX, Position
 from segue.engine.port import AttemptContext
@@ -141,19 +142,20 @@ async def test_lines_below_the_wanted_level_are_left_out(served: Served) -> None
 
 @pytest.mark.req("API-6.sse")
 async def test_views_of_the_run_are_at_least_a_tenth_of_a_second_apart(served: Served) -> None:
-    flow = "flow: many\nsteps:\n  - each: {foreach: {items: 'range(0, 300)', do: [{w: {wait: 1ms}}]}}\n"
+    flow = "flow: many\nsteps:\n  - each: {foreach: {items: 'range(0, 300)', do: [{w: {wait: '{{ 1 }}ms'}}]}}\n"
     run_id = await served.start(flow)
     loop = asyncio.get_running_loop()
     times = [loop.time() async for event in events(served.client, run_id) if event.kind == "run"]
+    assert (await served.show(run_id))["status"] == "succeeded"
     # The times are the receiver's, so a little less may have passed between them.
-    assert all(later - earlier > 0.08 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier > 0.08 for earlier, later in pairwise(times))
 
 
 @pytest.mark.req("API-6.resume")
 @pytest.mark.parametrize("given", ["x", "1", "1.2.3", "1.2.end.x", "-.1", "1." + "9" * 100, "٣.١"])
 async def test_an_event_id_of_another_stream_is_refused(served: Served, given: str) -> None:
     run_id = await served.start("flow: a\nsteps: [{log: hi}]")
-    answer = await served.client.get(f"/api/v1/runs/{run_id}/events", headers={"last-event-id": given.encode()})
+    answer = await served.client.get(f"/api/v1/runs/{run_id}/events", headers=[(b"last-event-id", given.encode())])
     problem(answer, 422, "invalid-request")
 
 
@@ -168,8 +170,7 @@ async def test_a_server_that_stops_does_not_wait_for_listeners() -> None:
         run_id = await served.start(LOOP)
         await served.until(run_id, "waiting")
         reading = asyncio.create_task(_all(served, run_id))
-        while not served.app.state.streams.is_open:
-            await asyncio.sleep(0.005)
+        await has_begun(lambda: served.app.state.streams.is_open)
         stop_streams(served.app)
         async with asyncio.timeout(2):
             told = await reading

@@ -24,7 +24,13 @@ steps:
   - say: {log: $greeting.text}
 outputs: {text: $greeting.text}
 """
-WAIT = "flow: waiting\nsteps:\n  - first: {log: before}\n  - answer: {wait: {callback: {expires: 1h}}}\n  - after: {log: done}\n"
+WAIT = """\
+flow: waiting
+steps:
+  - first: {log: before}
+  - answer: {wait: {callback: {expires: 1h}}}
+  - after: {log: done}
+"""
 BROKEN = """\
 flow: broken
 steps:
@@ -122,7 +128,8 @@ async def test_a_log_is_filtered_by_level_step_and_number(served: Served) -> Non
 
 @pytest.mark.req("OBS-1.run-logs")
 async def test_steps_within_a_step_are_found_with_it(served: Served) -> None:
-    flow = "flow: loop\nsteps:\n  - each: {foreach: {items: '[1, 2]', do: [{note: {log: 'n'}}]}}\n  - eachother: {log: x}\n"
+    loop = "{foreach: {items: '[1, 2]', do: [{note: {log: n}}]}}"
+    flow = f"flow: loop\nsteps:\n  - each: {loop}\n  - eachother: {{log: x}}\n"
     run_id = await served.start(flow)
     await served.until(run_id)
     lines = (await served.get(f"/api/v1/runs/{run_id}/logs?step=each"))["lines"]

@@ -61,8 +61,17 @@ def document(app: FastAPI) -> dict[str, Any]:
         components["schemas"] = dict(sorted(_schemas().items()))
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         made["security"] = [{"token": []}]
+        for operations in cast("dict[str, dict[str, Any]]", made.get("paths", {})).values():
+            for operation in operations.values():
+                _with_our_problem(operation["responses"])
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _with_our_problem(responses: dict[str, Any]) -> None:
+    """FastAPI describes a 422 of its own wherever there are parameters; ours is a problem document."""
+    if "422" in responses:
+        responses["422"] = {"description": _TITLES[422], "content": {PROBLEM_TYPE: {"schema": _ref("ProblemDetails")}}}
 
 
 def _schemas() -> dict[str, Mapping[str, Any]]:

@@ -188,8 +188,18 @@ def details_of(error: Exception, *, instance: str, request_id: str) -> tuple[Pro
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
     if row.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    detail = DEFAULT_MASKER.mask_text(str(error)) or row.title
-    return _problem(row.status, row.slug, row.title, detail, instance, request_id, **_extras(error)), headers
+    return _problem(
+        row.status, row.slug, row.title, _detail(error, row), instance, request_id, **_extras(error)
+    ), headers
+
+
+def _detail(error: Exception, row: Row) -> str:
+    text = str(error)
+    if isinstance(error, InvalidInputError):
+        # The sentence quotes the first mistake, which may quote a secret.
+        for path, message in error.details:
+            text = text.replace(message, _field_error(path, message).message)
+    return DEFAULT_MASKER.mask_text(text) or row.title
 
 
 def _extras(error: Exception) -> dict[str, Any]:
