@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "runs": _Place("reading", _LOOKING),
     "show": _Place("reading", _LOOKING),
     "why": _Place("reading", _LOOKING),
+    "record": _Place("record", _LOOKING),
     "logs": _Place("logs", _LOOKING),
     "cancel": _Place("control", _CHANGING),
     "pause": _Place("control", _CHANGING),

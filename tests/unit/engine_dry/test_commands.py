@@ -162,3 +162,16 @@ def test_tests_that_cannot_be_run_end_with_2(
 def test_a_file_of_tests_without_its_flow_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("test", written(tmp_path, "lost.test.yaml", "- {}\n")) == 2
     assert "there is no flow lost.yaml beside it" in capsys.readouterr().err
+
+
+@pytest.mark.req("BAR-2.command")
+def test_a_run_is_recorded_as_a_test_that_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "flow: f\ninputs: {n: integer}\nsteps: [{a: {set: {x: $inputs.n}}}, {b: {log: b, when: $a.x > 9}}]\n"
+    file, database = written(tmp_path, "f.yaml", text), tmp_path / "segue.db"
+    assert command("run", file, "-i", "n=3", "--database", database) == 0
+    capsys.readouterr()
+    assert command("record", "--name", "as it was", "--database", database) == 0
+    test = written(tmp_path, "f.test.yaml", printed(capsys))
+    assert "b: skipped" in test.read_text(encoding="utf-8")
+    assert command("test", file) == 0
+    assert "✓ as it was" in printed(capsys)
