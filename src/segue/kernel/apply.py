@@ -99,7 +99,7 @@ def _run_started(state: RunState, event: ev.RunStarted, at: int) -> None:
     state.vars = event.vars
     if flow.timeout_seconds is not None:
         state.set_timer(RUN_STEP, "run", at + round(flow.timeout_seconds * 1000))
-    state.root = open_block(state, state.plan.root, None)
+    state.root = state.phase_block = open_block(state, state.plan.root, None)
 
 
 def _run_ended(state: RunState, event: Any, at: int) -> None:
@@ -128,7 +128,9 @@ def _flow_handlers(state: RunState, event: ev.FlowHandlersStarted, _at: int) -> 
     state.phase = "handlers"
     state.flow_error = event.error
     if state.plan.flow_handlers is not None:
-        open_block(state, state.plan.flow_handlers, None, bindings={"error": msgspec.to_builtins(event.error)})
+        state.phase_block = open_block(
+            state, state.plan.flow_handlers, None, bindings={"error": msgspec.to_builtins(event.error)}
+        )
 
 
 def _finally(state: RunState, event: ev.FinallyStarted, _at: int) -> None:
@@ -136,7 +138,7 @@ def _finally(state: RunState, event: ev.FinallyStarted, _at: int) -> None:
     state.outcome = event
     if state.plan.flow_finally is not None:
         bindings = None if event.error is None else {"error": msgspec.to_builtins(event.error)}
-        open_block(state, state.plan.flow_finally, None, bindings=bindings)
+        state.phase_block = open_block(state, state.plan.flow_finally, None, bindings=bindings)
 
 
 def _nothing(_state: RunState, _event: ev.Event, _at: int) -> None:
@@ -201,7 +203,16 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
     settle(state, step, StepStatus.SUCCEEDED, seq, at)
 
 
+def _close_children(state: RunState, step: StepState) -> None:
+    """A block whose open steps are all on dead paths holds nothing that could be cancelled: it ends with its owner."""
+    for block in step.children or ():
+        if block.remaining:
+            close_block(state, block)
+
+
 def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at: int) -> None:
+    if step.open_blocks:
+        _close_children(state, step)
     step.error = event.error
     step.callback = False
     status = failed_status(event.error.category, deadline=event.deadline)
@@ -229,6 +240,8 @@ def _skipped(state: RunState, step: StepState, event: ev.StepSkipped, seq: int, 
 
 
 def _cancelled(state: RunState, step: StepState, event: ev.StepCancelled, seq: int, at: int) -> None:
+    if step.open_blocks:
+        _close_children(state, step)
     step.status, step.settled_seq, step.ended_at = StepStatus.CANCELLED, seq, at
     step.reason = event.reason
     close_block(state, step.block)
@@ -301,7 +314,10 @@ def _callback(_state: RunState, step: StepState, event: ev.CallbackReceived, _se
 def _poll(state: RunState, step: StepState, event: ev.PollAnswered, _seq: int, _at: int) -> None:
     step.status = StepStatus.WAITING
     step.waits_on = "poll"
-    step.polls += 1
+    if event.started:
+        step.job = event.answer
+    else:
+        step.polls += 1
     step.answer = event.answer
     step.until = event.next_at
     state.active.pop(step.id, None)

@@ -169,15 +169,8 @@ _OPEN: dict[str, Callable[[Decider, StepState], None]] = {
 
 def on_block_ended(decider: Decider, block: BlockState) -> None:
     """All steps of the block are settled and none failed."""
-    owner, role, state = block.owner, block.plan.role, decider.state
-    if owner is None:
-        if role == "root":
-            _finish_if_last(decider)
-        elif role == "flow_on_error":
-            decider.finish(ev.FinallyStarted(outcome="failed", error=state.flow_error))
-        elif state.outcome is not None:
-            decider.end(state.outcome)
-    elif owner.status in STEP_SETTLED:
+    owner, role = block.owner, block.plan.role
+    if owner is None or owner.status in STEP_SETTLED:
         _finish_if_last(decider)
     elif role == "handler":
         _handler_ended(decider, owner, block)
@@ -189,13 +182,20 @@ def on_block_ended(decider: Decider, block: BlockState) -> None:
 
 
 def _finish_if_last(decider: Decider) -> None:
-    """Branches that went on after their join had what it needed keep the run open until they end.
+    """The steps, the flow's handlers or its `finally` are over: the run goes on to its next phase or ends.
 
-    Nothing is left to finish once a `return`, a cancellation or an error has led on to handlers or `finally`.
+    Branches that went on after their join had what it needed keep a phase open until they end.
     """
     state = decider.state
-    if state.phase == "steps" and not state.background and state.root is not None and state.root.remaining == 0:
+    block = state.phase_block
+    if state.background or block is None or block.remaining or block.closed:
+        return
+    if state.phase == "steps":
         decider.finish_well()
+    elif state.phase == "handlers":
+        decider.finish(ev.FinallyStarted(outcome="failed", error=state.flow_error))
+    elif state.outcome is not None:
+        decider.end(state.outcome)
 
 
 def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> None:

@@ -63,7 +63,7 @@ class StepState:
 
     __slots__ = (
         "answer", "attempt", "block", "broken", "callback", "children", "edges_reason", "ended_at", "error",
-        "expires_at", "generation", "handling", "id", "items", "live", "live_from", "lost", "next_item", "open_blocks",
+        "expires_at", "generation", "handling", "id", "items", "job", "live", "live_from", "lost", "next_item", "open_blocks",
         "output", "plan", "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
         "tolerated", "tries", "until", "vars", "waiting", "waits_on",
     )  # fmt: skip
@@ -82,6 +82,8 @@ class StepState:
         self.tries = 0
         self.lost = 0
         self.polls = 0
+        self.job: JsonValue = None
+        """What the call answered that started an outside job, once the step asks how it goes (`call` with `poll`)."""
         self.generation = 0
         self.started_at: int | None = None
         self.ended_at: int | None = None
@@ -117,9 +119,9 @@ class RunState:
 
     __slots__ = (
         "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
-        "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase", "plan",
-        "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "timed_out", "timer_heap",
-        "timers", "trigger", "vars",
+        "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase",
+        "phase_block", "plan", "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by",
+        "timed_out", "timer_heap", "timers", "trigger", "vars",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
@@ -130,6 +132,8 @@ class RunState:
         self.seq = 0
         self.nodes: list[StepState] = []
         self.root: BlockState | None = None
+        self.phase_block: BlockState | None = None
+        """The block of the phase: the root, the flow's handlers, its `finally`."""
         self.inputs: RawMap = {}
         self.trigger: RawMap = {}
         self.seed = ""

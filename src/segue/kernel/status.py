@@ -79,6 +79,8 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
         ev.FinallyStarted: R.PAUSED,
         ev.RunSucceeded: R.SUCCEEDED,
         ev.RunFailed: R.FAILED,
+        ev.RunCancelled: R.CANCELLED,
+        ev.RunTimedOut: R.TIMED_OUT,
     },
     R.SUCCEEDED: {},
     R.FAILED: {},

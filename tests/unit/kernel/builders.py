@@ -335,7 +335,8 @@ def _check_lists(state: RunState) -> None:
         assert not state.active
         assert not state.ready
         assert not state.timers
-        assert not [one.address for one in state.nodes if one.status in UNSETTLED]
+        left = {one.address: one.status.value for one in state.nodes if one.status in UNSETTLED}
+        assert not left, f"the run is {state.status}, but {left}"
         return
     in_flight = {one.id for one in state.nodes if one.status is StepStatus.RUNNING and _may_be_in_flight(one)}
     assert set(state.active) == in_flight

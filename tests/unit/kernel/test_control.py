@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from segue.errors import ConflictError
-from segue.flow.model import Callback, Retry
+from segue.flow.model import Callback, Edge, Retry
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decide import MAX_LOST_ATTEMPTS, decide
@@ -93,6 +93,18 @@ def test_a_fail_step_is_caught_like_any_error() -> None:
     assert (play.status, play.outputs) == ("succeeded", "odd")
 
 
+@pytest.mark.req("EXEC-9.return")
+def test_a_return_leaves_no_block_open_whose_other_steps_are_on_a_dead_path() -> None:
+    body = graph(
+        [step("r", "return", params={"value": 1}), step("dead")], [Edge("r", "dead", when="false")], label="do"
+    )
+    each = step("each", "foreach", params={"items": [1]}, blocks=(body,))
+    play = Play(flow(each, step("b"), finally_=FINALLY))
+    assert (play.of("each"), play.step("each").open_blocks, play.active) == ("cancelled", 0, ["finally.f"])
+    play.ok("finally.f")
+    assert (play.status, play.outputs, play.of("each[0].dead")) == ("succeeded", 1, "pending")
+
+
 # ---------------------------------------------------------------- the flow's own on_error and finally
 
 
@@ -167,6 +179,18 @@ def test_a_branch_that_went_on_and_fails_last_still_leads_to_finally() -> None:
     play.bad("b")
     play.ok("finally.f")
     assert play.status == "succeeded"
+
+
+@pytest.mark.req("EXEC-6.finally")
+@pytest.mark.parametrize("phase", ["on_error", "finally"])
+def test_branches_that_go_on_within_handlers_or_finally_keep_the_run_open(phase: str) -> None:
+    block = seq(parallel("p", {"x": [step("quick")], "y": [step("slow")]}, join="any"), label=phase)
+    play = Play(flow(step("a"), **({"finally_": block} if phase == "finally" else {"on_error_block": block})))
+    play.bad("a")
+    play.ok(f"{phase}.quick")
+    assert (play.status, play.active) == ("running", [f"{phase}.slow"])
+    play.ok(f"{phase}.slow")
+    assert play.status == "failed"
 
 
 @pytest.mark.req("FLOW-3.on_error")
@@ -342,6 +366,16 @@ def test_a_run_whose_last_attempt_ends_while_paused_comes_to_its_end(good: bool,
         play.give(inp.ResumeRun())
         play.run()
     assert play.status == ("succeeded" if good else "failed")
+
+
+@pytest.mark.req("DUR-4.pause")
+@pytest.mark.parametrize("good", [True, False])
+def test_a_run_that_is_paused_while_its_finally_runs_ends_as_it_was_to_end(good: bool) -> None:
+    play = Play(flow(step("a"), finally_=FINALLY, timeout_seconds=5))
+    play.later(5_000)
+    play.give(inp.PauseRun())
+    play.give(inp.AttemptEnded(play.step("finally.f").id, 1, failure=None if good else failure()))
+    assert play.status == "timed_out"
 
 
 @pytest.mark.req("DUR-4.pause")

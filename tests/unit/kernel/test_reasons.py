@@ -1,4 +1,4 @@
-"""Every state says why (BAR-4). The driver of all kernel tests asks each step of each state; here the sentences count."""
+"""Every state says why (BAR-4). The driver of all kernel tests asks every step of every state; here the words count."""
 
 from __future__ import annotations
 
@@ -75,10 +75,13 @@ def test_every_status_of_a_step_has_a_reason_even_in_a_state_that_cannot_be(stat
 
 def test_every_past_state_has_reasons() -> None:
     plan = flow(
-        step("a", retry=Retry(max_attempts=2)), parallel("p", {"x": [step("b", on_error=on_error(step("h")))], "y": [step("c")]}),
-        conditional("k", ("$a", [step("t")]), (None, [step("e")])), foreach("each", [1, 2], step("w")),
-        step("hook", callback=Callback()), finally_=seq(step("f"), label="finally"),
-    )  # fmt: skip
+        step("a", retry=Retry(max_attempts=2)),
+        parallel("p", {"x": [step("b", on_error=on_error(step("h")))], "y": [step("c")]}),
+        conditional("k", ("$a", [step("t")]), (None, [step("e")])),
+        foreach("each", [1, 2], step("w")),
+        step("hook", callback=Callback()),
+        finally_=seq(step("f"), label="finally"),
+    )
     play = Play(plan)
     play.bad("a")
     play.next_timer()
@@ -104,13 +107,16 @@ def test_a_sentence_is_one_line_of_lower_case_facts_without_a_full_stop() -> Non
 def test_steps_of_blocks_that_were_never_opened_say_why() -> None:
     play = Play(
         flow(
-            conditional("c", ("$inputs.x", [step("t")]), (None, [step("e")])), switch("s", "1", {1: [step("one")], 2: [step("two")]}),
-            foreach("none", [], step("w")), try_("t2", [step("d")], [step("caught")], [step("fin")]),
-            step("a", on_error=on_error(step("h"))), on_error_block=seq(step("top"), label="on_error"),
+            conditional("c", ("$inputs.x", [step("t")]), (None, [step("e")])),
+            switch("s", "1", {1: [step("one")], 2: [step("two")]}),
+            foreach("none", [], step("w")),
+            try_("t2", [step("d")], [step("caught")], [step("fin")]),
+            step("a", on_error=on_error(step("h"))),
+            on_error_block=seq(step("top"), label="on_error"),
             finally_=seq(step("last"), label="finally"),
         ),
         {"x": False},
-    )  # fmt: skip
+    )
     assert unopened(play, "t") == ("step-branch-not-taken", "not run: `c` took `else`: `then` did not hold")
     assert unopened(play, "two")[0] == "step-not-reached-yet"
     assert unopened(play, "h") == ("step-handler-not-needed", "runs only if `a` fails")
@@ -158,8 +164,12 @@ def test_a_step_whose_sibling_failed_within_a_block_that_is_handled_is_not_reach
 
 @pytest.mark.parametrize(
     ("category", "action"),
-    [("http.401", "check the connection's credentials"), ("dns", "check the host name in the step's address"), ("http.500", "segue retry run_1")],
-)  # fmt: skip
+    [
+        ("http.401", "check the connection's credentials"),
+        ("dns", "check the host name in the step's address"),
+        ("http.500", "segue retry run_1"),
+    ],
+)
 def test_a_failure_says_what_helps(category: str, action: str) -> None:
     play = Play(flow(step("a")))
     play.bad("a", category)

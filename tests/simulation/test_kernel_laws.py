@@ -1,0 +1,112 @@
+"""Laws of the kernel over drawn flows, outcomes and interleavings.
+
+`Play.verify` holds three of them after every decision: the fold of the journal is the live state, all counters are what
+counting anew gives, and every state has its reason (so no run waits for nothing). `decide` may raise nothing but
+ConflictError, as anything else ends the test. A failing example becomes a named test in `tests/unit/kernel`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from segue.flow.model import Flow
+from segue.kernel.plan import Plan, compile_plan
+from segue.kernel.status import RunStatus, StepStatus
+from unit.kernel.builders import Play, blocks_of
+from unit.kernel.generated import INPUTS, Chaos, check_journal, flows, seeded_flow
+
+SEEDS = some.integers(0, 2**32)
+
+
+@pytest.mark.req("DUR-1.fold")
+@pytest.mark.req("DUR-1.no-step-twice")
+@pytest.mark.req("BAR-4.code")
+@given(made=flows(), seed=SEEDS)
+@settings(max_examples=150)
+def test_whatever_happens_in_whatever_order_a_run_comes_to_its_end(made: Flow, seed: int) -> None:
+    come_to_an_end(made, seed)
+
+
+@pytest.mark.req("DUR-1.fold")
+@pytest.mark.req("DUR-1.no-step-twice")
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_larger_flows_come_to_their_end_too(first: int) -> None:
+    for seed in range(first, first + 50):
+        come_to_an_end(seeded_flow(seed), seed)
+
+
+def come_to_an_end(made: Flow, seed: int) -> None:
+    play = Play(compile_plan(made), INPUTS, seed=f"{seed:x}")
+    chaos = Chaos(play, seed)
+    for _ in range(60):
+        if play.state.ended:
+            break
+        chaos.one()
+    chaos.to_the_end()
+    check_journal(play)
+    if play.status is RunStatus.SUCCEEDED and play.state.stopped_by is None:
+        open_blocks = [block for block in blocks_of(play.state) if not block.closed]
+        assert not [one.address for block in open_blocks for one in block.nodes if one.status is StepStatus.PENDING]
+
+
+@pytest.mark.req("DUR-1.same-outputs")
+@given(made=flows(odd=False), seed=SEEDS, data=some.data())
+@settings(max_examples=100)
+def test_a_crash_at_any_commit_leads_to_the_same_end(made: Flow, seed: int, data: some.DataObject) -> None:
+    plan = compile_plan(made)
+    calm = Play(plan, INPUTS, check=False)
+    commits = driven(calm, seed, frozenset())
+    same_end_after(plan, calm, seed, frozenset(data.draw(some.sets(some.integers(0, commits), min_size=1, max_size=4))))
+
+
+@pytest.mark.req("DUR-1.same-outputs")
+@pytest.mark.parametrize("first", range(0, 120, 40))
+def test_a_crash_at_each_commit_of_larger_flows_leads_to_the_same_end(first: int) -> None:
+    for seed in range(first, first + 40):
+        plan = compile_plan(seeded_flow(seed, odd=False))
+        calm = Play(plan, INPUTS, check=False)
+        commits = driven(calm, seed, frozenset())
+        for at in range(0, commits, max(1, commits // 8)):
+            same_end_after(plan, calm, seed, frozenset({at}))
+        same_end_after(plan, calm, seed, frozenset(range(0, commits, 3)))
+
+
+def same_end_after(plan: Plan, calm: Play, seed: int, crashes: frozenset[int]) -> None:
+    crashed = Play(plan, INPUTS, check=False)
+    driven(crashed, seed, crashes)
+    crashed.verify()
+    check_journal(crashed)
+    assert crashed.statuses() == calm.statuses()
+    assert _told(crashed) == _told(calm)
+
+
+def _told(play: Play) -> Any:
+    """What a run tells of its end, without the numbers of attempts: a lost attempt counts among those."""
+    error = None if play.state.error is None else msgspec.to_builtins(play.state.error)
+    return _without_attempts([play.status, play.outputs, play.state.vars, error, play.state.stopped_by])
+
+
+def _without_attempts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_attempts(item) for key, item in value.items() if key != "attempt"}
+    return [_without_attempts(item) for item in value] if isinstance(value, list) else value
+
+
+def driven(play: Play, seed: int, crashes: frozenset[int]) -> int:
+    """To the end in one fixed order, the host killed after each commit in `crashes`. How many commits it took."""
+    world = Chaos(play, seed)
+    for number in range(5_000):
+        if number in crashes and not play.state.ended:
+            play.crash()
+        if play.state.ended:
+            return number
+        if play.state.active:
+            world.end(min(play.state.active.values(), key=lambda active: active.id))
+        else:
+            play.next_timer()
+    raise AssertionError(f"still {play.status}")

@@ -1,0 +1,291 @@
+"""Flows, outcomes and interleavings made by Hypothesis, for the laws of the kernel."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+from zlib import crc32
+
+from hypothesis import strategies as some
+
+from segue.errors import ConflictError
+from segue.flow.model import Block, Callback, Edge, Flow, Handler, Poll, Retry, Step, Timeout
+from segue.kernel import events as ev
+from segue.kernel import inputs as inp
+from segue.kernel.state import StepState
+from unit.kernel.builders import Play, seq, step
+
+CONDITIONS = ("true", "false", "$inputs.flag", "not inputs.flag", "$inputs.none", "1 / 0 == 1", "$inputs.flag == 3")
+EVENTS_OF_AN_END = (ev.StepSucceeded, ev.StepFailed, ev.StepSkipped, ev.StepCancelled, ev.StepRecovered)
+EVENTS_OF_A_START = (ev.StepStarted, ev.AttemptStarted)
+Number = Callable[[int, int], int]
+"""A number from the first to the second, both included."""
+
+
+class _Maker:
+    """Draws one flow. `odd` allows what ends runs early or cannot be computed."""
+
+    def __init__(self, number: Number, *, odd: bool) -> None:
+        self.number = number
+        self.odd = odd
+        self.ids = count()
+
+    def pick(self, *choices: Any) -> Any:
+        return choices[self.number(0, len(choices) - 1)]
+
+    def maybe(self, made: Any, *, one_in: int = 4) -> Any:
+        return made if self.number(1, one_in) == one_in else None
+
+    def flag(self) -> bool:
+        return self.number(0, 1) == 1
+
+    def condition(self) -> str:
+        return self.pick(*(CONDITIONS if self.odd else CONDITIONS[:5]))
+
+    def block(self, label: str, depth: int, *, most: int = 3, **settings: Any) -> Block:
+        steps = [self.step(depth) for _ in range(self.number(0 if depth < 3 else 2, most))]
+        if self.flag():
+            return seq(*steps, label=label, **settings)
+        edges: list[Edge] = []
+        for target in range(1, len(steps)):
+            for source in range(target):
+                if self.flag():
+                    edges.append(self.edge(steps[source], steps[target]))
+        return Block(label=label, steps=tuple(steps), edges=tuple(edges), **settings)
+
+    def edge(self, source: Step, target: Step) -> Edge:
+        label = self.pick(None, "yes", "no") if source.kind == "branch" else self.maybe("error", one_in=6)
+        return Edge(source.id, target.id, label, self.maybe(self.condition(), one_in=5))
+
+    def step(self, depth: int) -> Step:
+        name = f"s{next(self.ids)}"
+        settings: dict[str, Any] = {
+            "when": self.maybe(self.condition(), one_in=5),
+            "join": self.pick("all", "all", "any", "first", 1, 2),
+            "priority": self.pick(0, 0, 5, 10),
+            "disabled": bool(self.maybe(True, one_in=15)),
+        }
+        if self.maybe(True, one_in=4) and depth:
+            settings["on_error"] = (self.handler(depth - 1),)
+        if self.maybe(True, one_in=5):
+            settings["timeout"] = Timeout(
+                attempt_seconds=self.pick(None, 1.0, 5.0), total_seconds=self.pick(None, 2.0, 8.0),
+                on_timeout=self.pick("fail", "continue", "default"),
+            )  # fmt: skip
+        kinds = [self.call, self.call, self.call, self.pure, self.wait, self.branch]
+        if depth:
+            kinds += [self.parallel, self.conditional, self.foreach, self.repeat, self.try_]
+        return self.pick(*kinds)(name, depth - 1, settings)
+
+    def handler(self, depth: int) -> Handler:
+        match = self.pick((), ("timeout",), ("http",))
+        return Handler(
+            block=self.block("on_error", depth, most=2), match=match, then=self.pick("continue", "fail", "retry")
+        )
+
+    def call(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
+        if self.maybe(True, one_in=2):
+            settings["retry"] = Retry(
+                max_attempts=self.pick(2, 3), initial_delay_seconds=self.pick(0.0, 0.5, 2.0), jitter="none",
+                backoff=self.pick("constant", "linear", "exponential"),
+            )  # fmt: skip
+        if self.maybe(True, one_in=6):
+            expires, uses = self.pick(1.0, 60.0), self.pick(1, 1, 2)
+            settings["callback"] = Callback(
+                expires_seconds=expires, uses=uses, on_timeout=self.pick("fail", "continue")
+            )
+        elif self.maybe(True, one_in=6):
+            return step(name, "poll", poll=Poll(success_condition="$ >= 2", max_attempts=self.pick(1, 3)), **settings)
+        return step(name, **settings)
+
+    def pure(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
+        kind = self.pick("set", "map", "log", "start", *(("fail", "return", "stop") if self.odd else ("fail",)))
+        value = self.pick("$data", "$inputs", "$vars", 7, *(("{{ 1 / 0 }}",) if self.odd else ()))
+        return step(name, kind, params={} if kind in ("start", "stop") else {"value": value}, **settings)
+
+    def wait(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
+        if self.flag():
+            return step(
+                name, "wait", callback=Callback(expires_seconds=self.pick(1.0, 60.0), uses=self.pick(1, 2)), **settings
+            )
+        return step(
+            name, "wait", params={"duration": self.pick("1s", "3s", "1m", *(("soon",) if self.odd else ()))}, **settings
+        )
+
+    def branch(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
+        choices = [{"label": "yes", "when": self.condition()}, {"label": "no", "when": self.pick(None, "true")}]
+        return step(name, "branch", params={"branches": choices}, **settings)
+
+    def parallel(self, name: str, depth: int, settings: dict[str, Any]) -> Step:
+        blocks = tuple(self.block(f"b{number}", depth) for number in range(self.number(0, 3)))
+        params = {"join": self.pick("all", "all", "any", "first", 2), "fail": self.pick("fast", "wait")}
+        limit = self.pick(None, None, 1, 2)
+        return step(
+            name, "parallel", params=params | ({} if limit is None else {"limit": limit}), blocks=blocks, **settings
+        )
+
+    def conditional(self, name: str, depth: int, settings: dict[str, Any]) -> Step:
+        blocks = [self.block("then", depth, when=self.condition())]
+        if self.flag():
+            blocks.append(self.block("else", depth))
+        return step(name, "conditional", blocks=tuple(blocks), **settings)
+
+    def foreach(self, name: str, depth: int, settings: dict[str, Any]) -> Step:
+        params = {
+            "items": self.pick([], [1], [1, 2, 3], "$inputs.xs"), "limit": self.pick(1, 2, 10),
+            "tolerate": self.pick(0, 1, "50%", "all", "collect"),
+        }  # fmt: skip
+        if self.flag():
+            params["aggregate"] = "size(results)"
+        return step(name, "foreach", params=params, blocks=(self.block("do", depth, most=2),), **settings)
+
+    def repeat(self, name: str, depth: int, settings: dict[str, Any]) -> Step:
+        params: dict[str, Any] = {"max": self.pick(1, 2, 3)}
+        params |= self.pick({}, {"until": "index >= 1"}, {"while": "(index ?? 0) < 1"}, {"until": self.condition()})
+        params |= self.pick({}, {"every": "1s"}, {"within": "2s"})
+        return step(name, "repeat", params=params, blocks=(self.block("do", depth, most=2),), **settings)
+
+    def try_(self, name: str, depth: int, settings: dict[str, Any]) -> Step:
+        blocks = [self.block("do", depth)]
+        blocks += [self.block(label, depth, most=2) for label in ("catch", "finally") if self.flag()]
+        return step(name, "try", blocks=tuple(blocks), **settings)
+
+
+def _flow(maker: _Maker) -> Flow:
+    return Flow(
+        id="f", root=maker.block("root", 3, most=4), vars={"n": 1}, on_error=maker.pick("stop", "stop", "continue"),
+        on_error_block=maker.block("on_error", 1, most=2) if maker.maybe(True) else None,
+        finally_=maker.block("finally", 1, most=2) if maker.maybe(True) else None,
+        strategy=maker.pick("parallel", "parallel", "sequential", "priority"),
+        concurrency=maker.pick(None, None, 1, 2), timeout_seconds=maker.pick(None, None, 5.0, 100.0),
+    )  # fmt: skip
+
+
+@some.composite
+def flows(draw: Callable[[some.SearchStrategy[int]], int], *, odd: bool = True) -> Flow:
+    """Blocks up to three deep, graphs with conditions on their edges, all policies; small, and shrinks well."""
+    return _flow(_Maker(lambda least, most: draw(some.integers(least, most)), odd=odd))
+
+
+def seeded_flow(seed: int, *, odd: bool = True) -> Flow:
+    """The same, larger, from a seed: what `flows` seldom draws."""
+    return _flow(_Maker(random.Random(seed).randint, odd=odd))
+
+
+INPUTS = {"flag": True, "xs": [1, 2], "n": 3}
+CATEGORIES = ("timeout", "http.500", "http.404", "dns", "adapter.odd")
+
+
+def outcome(seed: int, one: StepState, bad_in_8: int = 3) -> Any:
+    """What an attempt gives: a function of the step and of which of its tries and polls this is, not of lost ones."""
+    drawn = crc32(f"{seed}/{one.address}/{one.tries}/{one.polls}".encode())
+    if drawn % 8 < bad_in_8:
+        return ev.Failure(category=CATEGORIES[drawn // 8 % len(CATEGORIES)], message="drawn")
+    return drawn // 8 % 4
+
+
+class Chaos:
+    """A host and a world at their worst: any order of answers, stale ones, timers, callbacks, pauses, crashes."""
+
+    def __init__(self, play: Play, seed: int) -> None:
+        self.play = play
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.seen: list[inp.AttemptEnded] = []
+
+    def one(self) -> None:
+        acts = {
+            self.answer: 12, self.stale: 2, self.timer: 4, self.call_back: 4, self.crash: 2, self.pause: 1,
+            self.resume: 2, self.pass_time: 1, self.cancel: 0.15,
+        }  # fmt: skip
+        chosen = self.random.choices([*acts], [*acts.values()])[0]
+        chosen()
+
+    def answer(self) -> None:
+        active = list(self.play.state.active.values())
+        if active:
+            self.end(self.random.choice(active))
+
+    def end(self, one: StepState) -> None:
+        found = outcome(self.seed, one)
+        bad = isinstance(found, ev.Failure)
+        given = inp.AttemptEnded(one.id, one.attempt, None if bad else found, failure=found if bad else None)
+        self.play.give(given)
+        self.seen.append(given)
+
+    def stale(self) -> None:
+        """What was told once is told again, and what is told of another attempt is no news."""
+        for given in self.seen[-3:]:
+            assert not self.play.give(given).rows
+        for one in list(self.play.state.active.values())[:1]:
+            for attempt in (0, one.attempt - 1, one.attempt + 1):
+                assert not self.play.give(inp.AttemptEnded(one.id, attempt, 1)).rows
+
+    def timer(self) -> None:
+        if self.play.state.next_due() is not None and not self.play.state.paused:
+            self.play.next_timer()
+
+    def pass_time(self) -> None:
+        self.play.later(self.random.choice((0, 1, 500, 3_000)))
+
+    def call_back(self) -> None:
+        steps = [one for one in self.play.state.nodes if one.plan.step.callback is not None]
+        if not steps:
+            return
+        one = self.random.choice(steps)
+        count = len(self.play.rows)
+        callback = one.plan.step.callback
+        assert callback is not None
+        expected = one.callback and len(one.signals or ()) < callback.uses and not self.play.state.ended
+        try:
+            self.play.give(inp.CallbackArrived(one.id, one.generation, self.random.randrange(3)))
+        except ConflictError:
+            assert not expected
+            assert len(self.play.rows) == count
+        else:
+            assert expected
+
+    def crash(self) -> None:
+        state = self.play.state
+        unsafe = frozenset(number for number in state.active if self.random.random() < 0.2)
+        self.play.crash(unsafe)
+        for one in self.play.state.active.values():
+            assert one.id not in unsafe
+
+    def pause(self) -> None:
+        if not self.play.state.ended:
+            self.play.give(inp.PauseRun())
+
+    def resume(self) -> None:
+        if self.play.state.paused:
+            self.play.give(inp.ResumeRun())
+
+    def cancel(self) -> None:
+        if not self.play.state.ended:
+            self.play.give(inp.CancelRun("drawn"))
+
+    def to_the_end(self, most: int = 3_000) -> None:
+        """The world behaves: everything is answered in turn, then time passes."""
+        self.resume()
+        for _ in range(most):
+            state = self.play.state
+            if state.ended:
+                return
+            if state.active:
+                self.end(next(iter(state.active.values())))
+            else:
+                self.play.next_timer()
+        raise AssertionError(f"still {self.play.status} after {most} inputs")
+
+
+def check_journal(play: Play) -> None:
+    """No step begins anything after its end, and ends once."""
+    over: set[int] = set()
+    for row in play.rows:
+        if row.step >= 0 and isinstance(row.event, EVENTS_OF_AN_END):
+            assert row.step not in over, f"{play.state.nodes[row.step].address} ended twice"
+            over.add(row.step)
+        elif row.step in over:
+            assert not isinstance(row.event, EVENTS_OF_A_START), play.state.nodes[row.step].address
