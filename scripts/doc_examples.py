@@ -1,0 +1,197 @@
+"""What the pages of error codes show: for each code a text that triggers it, and what helps.
+
+`scripts/generate_docs.py` runs every one of these and refuses to write a page on which an example does something else
+than the page says.
+"""
+
+# ruff: noqa: E501 - rows of tables read better whole
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from segue.flow.yaml_source import MAX_CHARACTERS
+
+
+class Expression(NamedTuple):
+    """An expression that gives an error code, with the names it needs, and what helps."""
+
+    example: str
+    fix: str
+    names: dict[str, object] = {}  # noqa: RUF012 - read only
+    shown: str = ""
+    """What the page shows, if the example is too long to be read."""
+
+
+STEP: Final = "flow: order\nsteps:\n"
+
+FLOWS: Final[dict[str, str]] = {
+    "FLW001": "flow: order\nsteps:\n  - log: order: received\n",
+    "FLW002": STEP + "  - charge:\n      call: shop.charge\n      call: shop.refund\n",
+    "FLW004": STEP + "  - log: {{ 1 + 1 }}\n",
+    "FLW005": "flow: order\n<<: {owner: finance}\nsteps:\n  - log: received\n",
+    "FLW007": STEP + "  - set: {account: 123456789012345678901}\n",
+    "FLW010": STEP + "  - charge:\n      call: shop.charge\n      retyr: 3\n",
+    "FLW011": STEP + "  - fetch:\n      http: {method: GET}\n",
+    "FLW012": STEP + "  - charge:\n      call: shpo.charge\n",
+    "FLW013": STEP + "  - charge:\n      call: shop.chrage\n",
+    "FLW014": STEP + "  - notify_finance\n",
+    "FLW015": STEP + "  - charge:\n      call: shop.charge\n      disabled: no\n",
+    "FLW016": STEP + "  - charge:\n      call: shop.charge\n      on_timeout: explode\n",
+    "FLW017": STEP + "  - charge:\n      call: shop.charge\n      log: charged\n",
+    "FLW018": STEP + "  - retry: 3\n",
+    "FLW019": STEP + "  - charge:\n      call: shop.charge\n      timeout: 30\n",
+    "FLW020": STEP + "  - pause:\n      wait: a while\n",
+    "FLW021": STEP + "  - pause:\n      wait: 9000d\n",
+    "FLW022": STEP + "  - charge-card:\n      call: shop.charge\n",
+    "FLW023": STEP + "  - inputs:\n      log: hello\n",
+    "FLW024": STEP + "  - charge: {call: shop.charge}\n  - charge: {log: charged}\n",
+    "FLW025": STEP + "  - charge: {call: shop.charge}\n  - receipt: {log: paid, needs: [chrage]}\n",
+    "FLW026": STEP + "  - first: {log: one, needs: [second]}\n  - second: {log: two, needs: [first]}\n",
+    "FLW027": STEP + "  - return: done\n  - log: never written\n",
+    "FLW028": STEP + "  - parallel:\n      branches: [{log: one}, {log: two}]\n      join: 3\n",
+    "FLW029": (
+        "flow: order\nnodes:\n  - {id: paid, type: Condition, data: {condition: 'true'}}\n  - {id: ship, type: start}\n"
+        "edges:\n  - {source: paid, target: ship, sourceHandle: perhaps}\n"
+    ),
+    "FLW030": STEP + "  - charge:\n      call: shop.charge\n      when: 1 +\n",
+    "FLW031": STEP + "  - charge: {call: shop.charge}\n  - log: $chrage.reference\n",
+    "FLW032": STEP + "  - log: $charge.reference\n  - charge: {call: shop.charge}\n",
+    "FLW033": "flow: order\ninputs: {amount: number}\nsteps:\n  - log: $inputs.amuont\n",
+    "FLW034": STEP + "  - charge: {call: shop.charge}\n  - log: $charge.refrence\n",
+    "FLW035": STEP + "  - charge:\n      call: shop.charge\n      params: {amount: ten}\n",
+    "FLW038": STEP + "  - invoice:\n      flow: send-invoice\n",
+    "FLW039": "flow: order\ndefinitions:\n  first: {use: second}\n  second: {use: first}\nsteps:\n  - first\n",
+    "FLW040": "flow: order\n",
+    "FLW043": "flow: order\ninputs: {amount: nubmer}\nsteps:\n  - log: received\n",
+    "FLW044": STEP + "  - parallel: []\n",
+    "FLW045": STEP + "  - send:\n      http: {url: 'https://example.com', json: {a: 1}, body: text}\n",
+    "FLW046": STEP + "  - send:\n      http: {url: 'https://example.com', auth: {bearer: $secrets.token}}\n",
+    "FLW048": "flow: order\ntrigger: {cron: every morning}\nsteps:\n  - log: good morning\n",
+}
+"""A flow for each code of the checker."""
+
+LARGE_FLOWS: Final[dict[str, tuple[str, str]]] = {
+    "FLW003": ("a: " + "x" * MAX_CHARACTERS, f"A text of more than {MAX_CHARACTERS:,} characters."),
+    "FLW006": ("flow: order\x02\n", "A control character (here U+0002) behind `flow: order`."),
+    "FLW036": (STEP + "  - log: x\n" * 51, "A flow of 51 steps."),
+    "FLW037": (STEP + "  - log: x\n" * 2_001, "A flow of 2,001 steps."),
+}
+"""Flows that are too long, or not printable, with the words that stand for them on the page."""
+
+EXPRESSIONS: Final[dict[str, Expression]] = {
+    "EXP001": Expression("total = 3", "Remove the character; `=` is written `==`, `&` is `&&` or `and`."),
+    "EXP002": Expression("name == 'Ada", "Close the string with the quote that opens it."),
+    "EXP003": Expression(r"'C:\new\quota'", r"Write a backslash as `\\`, or the text as raw: `r'C:\new'`."),
+    "EXP004": Expression("9223372036854775808", "Integers have 64 bits; write a double (`9.3e18`) or a string."),
+    "EXP005": Expression("[1 2]", "Add what is missing between the two, often a comma or an operator."),
+    "EXP006": Expression("total >", "Write the rest, or close the bracket."),
+    "EXP007": Expression("uper('a')", "Use the function suggested; the reference lists all of them."),
+    "EXP008": Expression("upper('a', 'b')", "Give as many arguments as the signature in the reference names."),
+    "EXP009": Expression("[1, 2].map(x)", "Write the macro as in the reference: `list.map(x, x * 2)`."),
+    "EXP010": Expression("", "Write the expression as text; a list or map cannot stand where a condition is wanted."),
+    "EXP011": Expression("", "Close the braces: `{{ expression }}`; braces as text are written `{{ \"{{\" }}`."),
+    "EXP101": Expression("1 + ordr.total", "Use the name suggested; names are step ids and what is always in scope.", {"order": {}}),
+    "EXP102": Expression("'3' + 4", "Convert one side: `int('3') + 4`, or `string(4)`."),
+    "EXP103": Expression("upper(2)", "Convert the argument, or give a missing value a default: `upper(name ?? '')`."),
+    "EXP104": Expression("9223372036854775807 + 1", "Compute with doubles: `double(x) + 1.0`."),
+    "EXP105": Expression("10 / 0", "Ask first: `n == 0 ? 0 : total / n`."),
+    "EXP106": Expression("int('abc')", "Check the text first, for example with `matches('^[0-9]+$')`."),
+    "EXP107": Expression("now()", "Use them in a step's values, where they are the same at every replay, not in a cached place."),
+    "EXP108": Expression("order.total.cents", "Take the field of a map, the element of a list; see what the step really gave.",
+                         {"order": {"total": 3}}),
+    "EXP109": Expression("", "Compare: `size(items) > 0`, `name != ''`."),
+    "EXP110": Expression("'a'.matches('(')", "Mend the pattern; look-around and back references do not exist in RE2."),
+    "EXP111": Expression("{'a': 1, 'a': 2}", "Write each key once; keys are strings, integers or booleans."),
+    "EXP112": Expression("date('2025-01-31T00:00:00Z', 'Mars/Olympus')", "Use a zone of the IANA database, such as `Europe/Berlin`."),
+    "EXP201": Expression("range(0, 400).map(x, range(0, 400)).size()", "Work on less data in one expression, or use `foreach`.",
+                         shown="range(0, 400).map(x, range(0, 400)).size()"),
+    "EXP202": Expression("(" * 300 + "1" + ")" * 300, "Split the expression over several `set` steps.",
+                         shown="((((… 300 brackets …))))"),
+    "EXP203": Expression("'a'.repeat(2000000)",
+                         "Pass large values on by plain reference (`$step.body`), or take the parts that are needed."),
+    "EXP204": Expression("1 + " * 20_000 + "1", "Split the expression.", shown="1 + 1 + 1 + … (80,000 characters)"),
+}  # fmt: skip
+"""An expression for each code of the expression language."""
+
+VALUES: Final[dict[str, tuple[object, str]]] = {
+    "EXP010": (["$a"], "`when: [$a]`"),
+    "EXP011": ("order {{ order.id", '`message: "order {{ order.id"`'),
+    "EXP109": ("'yes'", "`when: \"'yes'\"`"),
+}
+"""Codes that arise where a value or a condition stands, not in the expression itself."""
+
+PLANS: Final[dict[str, tuple[str, str, str]]] = {
+    "PLN001": (
+        "A verb that this engine cannot run reached it, although the checker reports it as FLW038 before.",
+        "Leave the step out, or do it another way.",
+        STEP + "  - invoice:\n      flow: send-invoice\n",
+    ),
+    "PLN002": (
+        "An edge of a flow that a program has built ends at a step that is not there. In a file the checker reports it"
+        " as FLW025 before.",
+        "Add the step, or remove the edge.",
+        "",
+    ),
+    "PLN003": (
+        "An expression does not compile. In a file the checker reports it as FLW030 before, with its place.",
+        "Mend the expression; the message says where.",
+        STEP + '  - log: "{{ 1 + }}"\n',
+    ),
+}
+
+HELP: Final[dict[str, str]] = {
+    "run-queued": "A host takes it up: `segue serve`, or `segue run --continue`.",
+    "run-waiting-callback": "Send the answer: `segue callback TOKEN --data '{…}'`, or a POST to the callback's address.",
+    "run-waiting-time": "Wait; the time is in the sentence. A host must be running then.",
+    "run-waiting-retry": "Wait, or `segue cancel RUN`. The step's last error says what is wrong outside.",
+    "run-waiting-poll": "Wait, or look at the outside job.",
+    "run-paused": "`segue resume RUN`.",
+    "run-succeeded-with-failures": "Look at the failed steps: `segue show RUN`.",
+    "run-recovered": "Look at the steps that were recovered: `segue show RUN`.",
+    "run-failed": "`segue why RUN` names the step and its error; mend the cause and start the flow again.",
+    "run-cancelled": "Start the flow again, if it was cancelled by mistake.",
+    "run-timed-out": "Raise the flow's `timeout`, or find the step that took so long: `segue show RUN`.",
+    "run-quarantined": "Keep the database file, and report the run's id and the log of the host.",
+    "step-waiting-inputs": "Look at the steps that it names.",
+    "step-waiting-slot": "Raise `limit`, `limits.steps`, or the priority, if it should start sooner.",
+    "step-held-by-pause": "`segue resume RUN`.",
+    "step-waiting-retry": "Wait; the step's last error says what is wrong outside.",
+    "step-waiting-time": "Wait; the time is in the sentence.",
+    "step-waiting-callback": "Send the answer: `segue callback TOKEN --data '{…}'`, or a POST to the callback's address.",
+    "step-waiting-poll": "Wait, or look at the outside job.",
+    "step-branch-not-taken": "Look at the condition: `segue why RUN STEP` on the step that chose.",
+    "step-skipped-disabled": "Remove `disabled: true`.",
+    "step-skipped-condition": "Look at the values in its `when`; the sentence names them.",
+    "step-skipped-path-not-taken": "Look at the condition that chose the other path.",
+    "step-skipped-dependency-failed": "Mend the step that failed.",
+    "step-failed": "Mend the cause that the error names. If trying again can help, give the step a `retry`.",
+    "step-failed-after-retries": "Mend the cause that the error names, or allow more tries.",
+    "step-failed-inside": "Look at the step inside it that failed.",
+    "step-unknown-outcome": "Find out at the other side whether it took effect, before doing it again.",
+    "step-timed-out": "Raise `timeout`, or say `on_timeout: continue` or `default`.",
+    "step-callback-expired": "Raise `expires`, or say what happens then: `on_timeout`.",
+    "step-no-items": "Look at the list that the loop was given.",
+}
+"""What helps, for the reasons that somebody can do something about."""
+
+CATEGORIES: Final[tuple[tuple[str, str, bool, str], ...]] = (
+    ("timeout", "No result in time.", True, "Raise `timeout`; see whether the other side is slow."),
+    ("connection", "No connection, or it broke off.", True, "See whether the service runs and can be reached."),
+    ("dns", "The name has no address.", True, "Check the host's name."),
+    ("rate_limit", "The other side asks for patience (status 429).", True, "Send less, or allow more and later tries."),
+    ("tls", "The certificate or the handshake was refused.", False, "Check the certificate and the port."),
+    ("http.4xx", "A status from 400 to 499; `http.404` names one. 408 and 425 are retried by default.", False,
+     "Mend the request; the answer's body says why."),
+    ("http.5xx", "A status from 500 to 599.", True, "The other side has a fault; look at its answer."),
+    ("auth", "The credentials were refused.", False, "Renew or correct them."),
+    ("validation", "The request or the parameters cannot be used.", False, "Mend them as the message says."),
+    ("expression", "An expression has no value; the code is one of the EXP codes.", False, "See the page of the code."),
+    ("cancelled", "The attempt was cut off on purpose.", False, "Nothing."),
+    ("unknown_outcome", "It was sent, and no answer came; it may have taken effect.", False,
+     "Find out at the other side before doing it again."),
+    ("adapter.CODE", "What the adapter or Python function says: `adapter.card_declined`, `adapter.KeyError`.", False,
+     "See the adapter's page, or the function. Other exceptions of Python functions are retried; `TerminalError` never."),
+    ("internal", "A mistake of Segue or of this machine.", False, "Look at the log of the host, and report it."),
+)  # fmt: skip
+"""Category, meaning, whether a retry policy without `on` tries it again, what helps."""
