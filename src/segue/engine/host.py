@@ -83,17 +83,17 @@ class _Undecided:
     ack: asyncio.Future[None] | None
     attempts: Sequence[int] = ()
     """The numbers of the attempts in `decision.start`; later decisions count the steps' own on."""
-    followers: list[tuple[asyncio.Future[None], SegueError | None]] = field(
-        default_factory=list[tuple["asyncio.Future[None]", "SegueError | None"]]
-    )
-    """Callers whose input changed nothing on top of this decision, with their answer: true only if this is kept."""
+    judged: SegueError | None = None
+    """The answer that the caller will get if what it is judged by is kept."""
+    followers: list[_Undecided] = field(default_factory=list["_Undecided"])
+    """Inputs that changed nothing on top of this decision: true only if it is kept."""
 
     def answer(self, error: SegueError | None) -> None:
         """Tell all callers: `error` says that the decision was not kept."""
-        for ack, own in ((self.ack, None), *self.followers):
-            if ack is not None and not ack.done():
-                found = error or own
-                ack.set_result(None) if found is None else ack.set_exception(found)
+        for one in (self, *self.followers):
+            if one.ack is not None and not one.ack.done():
+                found = error or one.judged
+                one.ack.set_result(None) if found is None else one.ack.set_exception(found)
 
 
 class _Run:
@@ -404,7 +404,7 @@ class Engine:
         except ConflictError as error:
             if ack is None:
                 raise
-            _follow(run, ack, error)
+            _follow(run, given, ack, error)
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must set one run aside, not end the host
             self._quarantine(run, f"the engine could not decide on {type(given).__name__}: {error!r}")
@@ -413,8 +413,7 @@ class Engine:
                 ack.set_exception(EngineError(f"run {run.run_id} is quarantined: {error!r}"))
             return
         if commit is None:
-            if ack is not None:
-                _follow(run, ack, None)
+            _follow(run, given, ack)
             return
         run.pending.append(_Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
@@ -534,7 +533,7 @@ class Engine:
             self._take_up(run)
             if not run.state.paused:  # an unknown outcome has ended it: that is how it goes on
                 ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                _follow(run, ack, None)
+                _follow(run, given, ack)
                 return await ack
         return await self._feed_and_wait(run, given)
 
@@ -556,8 +555,7 @@ class Engine:
         began = False
         for undecided in run.pending:
             began = began or isinstance(undecided.given, inp.Begin)
-            if undecided.ack is None:
-                kept.append(undecided)
+            kept += [one for one in (undecided, *undecided.followers) if one.ack is None]
             failure = run.lost
             if not isinstance(failure, SegueError):
                 failure = StoreUnavailableError(f"run {run.run_id} could not be written: {failure}")
@@ -813,14 +811,13 @@ class Engine:
         task.add_done_callback(self._background.discard)
 
 
-def _follow(run: _Run, ack: asyncio.Future[None], error: SegueError | None) -> None:
-    """Answer a caller whose input changed nothing, as soon as what it was judged by is kept."""
+def _follow(run: _Run, given: inp.Input, ack: asyncio.Future[None] | None, judged: SegueError | None = None) -> None:
+    """Settle an input that changed nothing, as soon as what it was judged by is kept; if that is lost, it is not."""
+    follower = _Undecided(given, Decision(), ack, judged=judged)
     if run.pending:
-        run.pending[-1].followers.append((ack, error))
-    elif error is None:
-        ack.set_result(None)
+        run.pending[-1].followers.append(follower)
     else:
-        ack.set_exception(error)
+        follower.answer(None)
 
 
 def _as_kept(value: JsonValue, what: str) -> JsonValue:

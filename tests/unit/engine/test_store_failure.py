@@ -286,3 +286,27 @@ async def test_a_lost_commit_of_a_paused_run_begins_nothing_of_its_dead_host(wor
         state = await engine.wait(run_id)
         assert statuses(state) == {"a": "unknown_outcome"}
         assert len(world.calls) == 1
+
+
+@pytest.mark.req("DUR-1.store-failure", "DUR-5.unknown-outcome")
+async def test_a_result_that_a_lost_cancellation_made_pointless_counts_after_all(world: World) -> None:
+    """Found by the simulator (seed 1268): the result was dropped with the cancellation, and the attempt made again."""
+
+    async def work(_params: dict, context: object) -> str:
+        await asyncio.sleep(10)
+        return "done"
+
+    world.action(work, effect="unsafe")
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a")))
+        await settle()
+        world.store.hold()
+        cancelling = asyncio.create_task(engine.cancel(run_id))
+        await asyncio.sleep(20)
+        world.store.fail_next(1)
+        world.store.release()
+        with pytest.raises(StoreUnavailableError):
+            await cancelling
+        state = await engine.wait(run_id)
+        assert (state.status, state.outputs) == ("succeeded", "done")
+        assert len(world.calls) == 1
