@@ -27,8 +27,8 @@ async function show(moveFocus) {
       begin = null;
       await flowView(main, id, initial);
     } else if (side.first()) {
-      location.replace(`#/flows/${encodeURIComponent(side.first())}`);
-      return;
+      history.replaceState(null, "", `#/flows/${encodeURIComponent(side.first())}`);
+      return show(moveFocus);
     } else welcome();
   } catch (error) {
     fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, error instanceof OfflineError ? "The server does not answer" : "This cannot be shown")),
