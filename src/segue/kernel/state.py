@@ -63,9 +63,9 @@ class StepState:
 
     __slots__ = (
         "answer", "attempt", "block", "broken", "callback", "children", "edges_reason", "ended_at", "error",
-        "expires_at", "generation", "handling", "id", "items", "job", "live", "live_from", "lost", "next_item", "open_blocks",
-        "output", "plan", "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
-        "tolerated", "tries", "until", "vars", "waiting", "waits_on",
+        "expires_at", "generation", "handling", "id", "items", "job", "live", "live_from", "lost", "next_item",
+        "open_blocks", "output", "plan", "polls", "reason", "results", "signals", "started_at", "started_seq",
+        "settled_seq", "status", "tolerated", "tries", "until", "vars", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:

@@ -50,7 +50,7 @@ def test_a_wait_until_a_moment_that_has_passed_ends_at_once() -> None:
     "params",
     [
         {"duration": "soon"},
-        {"duration": 5},
+        {"duration": -5},
         {"duration": "20y"},
         {"duration": "$inputs.none"},
         {"until": "2027-01-15"},
