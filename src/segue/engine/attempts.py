@@ -42,6 +42,8 @@ class AttemptMaker:
     def action_of(self, step: StepState) -> Action | None:
         """The action that the step uses, or None if this host does not know it."""
         plan = step.plan.step
+        if step.job is not None and plan.poll is not None:
+            return self.actions.get(plan.poll.use or "")
         return self.actions.get(plan.use or plan.kind)
 
     def is_unsafe(self, state: RunState, step: StepState) -> bool:
@@ -59,10 +61,10 @@ class AttemptMaker:
 
     def params(self, state: RunState, step: StepState, secrets: dict[str, object]) -> dict[str, object]:
         """The step's parameters, as of its start. Raises ExprError."""
-        value = step.plan.params
+        value = step.plan.params if step.job is None else step.plan.poll_params
         if value is None:
             return {}
-        scope = step_scope(state, step, secrets=secrets)
+        scope = step_scope(state, step, value=step.job, secrets=secrets)
         impure = None
         if value.impure:
             # Not the attempt's number: all attempts of a step send the same.
@@ -91,7 +93,7 @@ class AttemptMaker:
             unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
-                idempotency_key=idempotency_key(workspace, state.run_id, address, step.generation),
+                idempotency_key=idempotency_key(workspace, state.run_id, _keyed_as(step), step.generation),
                 log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
             )  # fmt: skip
             output = await action.run(params, context)
@@ -116,6 +118,12 @@ class AttemptMaker:
             return AttemptEnded(step.id, step.attempt, data)  # pyright: ignore[reportArgumentType]
         message = f"no action named {name!r} is registered here; register it, or run the flow where it is"
         return AttemptEnded(step.id, step.attempt, failure=Failure(category="adapter.unbound", message=message))
+
+
+def _keyed_as(step: StepState) -> str:
+    """What the idempotency key is made of: each question of a poll is a call of its own, its repeats are not."""
+    asks = step.job is not None or step.polls > 0
+    return f"{step.address}#{step.polls}" if asks and step.plan.step.poll is not None else step.address
 
 
 def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bool:

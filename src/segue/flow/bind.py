@@ -34,6 +34,9 @@ def bind_flow(flow: Flow, catalogue: Catalogue) -> Flow:
     """The flow with every `use` resolved, and `unbound` set where it cannot be."""
 
     def bind(step: Step) -> Step:
+        if step.poll is not None and step.poll.use is not None:
+            asked = resolve(step.poll.use, step.id, catalogue) or step.poll.use
+            step = msgspec.structs.replace(step, poll=msgspec.structs.replace(step.poll, use=asked))
         if step.use is None or step.kind not in ("call", "poll"):
             return step
         found = resolve(step.use, step.id, catalogue)

@@ -442,9 +442,13 @@ def _attempt_failed(
 def _polled(decider: Decider, step: StepState, output: JsonValue) -> None:
     poll = step.plan.step.poll
     assert poll is not None
-    answer = output
-    if step.plan.step.use in (None, "http") and isinstance(output, dict) and "body" in output:
-        answer = output["body"]
+    starts = poll.use is not None and step.job is None
+    use = poll.use if poll.use is not None and not starts else step.plan.step.use or step.plan.kind
+    answer = output["body"] if use == "http" and isinstance(output, dict) and "body" in output else output
+    if starts:
+        due = decider.now + round(poll.interval_seconds * 1000)
+        job = {} if answer is None else answer
+        return decider.emit(step.id, ev.PollAnswered(next_at=due, answer=job, started=True))
     try:
         failure = step.plan.conditions.get("failure")
         if failure is not None and decider.condition(failure, step, "failure_condition", at_hand=answer)[0]:

@@ -228,6 +228,8 @@ class PollAnswered(Event, frozen=True):
     KIND: ClassVar[int] = 31
     next_at: int = 0
     answer: JsonValue = None
+    started: bool = False
+    """The answer is that of the call that started the job; it is asked about from now on."""
 
 
 class BlocksOpened(Event, frozen=True):

@@ -65,6 +65,8 @@ class NodePlan:
     """Which of its out-edges live is decided (and journaled) when it has ended."""
     has_error_edge: bool = False
     params: Value | None = None
+    poll_params: Value | None = None
+    """What the job is asked with; `$` is the answer of the call that started it."""
     uses_secrets: bool = False
     when: Condition | None = None
     output: Value | None = None
@@ -214,6 +216,7 @@ class _Compiler:
             if raw is not None:
                 node.conditions[name] = self.condition(raw, path)
         if step.poll is not None:
+            node.poll_params = self.value(step.poll.params, path)
             for name, raw in (("success", step.poll.success_condition), ("failure", step.poll.failure_condition)):
                 if raw is not None:
                     node.conditions[name] = self.poll_condition(raw, path)
@@ -224,7 +227,8 @@ class _Compiler:
             if node.kind == "foreach" and isinstance(chosen, str):
                 self.bindings.add(chosen)
         node.params = self.value(params, path)
-        node.uses_secrets = any(reference.root == "secrets" for reference in node.params.references)
+        asked = () if node.poll_params is None else node.poll_params.references
+        node.uses_secrets = any(reference.root == "secrets" for reference in (*node.params.references, *asked))
 
     def choices(self, raw: object, path: str) -> Iterator[tuple[str, Condition | None]]:
         for choice in cast("list[dict[str, object]]", raw) if isinstance(raw, list) else ():

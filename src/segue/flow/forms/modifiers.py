@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from msgspec import structs
+
 from segue.flow import codes
 from segue.flow.document import Node, join_path
-from segue.flow.model import Block, Callback, Handler, Poll, Retry, Timeout
+from segue.flow.http_params import read_http
+from segue.flow.model import Block, Callback, Handler, Poll, RawMap, Retry, Timeout
 from segue.flow.policies import (
     OnTimeout,
     read_callback,
@@ -149,12 +152,32 @@ def _handler(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> Ha
     return Handler(block=block, match=match, then=then)
 
 
+def _with_question(reader: Reader, poll: Poll, node: Node, path: str) -> Poll:
+    """What the job is asked with, where that is another call than the one that started it."""
+    inner = node.entries or {}
+    named = first_of(inner, "call", "use")
+    params: RawMap = {}
+    if named is not None:
+        use = reader.name(named, str(named.key)) or ""
+    elif "adapter" in inner:
+        action = inner.get("action")
+        use = f"{reader.name(inner['adapter'], 'adapter')}.{'*' if action is None else reader.name(action, 'action')}"
+    elif "http" in inner:
+        return structs.replace(poll, use="http", params=read_http(reader, inner["http"], path))
+    else:
+        return poll
+    if (given := inner.get("params")) is not None:
+        params = {key: child.plain() for key, child in (reader.map_of(given, "params") or {}).items()}
+        reader.place(path, "poll.params", given)
+    return structs.replace(poll, use=use, params=params)
+
+
 def read_composites(reader: Reader, entries: dict[str, Node], path: str) -> tuple[Poll | None, Callback | None]:
     """What makes a call wait for an outside job: `poll`, document A's `enablePolling`, or `wait: {callback}`."""
     poll: Poll | None = None
     callback: Callback | None = None
     if node := entries.get("poll"):
-        poll = read_poll(reader, node, path)
+        poll = _with_question(reader, read_poll(reader, node, path), node, path)
     if (flag := entries.get("enablePolling")) and reader.boolean(flag, "enablePolling"):
         if poll is None:
             poll = Poll()
