@@ -17,7 +17,7 @@ from segue.cli.database import file_of
 from segue.cli.desk import Desk, EngineDesk, RemoteDesk
 from segue.cli.door import Door
 from segue.cli.errors import notice
-from segue.errors import RequestError, StoreInUseError
+from segue.errors import RequestError, SegueError, StoreInUseError
 from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow
 from segue.store import open_store, store_for_reading
 from segue.store.host_lock import DatabaseHostedError, HostInfo, read_host
@@ -41,6 +41,7 @@ class Hosting:
     door: Door | None
     adopted: list[RunRecord] = field(default_factory=list[RunRecord])
     """Runs that an earlier host left in the middle, and that go on here."""
+    _opening: asyncio.Task[None] | None = None
 
     @property
     def desk(self) -> EngineDesk:
@@ -58,8 +59,23 @@ class Hosting:
             notice(f"taking up {count}: {shown}{more}")
         await engine.open()
 
+    def open_door(self, *, after_seconds: float) -> None:
+        """Open the HTTP door in a moment, if this process has one."""
+        if self.door is not None and self._opening is None:
+            self._opening = asyncio.create_task(self._open_door(self.door, after_seconds))
+
+    async def _open_door(self, door: Door, after_seconds: float) -> None:
+        await asyncio.sleep(after_seconds)
+        try:
+            await door.open(self.host)
+        except (SegueError, OSError, ImportError) as error:
+            notice(f"the HTTP door could not be opened ({error}); callbacks can be answered with `segue callback`")
+
     async def close(self, *, grace_seconds: float) -> None:
         """Stop; what is not over is kept and goes on with the next host."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
         if self.door is not None:
             await self.door.close()
         await self.host.close(grace_seconds=grace_seconds)
@@ -85,27 +101,40 @@ async def host_or_remote(url: str, *, sources: Sequence[str] = (), door: Door | 
     remote = remote_of(url)
     if remote is not None:
         return remote
-    host = _build(url, egress=egress_for_this_machine(), door=door)
-    remote = await _open_store(host)
-    if remote is not None:
-        await host.close()
-        return remote
+    store = open_store(url)
     try:
-        await _add_actions(host, sources)
+        remote = await _open_store(store)
+        if remote is None:
+            return await _hosting(url, store, egress=egress_for_this_machine(), sources=sources, door=door)
     except BaseException:
-        await _abandon(host)
+        if door is not None:
+            await door.close()
         raise
-    return Hosting(host=host, door=door)
+    if door is not None:
+        await door.close()
+    return remote
 
 
 async def host_for_server(url: str, *, egress: EgressPolicy, sources: Sequence[str], door: Door) -> Hosting:
     """Become the host of the database, or raise StoreInUseError at once."""
-    host = _build(url, egress=egress, door=door)
-    await host.store.open()
+    store = open_store(url)
+    await store.open()
+    return await _hosting(url, store, egress=egress, sources=sources, door=door)
+
+
+async def _hosting(
+    url: str, store: Store, *, egress: EgressPolicy, sources: Sequence[str], door: Door | None
+) -> Hosting:
+    """The host over an open store. Not the other way round: making a host makes its key beside the database, and there
+    is to be none beside a file that turns out to be something else.
+    """
     try:
+        host = build_host(
+            url, egress=egress, store=store, callback_base_url=lambda: None if door is None else door.address
+        )
         await _add_actions(host, sources)
     except BaseException:
-        await _abandon(host)
+        await store.close()
         raise
     return Hosting(host=host, door=door)
 
@@ -149,13 +178,13 @@ async def desk_for_changing(url: str) -> AsyncGenerator[Desk]:
         await found.close(grace_seconds=0)
 
 
-async def _open_store(host: Host) -> RemoteHost | None:
-    """Open the host's store, or find who has it."""
+async def _open_store(store: Store) -> RemoteHost | None:
+    """Open the store, or find who has it."""
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     told = False
     while True:
         try:
-            await host.store.open()
+            await store.open()
         except StoreInUseError as error:
             info = error.host if isinstance(error, DatabaseHostedError) else None
             remote = _reached(info)
@@ -178,16 +207,6 @@ def _reached(info: HostInfo | None) -> RemoteHost | None:
     from segue.client.remote import RemoteHost
 
     return RemoteHost(info.address, info.token)
-
-
-def _build(url: str, *, egress: EgressPolicy, door: Door | None) -> Host:
-    store = open_store(url)
-    return build_host(url, egress=egress, store=store, callback_base_url=lambda: None if door is None else door.address)
-
-
-async def _abandon(host: Host) -> None:
-    await host.store.close()
-    await host.http.close()
 
 
 async def _add_actions(host: Host, sources: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from segue.cli.problems import print_problems, summary
 from segue.cli.progress import LineProgress, NoProgress, Progress
 from segue.cli.results import exit_code, print_outcome, result_of, tell_outcome
 from segue.client.records import HostLostError
-from segue.errors import ConflictError, SegueError
+from segue.errors import ConflictError, InvalidFlowError
 from segue.flow import Flow, walk
 from segue.flow.inputs import resolve_inputs
 
@@ -189,18 +189,11 @@ class _Session:
     async def _run_here(self, hosting: Hosting) -> int:
         assert self._flow is not None
         await hosting.begin()
-        opening = None
-        if hosting.door is not None:
-            needs_door = any(step.callback is not None for step in walk(self._flow.root))
-            opening = asyncio.create_task(_open_door(hosting.door, hosting, 0 if needs_door else DOOR_AFTER_SECONDS))
-        try:
-            await self._start_here(hosting)
-            assert self._run_id is not None
-            return await self._follow(hosting.desk, self._run_id)
-        finally:
-            if opening is not None and not hosting.adopted:
-                opening.cancel()
-                await asyncio.gather(opening, return_exceptions=True)
+        needs_door = any(step.callback is not None for step in walk(self._flow.root))
+        hosting.open_door(after_seconds=0 if needs_door else DOOR_AFTER_SECONDS)
+        await self._start_here(hosting)
+        assert self._run_id is not None
+        return await self._follow(hosting.desk, self._run_id)
 
     async def _start_here(self, hosting: Hosting) -> None:
         if self._run_id is not None:
@@ -248,6 +241,11 @@ class _Session:
                 notice(f"the host at {remote.address} runs this database with its own actions; --actions is not used")
             try:
                 return await self._interrupts.guard(self._run_there(remote))
+            except InvalidFlowError as error:
+                name = "stdin" if self._file == flow_file.STDIN else self._file
+                print_problems(console(stderr=True), error.problems, self._content.decode("utf-8", "replace"), name)
+                notice(f"{name} cannot be run by the host at {remote.address}: {summary(error.problems)}")
+                return USAGE
             except Interrupted as stop:
                 self._progress.close()
                 if self._run_id is not None:
@@ -305,16 +303,9 @@ async def _go_on(order: Order, url: str, interrupts: Interrupts) -> int:
         due = await found.host.store.due_runs(soon)
         await found.begin()
         ids = [run.run_id for run in [*found.adopted, *due]]
-        if found.door is not None and ids:
-            opening = asyncio.create_task(_open_door(found.door, found, DOOR_AFTER_SECONDS))
-        else:
-            opening = None
-        try:
-            ended = await interrupts.guard(_follow_all(found, ids, progress))
-        finally:
-            if opening is not None:
-                opening.cancel()
-                await asyncio.gather(opening, return_exceptions=True)
+        if ids:
+            found.open_door(after_seconds=DOOR_AFTER_SECONDS)
+        ended = await interrupts.guard(_follow_all(found, ids, progress))
         progress.close()
         return _tell_all(order, ended)
     except Interrupted as stop:
@@ -369,14 +360,6 @@ async def _within(desk: Desk, run_id: str, following: Any, seconds: float, progr
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def _open_door(door: Door, hosting: Hosting, after_seconds: float) -> None:
-    await asyncio.sleep(after_seconds)
-    try:
-        await door.open(hosting.host)
-    except (SegueError, OSError, ImportError) as error:
-        notice(f"the HTTP door could not be opened ({error}); callbacks can be answered with `segue callback`")
 
 
 def _progress(order: Order, *, several: bool = False) -> Progress:

@@ -43,7 +43,7 @@ def _open_readers(path: Path) -> Readers:
             db.close()
         return Readers(path)
     except apsw.NotADBError as error:
-        raise StoreUnavailableError(f"{path} is not a database; name another file.") from error
+        raise StoreUnavailableError(f"{path} is not a SQLite database; name another file.") from error
     except apsw.Error as error:
         raise unavailable(error) from error
 
