@@ -52,6 +52,7 @@ NAMED = {
     45: "an unsafe step repeated by `then: retry` of its handler is no blind repetition",
     53: "a second pause was confirmed by a first one that was lost",
     64: "a run that was kept, but whose starter never heard of it, goes on",
+    1268: "a result that came after a cancellation that was lost counts",
     68: "a lost cancellation made the host begin a dead host's attempt",
 }
 
@@ -77,24 +78,24 @@ def test_a_seed_gives_the_same_history_in_every_process() -> None:
     assert simulate(8).digest != simulate(7).digest
 
 
-def _launch_before_the_commit(engine, run, decision):  # type: ignore[no-untyped-def]
+def _launch_before_the_commit(engine, run, decision):
     commit = _COMMIT_OF(engine, run, decision)
     for step in decision.start:
         engine._launch(run, step, step.attempt)
     return commit
 
 
-async def _reload_forgetting(engine, run):  # type: ignore[no-untyped-def]
+async def _reload_forgetting(engine, run):
     """As if results whose commit failed were nobody's."""
     run.pending.clear()
     await _RELOAD(engine, run)
 
 
-def _forget_the_interrupted(engine, run):  # type: ignore[no-untyped-def]
+def _forget_the_interrupted(engine, run):
     """As if nothing had been in flight when the host died."""
 
 
-def _take_up_all(engine, run):  # type: ignore[no-untyped-def]
+def _take_up_all(engine, run):
     """As if every attempt might be made again."""
     if pending_attempts(run.state) or run.state.ready:
         engine._feed(run, host.inp.AdoptRun(frozenset()))

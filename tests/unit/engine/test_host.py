@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -198,7 +199,7 @@ async def test_inputs_and_signals_that_are_no_json_are_refused_and_leave_nothing
 
 async def test_a_callers_later_changes_of_its_inputs_do_not_reach_the_run(world: World) -> None:
     world.action(scripted("done"))
-    inputs = {"x": [1], "a": 2}
+    inputs: dict[str, Any] = {"x": [1], "a": 2}
     async with world.open() as engine:
         run_id = await start(engine, flow(wait_for("w", "10s"), step("a", params={"x": "$inputs.x"})), inputs)
         inputs["x"].append(2)

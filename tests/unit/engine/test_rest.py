@@ -165,7 +165,7 @@ async def test_a_run_that_rests_while_the_next_wake_is_being_read_is_not_forgott
             await gate.wait()
             return answer
 
-        world.store.next_wake_at = slow  # type: ignore[method-assign]
+        world.store.next_wake_at = slow
         await engine.wait(far)
         await settle()
         begun = engine.now()
