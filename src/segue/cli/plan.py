@@ -146,9 +146,13 @@ def _value(text: str, what: str) -> Any:
 def _print(out: Console, made: DryRun, file: str) -> None:
     from rich.text import Text
 
+    from segue.cli.output import counted
+
     out.print(Text(f"{made.flow} ({file}): a dry run, nothing is sent", "bold"))
     for step in made.steps:
         _print_step(out, step)
+    if made.not_listed:
+        out.print(Text(f"  … and {counted(made.not_listed, 'more step')} of loops", "dim"))
     if made.not_reached:
         out.print(Text("not reached", "bold"))
         for step in made.not_reached:

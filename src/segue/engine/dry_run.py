@@ -94,6 +94,8 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     took_seconds: float
     """In virtual time: waits, pauses between tries, delays of mocks."""
     steps: list[PlannedStep]
+    not_listed: int
+    """Instances of steps in loops beyond the first hundred of each."""
     not_reached: list[PlannedStep]
     problems: list[PlanProblem]
 
@@ -136,6 +138,7 @@ class _Report:
         ran = {number for number in order if state.nodes[number].status in STEP_SETTLED or state.nodes[number].attempt}
         opened = {step.plan.index for step in state.nodes}
         idle = [step for step in state.nodes if step.id not in ran and step.status is not StepStatus.CANCELLED]
+        listed = self.listed(order)
         status = "waiting" if played.stuck else state.status.value
         flow = state.plan.flow
         return DryRun(
@@ -144,7 +147,7 @@ class _Report:
             outputs_assume=played.assumptions.of_outputs(state.plan),
             error=failure_view(state.error, self.masker), starts_at=rfc3339(played.began) or "",
             took_seconds=(played.now - played.began) / 1000,
-            steps=[self.step(state.nodes[number]) for number in self.listed(order)],
+            steps=[self.step(state.nodes[number]) for number in listed], not_listed=len(order) - len(listed),
             not_reached=[
                 *(self.unreached(step) for step in idle),
                 *(
@@ -253,7 +256,8 @@ class _Report:
             method, url = params.get("method") or "GET", self.masker.mask_url(str(params.get("url")))
             verb = "ask" if own.kind == "poll" else "send"
             return f"would {verb} {method} {url}" + (" until it is done" if own.kind == "poll" else "")
-        return f"would call {name}" + (" until it is done" if own.kind == "poll" else "")
+        asks = own.path in self.played.polls
+        return f"would call {name}" + (" until it is done" if own.kind == "poll" else ", then ask for its end" * asks)
 
     # ------------------------------------------------------------ problems
 

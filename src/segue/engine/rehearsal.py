@@ -109,7 +109,8 @@ class Rehearsal:
         """By step number, of its last answer."""
         self.assumptions = Assumptions(self.state)
         self._seed = seed
-        self._polls = {step.path: step for step in all_steps(flow) if step.poll is not None}
+        self.polls = {step.path: step for step in all_steps(flow) if step.poll is not None}
+        """By path, as written: a poll without a mock is played as one call."""
         self._maker = AttemptMaker(actions, SecretResolver({}))
         self._secrets: dict[str, object] = dict.fromkeys(flow.secrets, MASK)
         self._due: list[_Due] = []
@@ -231,8 +232,8 @@ class Rehearsal:
         """Set the call's output; an HTTP answer is completed, and fails as the `http` step would fail it."""
         step = call.step
         output = self._value(step, answer.output) if call.source == "mock" else answer.output
-        if step.plan.kind == "http" and isinstance(output, dict) and set(output) <= {"status", "headers", "body"}:
-            output = {"status": 200, "headers": {}, "body": None, **output}
+        if step.plan.kind == "http" and step.plan.step.path not in self.polls:
+            output = _http_answer(step, output)
             status, params = output["status"], call.params if isinstance(call.params, dict) else {}
             accepted = params.get("success")
             fine = isinstance(accepted, list) and status in accepted
@@ -332,7 +333,7 @@ class Rehearsal:
 
     def _assumed(self, step: StepState) -> tuple[JsonValue, Source]:
         own = step.plan.step
-        polled = self._polls.get(own.path)
+        polled = self.polls.get(own.path)
         if polled is not None and polled.poll is not None and polled.poll.success_condition is not None:
             guess = answer_that_meets(compile_poll_condition(polled.poll.success_condition))
             if guess is not None:
@@ -386,6 +387,18 @@ def blocks_of(flow: Flow) -> list[Block]:
 def all_steps(flow: Flow) -> list[Step]:
     """Every step of the flow, in document order, handlers included."""
     return [step for block in blocks_of(flow) for step in steps_in(block)]
+
+
+def _http_answer(step: StepState, output: JsonValue) -> dict[str, JsonValue]:
+    """A mock as the `http` step's whole output. Raises MockError for one that no HTTP answer could be."""
+    if not isinstance(output, dict) or not set(output) <= {"status", "headers", "body"}:
+        message = "an answer to http is {status, headers, body}; put what was meant under `body`"
+        raise MockError(f"the mock of {step.address}: {message}", (step.plan.step.id,))
+    status = output.get("status", 200)
+    if isinstance(status, bool) or not isinstance(status, int):
+        message = "`status` is the HTTP status, a number; put a field of the body under `body`"
+        raise MockError(f"the mock of {step.address}: {message}", (step.plan.step.id, "status"))
+    return {"status": 200, "headers": {}, "body": None, **output}
 
 
 def _at(value: JsonValue, path: str) -> JsonValue:

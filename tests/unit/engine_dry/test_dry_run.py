@@ -134,6 +134,21 @@ outputs: $job
     assert (stale.ok, stale.error["code"] if stale.error else None) == (False, "poll_exhausted")
 
 
+def test_a_request_that_is_asked_again_until_it_is_done_gets_what_it_waits_for() -> None:
+    text = """
+flow: f
+steps:
+  - job:
+      http: {url: https://example.com/job}
+      poll: {success_condition: "$.state == 'done'", interval: 1m}
+outputs: $job
+"""
+    plan = planned(text)
+    assert (plan.ok, plan.outputs) == (True, {"state": "done"})
+    mocked = planned(text, job=[{"state": "busy"}, {"body": {"state": "done", "n": 2}}])
+    assert (mocked.outputs, mocked.took_seconds) == ({"state": "done", "n": 2}, 60)
+
+
 @pytest.mark.req("FLOW-9.unbound")
 def test_an_unbound_step_passes_on_what_flowed_in() -> None:
     plan = planned("flow: f\nsteps:\n  - a: {set: {x: 1}}\n  - somebody_else\noutputs: $somebody_else\n")
@@ -201,6 +216,18 @@ def test_verbs_that_the_engine_cannot_run_yet_are_played_as_calls() -> None:
 def test_the_same_inputs_give_the_same_plan_to_the_byte() -> None:
     text = "flow: f\nsteps:\n  - a: {set: {id: '{{ uuid() }}', at: '{{ now() }}', x: '{{ random() }}'}}\noutputs: $a\n"
     assert msgspec.json.encode(planned(text)) == msgspec.json.encode(planned(text))
+
+
+def test_of_a_large_loop_the_first_hundred_items_are_listed_and_the_others_counted() -> None:
+    text = """
+flow: f
+inputs: {ids: {type: array}}
+steps:
+  - each: {foreach: {items: $inputs.ids, limit: 50, do: [{ask: {call: shop.status, params: {id: $item}}}]}}
+outputs: {n: "{{ size($each) }}"}
+"""
+    plan = planned(text, {"ids": list(range(1000))})
+    assert (plan.outputs, len(plan.steps), plan.not_listed) == ({"n": 1000}, 101, 900)
 
 
 def test_a_chain_of_a_thousand_steps_that_read_each_other_is_planned() -> None:

@@ -202,6 +202,18 @@ tests:
     assert result.differences == []
 
 
+@pytest.mark.parametrize(
+    ("mock", "said"),
+    [("{id: 7}", "under `body`"), ("{status: ok}", "a number"), ("text", "under `body`"), ("$nothing", "nothing")],
+)
+def test_a_mock_that_no_http_answer_could_be_is_refused(mock: str, said: str) -> None:
+    flow = "flow: f\nsteps:\n  - get: {http: {url: 'https://example.com'}}\ntests:\n"
+    result = only(f"  - {{mocks: {{get: {mock}}}}}\n", flow)
+    assert (result.passed, result.status) == (False, "error")
+    assert (result.error or "").startswith("the mock of get: ")
+    assert said in (result.error or "")
+
+
 def test_refused_inputs_fail_a_test_unless_it_expects_them() -> None:
     result = only("  - {inputs: {amount: -1}}\n")
     assert differences(result) == [("status", "succeeded", "refused")]
