@@ -286,10 +286,10 @@ def snapshot(state: RunState) -> dict[str, Any]:
 
 def _step_snapshot(one: StepState) -> tuple[Any, ...]:
     plain = (
-        "answer", "attempt", "broken", "callback", "edges_reason", "ended_at", "error", "expires_at", "generation",
-        "handling", "id", "items", "job", "live", "lost", "next_item", "open_blocks", "output", "polls", "reason",
-        "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "until", "vars",
-        "waiting", "waits_on",
+        "answer", "attempt", "broken", "callback", "edges_reason", "ended_at", "error", "expires_at",
+        "generation", "handling", "id", "items", "job", "live", "lost", "next_item", "open_blocks", "output",
+        "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
+        "tolerated", "tries", "until", "vars", "waiting", "waits_on",
     )  # fmt: skip
     return (one.address, [source.id for source in one.live_from or ()], *(getattr(one, name) for name in plain))
 
