@@ -142,7 +142,7 @@ async def test_lines_below_the_wanted_level_are_left_out(served: Served) -> None
 
 @pytest.mark.req("API-6.sse")
 async def test_views_of_the_run_are_at_least_a_tenth_of_a_second_apart(served: Served) -> None:
-    flow = "flow: many\nsteps:\n  - each: {foreach: {items: 'range(0, 300)', do: [{w: {wait: '{{ 1 }}ms'}}]}}\n"
+    flow = "flow: many\nsteps:\n  - each: {foreach: {items: 'range(0, 300)', do: [{w: {wait: 1ms}}]}}\n"
     run_id = await served.start(flow)
     loop = asyncio.get_running_loop()
     times = [loop.time() async for event in events(served.client, run_id) if event.kind == "run"]
