@@ -17,9 +17,13 @@ import pytest
 from tests.acceptance.doc_blocks import ROOT, Block, blocks_of, commands_of, differences, pages
 
 from segue import Segue
+from segue.api.errors import TABLE as API_PROBLEMS
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.port import ActionRegistry
+from segue.expr import CODES as EXPRESSION_CODES
 from segue.flow import check_flow, read_flow
+from segue.flow.codes import CODES as FLOW_CODES
+from segue.kernel.reason_codes import ReasonCode
 from segue.steps.python import actions_of
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
@@ -56,6 +60,33 @@ def test_the_generated_pages_are_current_and_their_examples_give_what_they_say()
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+RAISED = re.compile(r"""\bcode="([a-z_]+)"|\bstop\([^()]*"([a-z]+_[a-z_]+)"\)|problem\("(PLN\d+)\"""")
+
+
+@pytest.mark.req("BAR-13.every-code-has-a-page")
+def test_every_error_code_in_the_source_is_explained_on_a_page() -> None:
+    raised = {
+        next(code for code in found.groups() if code)
+        for part in ("kernel", "net", "steps", "engine")
+        for path in (ROOT / "src" / "segue" / part).rglob("*.py")
+        for found in RAISED.finditer(path.read_text(encoding="utf-8"))
+    }
+    raised |= {
+        *FLOW_CODES,
+        *EXPRESSION_CODES,
+        *(code.value for code in ReasonCode),
+        *(row.slug for row in API_PROBLEMS),
+    }
+    written = "".join(
+        page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference" / "errors").glob("*.md")
+    )
+    explained = set(re.findall(r"^## (\w+)$", written, re.MULTILINE)) | set(
+        re.findall(r"^\| `([\w.-]+)`", written, re.MULTILINE)
+    )
+    assert len(raised) > 150, "the patterns find what is raised"
+    assert sorted(raised - explained) == []
 
 
 @pytest.mark.req("BAR-13.examples")
