@@ -121,6 +121,8 @@ class _Ledger:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are two writes: without this the second waits for the client's delayed acknowledgement.
+    disable_nagle_algorithm = True
     ledger: _Ledger
 
     def _answer(self) -> None:
