@@ -52,7 +52,7 @@ class Versions:
         return self._remember(Version(kept.key, flow, plan), digest)
 
     async def get(self, key: int) -> Version:
-        """Raises EngineError if the database has no such version."""
+        """Raises EngineError if the database has no such version, or one that cannot be read."""
         found = self._by_key.get(key)
         if found is not None:
             self._by_key.move_to_end(key)
@@ -60,7 +60,13 @@ class Versions:
         kept = await self._store.get_flow_version(key)
         if kept is None:
             raise EngineError(f"flow version {key} is missing from the database; restore it from a back-up")
-        flow = _decoder.decode(kept.model)
+        try:
+            flow = _decoder.decode(kept.model)
+        except msgspec.MsgspecError as error:
+            raise EngineError(
+                f"flow version {key} of {kept.flow_id} cannot be read ({error}); restore it from a back-up, or use the"
+                " release that wrote it"
+            ) from error
         return self._remember(Version(key, flow, compile_plan(flow)), kept.digest)
 
     def _remember(self, version: Version, digest: str) -> Version:

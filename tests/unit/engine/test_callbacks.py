@@ -1,0 +1,184 @@
+"""Signals from outside: each token opens one step once, early or late, one or many."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from segue.engine.ids import token_hash
+from segue.errors import ConflictError, GoneError, NotFoundError, StepError
+from segue.flow.model import Callback, Handler
+from unit.engine.kit import (
+    World,
+    block,
+    flow,
+    parallel,
+    scripted,
+    settle,
+    start,
+    state_of,
+    statuses,
+    step,
+    token_of,
+    wait_callback,
+)  # fmt: skip
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.req("CALL-2.resume", "CALL-1.hash")
+async def test_a_signal_resumes_the_run_with_its_payload_and_only_a_hash_is_kept(world: World) -> None:
+    world.action(scripted("done"))
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_callback("c"), step("a", params={"x": "$c.n"})))
+        await settle()
+        token = await token_of(engine, run_id, "c")
+        assert len(token) == 43
+        row, record = await engine.find_callback(token)
+        assert (row.step_path, row.state, record.run_id) == ("c", "open", run_id)
+        assert row.token_hash == token_hash(token)
+        assert await engine.callback(token, {"n": 7}) == run_id
+        assert (await engine.wait(run_id)).status == "succeeded"
+        assert token.encode() not in repr(vars(world.store)).encode()
+    assert world.params == [{"x": 7}]
+
+
+@pytest.mark.req("CALL-2.answers")
+async def test_unknown_used_expired_and_cancelled_tokens_get_distinct_answers(world: World) -> None:
+    world.action(scripted("done"))
+    async with world.open() as engine:
+        with pytest.raises(NotFoundError, match="no callback"):
+            await engine.callback("x" * 43, 1)
+
+        used = await start(engine, flow(wait_callback("c"), step("a")))
+        await settle()
+        token = await token_of(engine, used, "c")
+        await engine.callback(token, 1)
+        with pytest.raises(ConflictError, match="used already"):
+            await engine.callback(token, 2)
+
+        expired = await start(engine, flow(wait_callback("c", expires=60)))
+        await settle()
+        token = await token_of(engine, expired, "c")
+        assert (await engine.wait(expired)).status == "failed"
+        with pytest.raises(GoneError, match="expired"):
+            await engine.callback(token, 1)
+
+        cancelled = await start(engine, flow(wait_callback("c")))
+        await settle()
+        token = await token_of(engine, cancelled, "c")
+        await engine.cancel(cancelled)
+        with pytest.raises(ConflictError, match="does not wait"):
+            await engine.callback(token, 1)
+        assert (await engine.wait(used)).nodes[0].output == 1
+
+
+@pytest.mark.req("CALL-2.double")
+async def test_of_many_signals_at_once_one_counts(world: World) -> None:
+    world.action(scripted("done"))
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_callback("c"), step("a")))
+        await settle()
+        token = await token_of(engine, run_id, "c")
+        answers = await asyncio.gather(*(engine.callback(token, n) for n in range(10)), return_exceptions=True)
+        assert [one for one in answers if isinstance(one, str)] == [run_id]
+        assert sum(isinstance(one, ConflictError) for one in answers) == 9
+        assert (await engine.wait(run_id)).nodes[0].output == 0
+    assert world.called == ["a"]
+
+
+@pytest.mark.req("CALL-5.early")
+async def test_a_signal_that_comes_before_the_step_waits_is_kept_and_delivered(world: World) -> None:
+    """The outside job is done before the call that started it has its answer; the host dies in between."""
+    release = asyncio.Event()
+
+    async def starts_a_job(_params: dict, context: object) -> dict:
+        await release.wait()
+        return {"job": 1}
+
+    world.action(starts_a_job)
+    async with world.open(callback_base_url=lambda: "https://segue.example") as engine:
+        run_id = await start(engine, flow(step("job", callback=Callback()), step("after", use="other")))
+        await settle()
+        url = world.calls[0][1].callback_url
+        assert url is not None
+        token = url.rpartition("/")[2]
+        assert token == await token_of(engine, run_id, "job")
+        await engine.callback(token, "early")
+        with pytest.raises(ConflictError):
+            await engine.callback(token, "again")
+        await world.kill(engine)
+    release.set()
+    world.action(scripted("done"), "other")
+    async with world.open() as engine:
+        state = await engine.wait(run_id)
+        assert state.nodes[0].output == "early"
+        with pytest.raises(ConflictError, match="used already"):
+            await engine.callback(token, "late")
+    assert world.called == ["job", "job", "after"]
+
+
+@pytest.mark.req("CALL-1.uses")
+async def test_a_token_of_several_uses_takes_as_many_signals_and_gives_them_all(world: World) -> None:
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_callback("c", uses=3)))
+        await settle()
+        token = await token_of(engine, run_id, "c")
+        await engine.callback(token, 1)
+        await asyncio.sleep(60)
+        await engine.callback(token, 2)
+        await engine.callback(token, 3)
+        assert (await engine.wait(run_id)).nodes[0].output == [1, 2, 3]
+        with pytest.raises(ConflictError):
+            await engine.callback(token, 4)
+
+
+@pytest.mark.req("CALL-1.several")
+async def test_each_of_several_waiting_steps_has_its_own_token(world: World) -> None:
+    async with world.open() as engine:
+        run_id = await start(engine, flow(parallel("p", wait_callback("a"), wait_callback("b"))))
+        await settle()
+        a, b = await token_of(engine, run_id, "a"), await token_of(engine, run_id, "b")
+        assert a != b
+        await engine.callback(b, "for b")
+        await engine.callback(a, "for a")
+        assert (await engine.wait(run_id)).outputs == {"a": "for a", "b": "for b"}
+
+
+async def test_a_signal_reaches_a_paused_run_which_goes_on_when_resumed(world: World) -> None:
+    world.action(scripted("done"))
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_callback("c"), step("a")))
+        await settle()
+        await engine.pause(run_id)
+        await engine.callback(await token_of(engine, run_id, "c"), 1)
+        await asyncio.sleep(100)
+        assert world.called == []
+        await engine.resume(run_id)
+        assert (await engine.wait(run_id)).status == "succeeded"
+
+
+async def test_without_an_http_door_there_is_no_callback_address(world: World) -> None:
+    world.action(scripted("done"))
+    async with world.open() as engine:
+        await start(engine, flow(step("job", callback=Callback(expires_seconds=5))))
+        await settle()
+        assert world.calls[0][1].callback_url is None
+
+
+@pytest.mark.req("EXEC-6.on_error")
+@pytest.mark.xfail(
+    reason="the kernel leaves it open when the handler that was to retry fails", strict=True
+)
+async def test_the_callback_of_a_step_whose_retrying_handler_failed_is_closed(world: World) -> None:
+    """Found by the simulator (seed 15)."""
+    world.action(scripted(StepError("no")))
+    handler = Handler(block=block(step("h"), label="on_error"), then="retry")
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("job", callback=Callback(), on_error=(handler,))))
+        state = await engine.wait(run_id)
+        assert statuses(state) == {"job": "failed", "job.on_error.h": "failed"}
+        [row] = await world.store.callbacks_of_run((await engine.record(run_id)).key)
+        assert row.state == "cancelled"
+        assert (await state_of(engine, run_id)).status == "failed"
