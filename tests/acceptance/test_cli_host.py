@@ -105,8 +105,8 @@ def test_with_json_the_address_is_told_on_stderr(commands: Commands) -> None:
 def test_the_address_stands_below_its_step_on_a_terminal(commands: Commands) -> None:
     with Terminal(commands, "run", "ask.yaml") as terminal:
         terminal.wait_for(r"… ask  waiting for callback of `ask`")
-        token = terminal.wait_for(r"segue callback (\S+) --data")[1]
-        assert commands.segue("callback", token, "--data", '{"ok": 3}').code == 0
+        token = terminal.wait_for(r"segue callback --data '\{\}' (.*\S)")[1]
+        assert commands.segue("callback", "--data", '{"ok": 3}', *token.split()).code == 0
         assert terminal.finish() == 0
         assert "✓ ask" in terminal.text
 
@@ -114,14 +114,14 @@ def test_the_address_stands_below_its_step_on_a_terminal(commands: Commands) -> 
 @pytest.mark.req("CALL-2.command-line", "TIME-4.rest")
 def test_a_callback_is_kept_while_nobody_runs_the_database(commands: Commands) -> None:
     with commands.started("run", "ask.yaml") as run:
-        token = run.wait_for(r"segue callback (\S+) --data")[1]
+        token = run.wait_for(r"segue callback --data '\{\}' (.*\S)")[1]
         run.send(signal.SIGTERM)
         run.finish()
     assert commands.segue("run", "--continue").out == "nothing to go on with\n", "a run that waits is at rest"
-    told = commands.segue("callback", token, "--data", '{"ok": 9}', "--json")
+    told = commands.segue("callback", "--data", '{"ok": 9}', "--json", *token.split())
     assert (told.code, told.json["status"]) == (0, "running")
     assert "nobody runs this database now" in told.err
-    again = commands.segue("callback", token, "--data", "null")
+    again = commands.segue("callback", *token.split())
     assert (again.code, "has been used already" in again.err) == (1, True)
     goes_on = commands.segue("run", "--continue", "--json")
     assert goes_on.json["runs"][0]["outputs"] == {"got": 9}

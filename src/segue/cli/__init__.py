@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
+import threading
 from collections.abc import Sequence
+
+_THREAD_SECONDS = 0.5
+"""How long a thread that has been told to end may take for it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,7 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         code = quiet_stdout()
+    if _has_stuck_threads():
+        # A Python function that did not end in time; its attempt is made again by the next host.
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
     raise SystemExit(code)
+
+
+def _has_stuck_threads() -> bool:
+    """Whether Python would wait at its end for a thread, perhaps for ever."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(_THREAD_SECONDS)
+            if thread.is_alive():
+                return True
+    return False
 
 
 __all__ = ["main"]

@@ -139,7 +139,9 @@ def tell_callbacks(console: Console, snapshot: Snapshot, told: set[tuple[str, st
 
 def callback_lines(link: CallbackLink) -> list[str]:
     """How to answer a callback: over HTTP, or by command."""
-    by_command = f"segue callback {link.token} --data '{{}}'"
+    # A token may begin with a dash, which a command line takes for an option.
+    token = f"-- {link.token}" if link.token.startswith("-") else link.token
+    by_command = f"segue callback --data '{{}}' {token}"
     if link.url is None:
         return [f"answer `{link.step}`: {by_command}"]
     return [f"answer `{link.step}`: POST {link.url}", f"           or: {by_command}"]

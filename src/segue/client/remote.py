@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -33,7 +34,6 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
 SILENCE_SECONDS: Final = 45.0
 """A stream of events says something every 15 s; three times nothing means that its host is gone."""
-ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 PAGE_MAX: Final = 200
 LOG_LINES_MAX: Final = 10_000
 _WAITING: Final = "waiting"
@@ -138,30 +138,30 @@ class RemoteHost:
 
     async def show(self, run_id: str) -> tuple[RunView, list[RemoteCallback]]:
         """The run, and what its waiting steps wait for. Raises NotFoundError."""
-        view = await self._ask("GET", f"/api/v1/runs/{run_id}", RunView)
+        view = await self._ask("GET", _run_path(run_id), RunView)
         if not any(step.status == _WAITING for step in view.steps):
             return view, []
-        return view, (await self._ask("GET", f"/api/v1/runs/{run_id}/callbacks", _Callbacks)).callbacks
+        return view, (await self._ask("GET", f"{_run_path(run_id)}/callbacks", _Callbacks)).callbacks
 
     async def logs(self, run_id: str) -> list[LogLine]:
         """The last 10,000 lines."""
         query = [("level", "debug"), ("limit", str(LOG_LINES_MAX))]
-        return (await self._ask("GET", f"/api/v1/runs/{run_id}/logs", _Lines, query=query)).lines
+        return (await self._ask("GET", f"{_run_path(run_id)}/logs", _Lines, query=query)).lines
 
     async def act(self, run_id: str, action: str, reason: str | None) -> None:
         """`cancel`, `pause` or `resume`. Raises NotFoundError, ConflictError."""
         body = {} if reason is None else {"reason": reason}
-        await self._ask("POST", f"/api/v1/runs/{run_id}/{action}", msgspec.Raw, json=body)
+        await self._ask("POST", f"{_run_path(run_id)}/{action}", msgspec.Raw, json=body)
 
     async def callback(self, token: str, payload: Any) -> str:
         """Deliver a signal; the run's id. Raises NotFoundError, ConflictError, GoneError."""
-        path = f"/api/v1/orchestrator/callback/{token}"
+        path = f"/api/v1/orchestrator/callback/{quote(token, safe='')}"
         return (await self._ask("POST", path, _Taken, json=payload)).run_id
 
     async def events(self, run_id: str) -> AsyncIterator[str]:
         """The kinds of the run's events as they happen: `log`, `run`, and `end` as the last one."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-        url = f"{self.address}/api/v1/runs/{run_id}/events"
+        url = f"{self.address}{_run_path(run_id)}/events"
         try:
             async with self._client().get(url, timeout=timeout, headers={"Accept": "text/event-stream"}) as response:
                 if response.status != 200:
@@ -188,7 +188,7 @@ class RemoteHost:
             async with self._client().request(
                 method, f"{self.address}{path}", data=data, headers=headers, params=query, allow_redirects=False
             ) as response:
-                body = await response.content.read(ANSWER_BYTES_MAX)
+                body = await response.read()
                 status = response.status
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._lost(error) from error
@@ -213,6 +213,11 @@ class RemoteHost:
 
     def _lost(self, error: BaseException) -> HostLostError:
         return HostLostError(f"the host at {self.address} does not answer: {error or type(error).__name__}")
+
+
+def _run_path(run_id: str) -> str:
+    """Ids come from people, who may type anything."""
+    return f"/api/v1/runs/{quote(run_id, safe='')}"
 
 
 def _error_of(status: int, body: bytes, address: str) -> SegueError:
