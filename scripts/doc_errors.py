@@ -68,7 +68,8 @@ def _flow_example(code: str) -> list[str]:
     if code not in examples.FLOWS:
         raise StaleExampleError(f"{code} has no example in scripts/doc_examples.py")
     text = examples.FLOWS[code]
-    said = str(_problem(code, text))
+    problem = _problem(code, text)
+    mended = ["`segue fix` mends this.", ""] if problem.patch is not None else []
     return [
         "Example:",
         "",
@@ -78,9 +79,10 @@ def _flow_example(code: str) -> list[str]:
         "```",
         "",
         "```text",
-        said,
+        str(problem),
         "```",
         "",
+        *mended,
     ]
 
 
