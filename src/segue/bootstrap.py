@@ -17,7 +17,6 @@ from segue.engine.host import Engine
 from segue.engine.port import Action, ActionRegistry
 from segue.engine.secrets import SecretResolver
 from segue.errors import RequestError
-from segue.kernel.durations import milliseconds_of
 from segue.net.egress import EgressPolicy
 from segue.steps.http import http_action
 from segue.store import open_store
@@ -90,7 +89,7 @@ def build_host(
     """A host for the database at `url` (`sqlite:///x.db`, `memory:`), not yet opened."""
     kept = store or open_store(url)
     http = LazyHttpClient(egress)
-    registry = ActionRegistry((http_action(http.get, lambda value: milliseconds_of(value) / 1000), *actions))
+    registry = ActionRegistry((http_action(http.get), *actions))
     engine = Engine(
         kept,
         registry,

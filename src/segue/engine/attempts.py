@@ -95,6 +95,7 @@ class AttemptMaker:
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
                 idempotency_key=idempotency_key(workspace, state.run_id, _keyed_as(step), step.generation),
                 log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
+                timeout_seconds=_timeout(step),
             )  # fmt: skip
             output = await action.run(params, context)
             return AttemptEnded(step.id, number, _result(output, masker if secrets else None))
@@ -118,6 +119,12 @@ class AttemptMaker:
             return AttemptEnded(step.id, step.attempt, data)  # pyright: ignore[reportArgumentType]
         message = f"no action named {name!r} is registered here; register it, or run the flow where it is"
         return AttemptEnded(step.id, step.attempt, failure=Failure(category="adapter.unbound", message=message))
+
+
+def _timeout(step: StepState) -> float | None:
+    """What the step allows one attempt, for actions that have a limit of their own otherwise."""
+    timeout = step.plan.step.timeout
+    return None if timeout is None else timeout.attempt_seconds or timeout.total_seconds
 
 
 def _keyed_as(step: StepState) -> str:

@@ -46,6 +46,8 @@ class AttemptContext:
     """The attempt must not be sent twice, not even by a client that finds its connection closed."""
     masker: Masker = DEFAULT_MASKER
     """Hides the secrets that this attempt may know, for what the action itself shows of its errors."""
+    timeout_seconds: float | None = None
+    """What the step's own `timeout` allows this attempt; the engine ends it then. None: nothing is said."""
     callback_url: str | None = None
     """Where an outside system sends the signal that this step will wait for."""
 

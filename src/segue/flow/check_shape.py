@@ -82,16 +82,27 @@ def _joins(findings: Findings, site: Site) -> None:
         findings.add(codes.ENDLESS_JOIN, message, step=step)
 
 
+_TRIED = ("call", "http", "poll")
+"""Kinds whose attempts are repeated; a block's steps have retries of their own."""
+
+
 def _can_run(findings: Findings, step: Step) -> None:
     verb = _NEEDS_VERB.get(step.kind)
     if verb is not None:
         findings.add(codes.CANNOT_RUN, f"the engine cannot run `{verb.name}` yet", step=step)
     if step.kind == "wait" and "event" in step.params:
         findings.add(codes.CANNOT_RUN, "the engine cannot run `wait` for an event yet", step=step)
-    if step.compensate is not None:
-        findings.add(codes.CANNOT_RUN, "the engine cannot run `compensate` yet", step=step)
-    if step.kind == "foreach" and "key" in step.params:
-        findings.add(codes.CANNOT_RUN, "the engine cannot run `foreach.key` yet", step=step)
+    retried = step.retry is not None and step.retry.max_attempts > 1
+    asked = {
+        "`compensate`": step.compensate is not None,
+        "`finally` on a step": step.finally_ is not None,
+        "`foreach.key`": step.kind == "foreach" and "key" in step.params,
+        "`http.connection`": "connection" in step.params and "http" in (step.kind, step.use),
+        f"`retry` on `{step.kind}`": retried and step.kind not in _TRIED,
+    }
+    for what, is_asked in asked.items():
+        if is_asked:
+            findings.add(codes.CANNOT_RUN, f"the engine cannot run {what} yet", step=step)
     for key in step.extras:
         findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` yet", step=step)
 

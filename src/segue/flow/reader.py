@@ -276,7 +276,9 @@ def _collect_names(node: Node, found: set[str]) -> None:
         for key, child in node.entries.items():
             if _NUMBERED.match(key):
                 found.add(key)
-            _collect_names(child, found)
+            # Tests and layout speak of steps; they are not where steps get their names.
+            if key not in ("tests", "layout"):
+                _collect_names(child, found)
     elif node.items is not None:
         for child in node.items:
             _collect_names(child, found)

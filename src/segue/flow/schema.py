@@ -38,6 +38,7 @@ def flow_schema() -> RawMap:
 
 def _step_defs() -> RawMap:
     modifiers: RawMap = {spelling: key_schema(key, spelling, "step") for spelling, key in MODIFIERS.items()}
+    spelled_out: RawMap = {"if": _is_spelled_out(), "then": ref("body_map"), "else": ref("keyed")}
     return {
         "modifiers": {"properties": modifiers},
         "defaults": keys_map(MODIFIERS),
@@ -53,9 +54,9 @@ def _step_defs() -> RawMap:
             "then": ref("bare"),
             "else": {
                 "type": "object",
-                "if": {"required": ["type"], "properties": {"type": {"type": "string"}}},
+                "if": {"type": "object", **having("type", properties={"type": {"type": "string"}})},
                 "then": ref("typed"),
-                "else": {"if": _is_spelled_out(), "then": ref("body_map"), "else": ref("keyed")},
+                "else": {"if": _has_empty_name(), "then": ref("forgotten"), "else": spelled_out},
             },
         },
         "bare": {
@@ -71,7 +72,8 @@ def _step_defs() -> RawMap:
             "else": ref("body_map"),
         },
         "body_map": _body_map(),
-        "unnamed_verb": a_map({**_modifier_refs(), **_names(), "params": ref("values"), "action": ref("text")}),
+        "forgotten": a_map(_step_words(), others=ref("body")),
+        "unnamed_verb": a_map(_step_words()),
         **{f"step_{name}": _verb_step(verb) for name, verb in VERBS.items()},
         **{f"verb_{name}": _verb_value(verb) for name, verb in VERBS.items()},
     }
@@ -80,7 +82,20 @@ def _step_defs() -> RawMap:
 def _is_spelled_out() -> RawMap:
     """Whether a map holds its step's verb or name on its own level."""
     verbs: list[JsonValue] = [having(name) for name in VERBS]
-    return any_of(*verbs, *(having(key, properties={key: {"type": "string"}}) for key in ("name", "id")))
+    names = (having(key, properties={key: {"type": "string"}}) for key in ("name", "id"))
+    return {"type": "object", **any_of(*verbs, *names)}
+
+
+def _has_empty_name() -> RawMap:
+    """Whether a key that is no word of the language has nothing behind it, as in `- charge:` with its keys beside it."""
+    words = (
+        *MODIFIERS,
+        *VERBS,
+        *(key for verb in VERBS.values() for row in verb.beside for key in (row.name, *row.also)),
+    )
+    known: RawMap = dict.fromkeys((*words, "name", "id", "params", "action"), True)
+    filled = a_map(known, others={"not": {"type": "null"}})
+    return {"type": "object", "not": filled}
 
 
 def _names() -> RawMap:
@@ -96,10 +111,13 @@ def _modifier_refs() -> RawMap:
 
 def _keyed() -> RawMap:
     """`- verify: {…}`. Verbs and names never get here, and are listed for the editor's completion."""
-    verbs: RawMap = {name: ref(f"verb_{name}") for name in VERBS}
-    known: RawMap = {**_names(), **verbs, **_modifier_refs(), "params": ref("values"), "action": ref("text")}
     own: RawMap = {"type": "object", "propertyNames": {"enum": [*MODIFIERS, "params", "action"]}}
-    return {**a_map(known, others=ref("body")), "minProperties": 1, "not": own}
+    return {**a_map(_step_words(), others=ref("body")), "minProperties": 1, "not": own}
+
+
+def _step_words() -> RawMap:
+    verbs: RawMap = {name: ref(f"verb_{name}") for name in VERBS}
+    return {**verbs, **_names(), **_modifier_refs(), "params": ref("values"), "action": ref("text")}
 
 
 def _body_map() -> RawMap:
@@ -125,8 +143,7 @@ def _verb_step(verb: Verb) -> RawMap:
         callback: RawMap = a_map({"callback": any_of(ref("callback"), {"type": "null"}, {"const": True})})
         known["wait"] = {**callback, "required": ["callback"]}
         known["poll"] = ref("poll")
-    # The name of a step whose keys stand beside it instead of inside it: `- charge:` with `call: …` on its level.
-    return a_map(known, others={"type": "null"}, required=[verb.name])
+    return a_map(known, required=[verb.name])
 
 
 def _verb_value(verb: Verb) -> RawMap:

@@ -26,6 +26,7 @@ from segue.kernel.state import (
     open_block,
     settle,
     settle_dead,
+    total_seconds,
 )
 from segue.kernel.status import RUN_TRANSITIONS, STEP_TRANSITIONS, StepStatus, failed_status
 
@@ -176,8 +177,9 @@ def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int,
         state.active[step.id] = step
     timeout = plan.step.timeout
     if timeout is not None:
-        if timeout.total_seconds is not None:
-            state.set_timer(step.id, "total", at + round(timeout.total_seconds * 1000))
+        total = total_seconds(step)
+        if total is not None:
+            state.set_timer(step.id, "total", at + round(total * 1000))
         if timeout.attempt_seconds is not None and plan.is_action:
             state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
     callback = plan.step.callback

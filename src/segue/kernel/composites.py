@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOREACH_LIMIT = 10
 MAX_ITEMS = 1_000_000
-DEFAULT_MAX_TURNS = 1_000
+DEFAULT_MAX_TURNS = 100
 
 
 def default_outputs(root: BlockState) -> JsonValue:

@@ -29,7 +29,7 @@ from segue.kernel.evaluate import StopNow, compute, expression_failure, holds, s
 from segue.kernel.plan import COMPOSITE_KINDS
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, TimerKind, keeps_callback
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, TimerKind, keeps_callback, total_seconds
 from segue.kernel.status import UNSETTLED, StepStatus
 
 MAX_LOST_ATTEMPTS = 10
@@ -228,7 +228,7 @@ class Decider:
         if handler is not None:
             self.emit(step.id, ev.HandlerStarted(block=step.plan.handlers[handler].index, error=failure))
             return None
-        on_timeout = self.timeout_policy(step) if failure.category == "timeout" else "fail"
+        on_timeout = self.timeout_policy(step) if failure.category == "timeout" else self.failure_policy(step)
         if on_timeout != "fail":
             output = None
             if on_timeout == "default" and step.plan.default is not None:
@@ -265,7 +265,15 @@ class Decider:
         plan = step.plan.step
         if plan.timeout is not None and plan.timeout.on_timeout != "fail":
             return plan.timeout.on_timeout
-        return plan.callback.on_timeout if plan.callback is not None else "fail"
+        chosen = plan.callback.on_timeout if plan.callback is not None else "fail"
+        return "default" if chosen == "fail" and step.plan.default is not None else chosen
+
+    def failure_policy(self, step: StepState) -> str:
+        """A `default` stands in for any failure, unless it is said to be for timeouts (`on_timeout: default`)."""
+        plan = step.plan.step
+        said = [one.on_timeout for one in (plan.timeout, plan.callback) if one is not None]
+        only_timeouts = any(policy != "fail" for policy in said)
+        return "default" if step.plan.default is not None and not only_timeouts else "fail"
 
     def close_inside(self, step: StepState, reason: str, *, keep_callback: bool = False) -> None:
         """Cancel what still runs within the step, and its own attempt and callback."""
@@ -533,8 +541,7 @@ def _attempt_timeout(decider: Decider, step: StepState) -> None:
 
 
 def _total_timeout(decider: Decider, step: StepState) -> None:
-    assert step.plan.step.timeout is not None
-    seconds = step.plan.step.timeout.total_seconds
+    seconds = total_seconds(step)
     tries = f" ({step.tries} attempts)" if step.tries else ""
     message = f"not done within {seconds:g} s in all{tries}"
     decider.fail(step, ev.Failure(category="timeout", code="total_timeout", message=message), deadline=True)

@@ -298,6 +298,14 @@ def _end(state: RunState, step: StepState, status: StepStatus, seq: int, at: int
         drop_timers(state, step)
 
 
+def total_seconds(step: StepState) -> float | None:
+    """What the step may take in all. A step that makes no attempts of its own has one limit, whichever it is called."""
+    timeout = step.plan.step.timeout
+    if timeout is None or timeout.total_seconds is not None:
+        return None if timeout is None else timeout.total_seconds
+    return None if step.plan.is_action else timeout.attempt_seconds
+
+
 def drop_timers(state: RunState, step: StepState) -> None:
     """Forget the open timers of a step that needs them no more."""
     for kind in ("wait", "retry", "poll", "attempt", "total", "expiry", "every"):

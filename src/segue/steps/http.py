@@ -1,9 +1,8 @@
 """The `http` step: one request, its answer `{status, headers, body}`; a status of 400 or more fails the attempt.
 
-Parameters (all in value notation): method, url, headers, query, one of json / body / form, auth, timeout,
-connect_timeout, follow_redirects, max_body_bytes, success (statuses that do not fail, such as [404]). GET, HEAD,
-OPTIONS, PUT and DELETE may be repeated; POST and PATCH are repeated under the same `Idempotency-Key`, which is sent
-(`semantics`, Paths).
+Parameters (all in value notation): method, url, headers, query, one of json / body / form, auth, follow_redirects,
+max_bytes, expect. The step's own `timeout` bounds the whole answer (30 s without). GET, HEAD, OPTIONS, PUT and DELETE
+may be repeated; POST and PATCH are repeated under the same `Idempotency-Key`, which is sent (`semantics`, Paths).
 """
 
 from __future__ import annotations
@@ -16,21 +15,14 @@ from msgspec import UNSET
 
 from segue.engine.port import Action, AttemptContext, Effect
 from segue.errors import TerminalError
+from segue.net.errors import HttpFailure
 from segue.net.messages import Auth, BasicAuth, BearerAuth, HeaderAuth, HttpRequest, HttpResponse
 from segue.net.statuses import raise_for_status
-from segue.observe.masking import DEFAULT_MASKER
 
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-_KNOWN: Final = frozenset(
-    {
-        "method", "url", "headers", "query", "json", "body", "form", "auth", "timeout", "connect_timeout",
-        "follow_redirects", "max_body_bytes", "success",
-    }
-)  # fmt: skip
-
 PARAMS_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["url"],
@@ -45,40 +37,40 @@ PARAMS_SCHEMA: Final[dict[str, Any]] = {
         "form": {"type": "object", "description": "sent as application/x-www-form-urlencoded"},
         "auth": {
             "type": "object",
-            "description": "{type: basic, username, password}, {type: bearer, token} or {type: header, name, value}",
+            "description": "{bearer: token}, {basic: {username, password}} or {header: {name, value}}",
         },
-        "timeout": {"type": "string", "description": "for the whole answer; 30s if absent"},
-        "connect_timeout": {"type": "string", "description": "5s if absent"},
         "follow_redirects": {"type": "boolean"},
-        "max_body_bytes": {"type": "integer", "minimum": 1},
-        "success": {
-            "type": "array",
-            "items": {"type": "integer"},
-            "description": "statuses above 399 that do not fail",
+        "max_bytes": {"type": "integer", "minimum": 1, "description": "of the answer's body; 10 MiB if absent"},
+        "expect": {
+            "type": ["integer", "string", "array"],
+            "description": "statuses that count as good, such as [200, 404] or 2xx; below 400 if absent",
         },
     },
 }
+_KNOWN: Final = frozenset(PARAMS_SCHEMA["properties"])
 
 
-def http_action(client: Callable[[], HttpClient], seconds_of: Callable[[object], float]) -> Action:
-    """The action over a client, asked for at each request. `seconds_of` reads a duration as flows write it."""
+def http_action(client: Callable[[], HttpClient]) -> Action:
+    """The action over a client, which is asked for at each request."""
 
     async def run(params: dict[str, Any], context: AttemptContext) -> dict[str, Any]:
-        request = request_of(params, context, seconds_of)
-        shown = DEFAULT_MASKER.mask_url(request.url)
-        try:
-            response = await client().request(request)
-        except Exception as error:
-            context.log("warning", f"{request.method} {shown}: {getattr(error, 'message', error)}")
-            raise
-        milliseconds = round(response.duration_seconds * 1000)
-        bad = response.status >= 400 and response.status not in (params.get("success") or ())
+        request = request_of(params, context)
+        good = _expected(params.get("expect"))
+        shown = context.masker.mask_url(request.url)
+        response = await client().request(request)
+        is_good = response.status < 400 if good is None else any(fits(response.status) for fits in good)
         context.log(
-            "warning" if bad else "info", f"HTTP {response.status}", method=request.method, url=shown,
-            durationMs=milliseconds, bytes=response.size_bytes,
+            "info" if is_good else "warning", f"HTTP {response.status}", method=request.method, url=shown,
+            durationMs=round(response.duration_seconds * 1000), bytes=response.size_bytes,
         )  # fmt: skip
-        if bad:
-            raise_for_status(response, now=datetime.now(UTC))
+        if response.body_error is not None:
+            context.log("warning", f"the answer's body: {response.body_error}")
+        if not is_good:
+            raise_for_status(response, now=datetime.now(UTC), masker=context.masker)
+            raise HttpFailure(
+                f"{request.method} {shown} answered {response.status}, which `expect` does not name",
+                category="validation", code="unexpected_status", sent=True, status=response.status,
+            )  # fmt: skip
         return output_of(response)
 
     return Action(
@@ -104,9 +96,7 @@ def output_of(response: HttpResponse) -> dict[str, Any]:
     return {"status": response.status, "headers": dict(response.headers), "body": response.body}
 
 
-def request_of(
-    params: Mapping[str, Any], context: AttemptContext, seconds_of: Callable[[object], float]
-) -> HttpRequest:
+def request_of(params: Mapping[str, Any], context: AttemptContext) -> HttpRequest:
     """The request that parameters describe. Raises TerminalError (validation) that names the wrong one."""
     unknown = sorted(set(params) - _KNOWN)
     if unknown:
@@ -128,21 +118,29 @@ def request_of(
         form=None if params.get("form") is None else _map(params.get("form"), "form"),
         auth=_auth(params.get("auth")),
         idempotency_key=context.idempotency_key,
+        idempotent=False if context.unsafe else None,
         follow_redirects=params.get("follow_redirects") is not False,
-        timeout_seconds=_duration(params, "timeout", seconds_of),
-        connect_timeout_seconds=_duration(params, "connect_timeout", seconds_of),
-        max_body_bytes=params.get("max_body_bytes"),
+        timeout_seconds=context.timeout_seconds,
+        max_body_bytes=params.get("max_bytes"),
     )
 
 
-def _duration(params: Mapping[str, Any], name: str, seconds_of: Callable[[object], float]) -> float | None:
-    value = params.get(name)
+def _expected(value: object) -> list[Callable[[int], bool]] | None:
+    """What `expect` takes as good: numbers, or classes such as `2xx`."""
     if value is None:
         return None
-    try:
-        return seconds_of(value)
-    except ValueError as error:
-        raise _invalid(f"{name}: {error}") from error
+    wanted = cast("list[object]", value) if isinstance(value, list) else [value]
+    tests: list[Callable[[int], bool]] = []
+    for one in wanted:
+        text = str(one).lower()
+        if text.isdigit() and len(text) == 3:
+            tests.append(int(text).__eq__)
+        elif len(text) == 3 and text[0].isdigit() and text.endswith("xx"):
+            first = int(text[0])
+            tests.append(lambda status, first=first: status // 100 == first)
+        else:
+            raise _invalid(f"expect: {one!r} is no status; write 200, 2xx or a list of such")
+    return tests
 
 
 def _headers(value: object) -> dict[str, Any]:
@@ -165,20 +163,24 @@ def _map(value: object, name: str) -> dict[str, Any]:
 
 
 def _auth(value: object) -> Auth | None:
+    """`{bearer: …}`, `{basic: {username, password}}`, `{header: {name, value}}`, or the same with `type:` beside."""
     if value is None:
         return None
     given = _map(value, "auth")
-    kind = given.get("type")
+    kind = given.get("type") or next(iter(given), None)
+    inner: object = given if "type" in given else given.get(str(kind))
     try:
-        if kind == "basic":
-            return BasicAuth(username=str(given["username"]), password=str(given["password"]))
         if kind == "bearer":
-            return BearerAuth(token=str(given["token"]))
+            return BearerAuth(token=str(inner if isinstance(inner, str) else _map(inner, "auth.bearer")["token"]))
+        if kind == "basic":
+            parts = _map(inner, "auth.basic")
+            return BasicAuth(username=str(parts["username"]), password=str(parts["password"]))
         if kind == "header":
-            return HeaderAuth(name=str(given["name"]), value=str(given["value"]))
+            parts = _map(inner, "auth.header")
+            return HeaderAuth(name=str(parts["name"]), value=str(parts["value"]))
     except KeyError as error:
         raise _invalid(f"auth: {kind} needs {error.args[0]!r}") from error
-    raise _invalid(f"auth: type must be basic, bearer or header, not {kind!r}")
+    raise _invalid(f"auth: bearer, basic or header is needed, not {kind!r}")
 
 
 def _invalid(message: str) -> TerminalError:
