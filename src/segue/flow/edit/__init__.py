@@ -1,0 +1,59 @@
+"""Flows as a canvas graph, and edits of a flow's text as minimal patches. Pure: no input or output.
+
+`graph_of` draws a text, `update_text` brings a text up to a changed graph, `write_graph` writes a graph that has
+no text yet, and `apply_edits` makes single edits. What was not touched keeps every byte.
+"""
+
+from segue.flow.edit.blocks import write_graph
+from segue.flow.edit.graph import Graph, GraphEdge, GraphNode, graph_of
+from segue.flow.edit.merge import update_text
+from segue.flow.edit.operations import (
+    AddStep,
+    After,
+    Before,
+    ChangeVerb,
+    Connect,
+    Disconnect,
+    Edit,
+    Into,
+    MoveStep,
+    Place,
+    RemoveStep,
+    RenameStep,
+    SetField,
+    SetFlow,
+    SetPosition,
+    UnsetField,
+    UnsetFlow,
+)
+from segue.flow.edit.patch import EditResult, apply_edits
+from segue.flow.edit.write import write_document
+
+__all__ = [
+    "AddStep",
+    "After",
+    "Before",
+    "ChangeVerb",
+    "Connect",
+    "Disconnect",
+    "Edit",
+    "EditResult",
+    "Graph",
+    "GraphEdge",
+    "GraphNode",
+    "Into",
+    "MoveStep",
+    "Place",
+    "RemoveStep",
+    "RenameStep",
+    "SetField",
+    "SetFlow",
+    "SetPosition",
+    "UnsetField",
+    "UnsetFlow",
+    "apply_edits",
+    "graph_of",
+    "update_text",
+    "write_document",
+    "write_graph",
+]
