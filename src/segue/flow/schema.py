@@ -87,7 +87,7 @@ def _is_spelled_out() -> RawMap:
 
 
 def _has_empty_name() -> RawMap:
-    """Whether a key that is no word of the language has nothing behind it, as in `- charge:` with its keys beside it."""
+    """Whether an unknown key has nothing behind it, as in `- charge:` with the keys beside instead of inside it."""
     words = (
         *MODIFIERS,
         *VERBS,
