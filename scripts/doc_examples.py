@@ -211,6 +211,7 @@ STEP_CODES: Final[dict[str, tuple[str, str]]] = {
     "result_not_json": ("The action gave something that JSON cannot hold.", "Return maps, lists, texts, numbers, truth values, null."),
     "result_too_deep": ("The action's result is nested too deep.", "Return less of it."),
     "result_too_large": ("The action's result is too large to be kept.", "Return a reference to it, such as an address."),
+    "unexpected_status": ("The answer's status is none of those that `expect` names.", "See the answer; name the status in `expect` if it is good."),
     "bad_url": ("The URL cannot be used.", "Write it as `https://host/path`, with special signs encoded."),
     "bad_method": ("The HTTP method cannot be used.", "Use GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS."),
     "bad_header": ("A header cannot be sent as it is.", "Mend the header that the message names."),
