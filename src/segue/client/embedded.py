@@ -90,6 +90,7 @@ class Segue:
     def _add(self, function: Callable[..., Any], name: str | None, effect: Effect) -> None:
         host = self._host
         host.actions.add(python_action(function, name=name, effect=effect, threads=lambda: host.threads))
+        host.engine.actions_changed()
 
     def load(self, flow: FlowSource) -> Flow:
         """Read and check a flow against the registered actions. Raises InvalidFlowError with every problem."""

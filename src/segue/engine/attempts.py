@@ -73,8 +73,11 @@ class AttemptMaker:
 
     async def make(
         self, state: RunState, step: StepState, workspace: str, write_log: LogWriter, callback_url: str | None
-    ) -> AttemptEnded:
-        """One attempt. Never raises but CancelledError, if its task is cancelled, and KeyboardInterrupt."""
+    ) -> AttemptEnded | None:
+        """One attempt; None if its action is not known here, so that another host must make it.
+
+        Never raises but CancelledError, if its task is cancelled, and KeyboardInterrupt.
+        """
         number, masker = step.attempt, DEFAULT_MASKER
         address = step.address
         unsafe, retry_unclassified = False, False
@@ -112,13 +115,11 @@ class AttemptMaker:
         except BaseException as error:  # noqa: BLE001 - whatever an action raises is a failure of its step, not of the host
             return _failed(step.id, number, error, masker, unsafe=unsafe, retry_unclassified=retry_unclassified)
 
-    def _unbound(self, state: RunState, step: StepState) -> AttemptEnded:
-        name = step.plan.step.use or step.plan.kind
+    def _unbound(self, state: RunState, step: StepState) -> AttemptEnded | None:
         if state.plan.flow.unbound == "allow" and step.plan.step.unbound:
             data = step_scope(state, step).lookup("data")
             return AttemptEnded(step.id, step.attempt, data)  # pyright: ignore[reportArgumentType]
-        message = f"no action named {name!r} is registered here; register it, or run the flow where it is"
-        return AttemptEnded(step.id, step.attempt, failure=Failure(category="adapter.unbound", message=message))
+        return None
 
 
 def _timeout(step: StepState) -> float | None:

@@ -156,6 +156,7 @@ class Engine:
         self._waiters: dict[str, list[asyncio.Future[RunState]]] = {}
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._queue: deque[tuple[_Run, StepState, int]] = deque()
+        self._parked: list[tuple[_Run, StepState, int]] = []
         self._in_flight: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -632,9 +633,10 @@ class Engine:
         task = asyncio.current_task()
         assert task is not None
         given = None
+        is_due = step.attempt == attempt
         try:
             # Else a later attempt was decided since: it is made when its own start is kept.
-            if step.attempt == attempt:
+            if is_due:
                 url = self.callback_url(run.run_id, step) if step.callback else None
                 given = await self._maker.make(run.state, step, run.workspace, partial(self._write_log, run), url)
         finally:
@@ -643,6 +645,31 @@ class Engine:
             self._landed(task)
         if given is not None:
             self._feed(run, given)
+        elif is_due:
+            self._park(run, step, attempt)
+
+    def _park(self, run: _Run, step: StepState, attempt: int) -> None:
+        """Nothing is lost because a host lacks an action: the attempt stays due until one that has it makes it."""
+        name = step.plan.step.use or step.plan.kind
+        self._parked.append((run, step, attempt))
+        message = f"no action named {name!r} is known to this host; the step waits for one that has it"
+        self._write_log(run, step.address, "warning", message, {})
+        _log.warning("run %s: %s: %s", run.run_id, step.address, message)
+
+    def parked(self) -> dict[str, str]:
+        """Runs in memory that wait for an action this host does not have: run id to the action's name."""
+        return {
+            run.run_id: step.plan.step.use or step.plan.kind
+            for run, step, attempt in self._parked
+            if step.attempt == attempt and run.state.active.get(step.id) is step
+        }
+
+    def actions_changed(self) -> None:
+        """Actions were registered: make the attempts that waited for them."""
+        parked, self._parked = self._parked, []
+        for run, step, attempt in parked:
+            if step.attempt == attempt and run.state.active.get(step.id) is step and step.id not in run.tasks:
+                self._launch(run, step, attempt)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

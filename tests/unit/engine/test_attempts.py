@@ -293,14 +293,27 @@ async def test_parameters_that_cannot_be_computed_fail_the_step_without_a_call(w
 
 
 @pytest.mark.req("BIND-7.unbound")
-async def test_an_unknown_action_fails_its_step_and_says_what_to_do(world: World) -> None:
+async def test_an_action_that_this_host_lacks_is_waited_for_and_nothing_is_lost(world: World) -> None:
     async with world.open() as engine:
-        state = await run(engine, flow(step("a", use="crm.enrich")))
-        error = only(state).error
-        assert error is not None
-        assert error.category == "adapter.unbound"
-        assert "crm.enrich" in error.message
-        assert "register it" in error.message
+        run_id = await start(engine, flow(step("a", use="crm.enrich")))
+        await settle()
+        assert engine.parked() == {run_id: "crm.enrich"}
+        world.action(scripted({"n": 1}), "crm.enrich")
+        engine.actions_changed()
+        state = await engine.wait(run_id)
+        assert (state.status, only(state).output, only(state).attempt) == ("succeeded", {"n": 1}, 1)
+        assert engine.parked() == {}
+
+
+@pytest.mark.req("DUR-1.another-host")
+async def test_a_host_that_has_the_action_makes_the_attempt_that_another_could_not(world: World) -> None:
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a", use="crm.enrich")))
+        await settle()
+        assert engine.parked()
+    world.action(scripted({"n": 1}), "crm.enrich")
+    async with world.open() as engine:
+        assert (await engine.wait(run_id)).status == "succeeded"
 
 
 @pytest.mark.req("BIND-7.unbound")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from segue.engine.port import AttemptContext, Effect
@@ -261,9 +262,7 @@ async def test_a_host_opens_although_runs_of_it_are_damaged(world: World) -> Non
         await world.kill(engine)
     world.store._journals[gap_key].pop(0)
     kept = world.store._flow_versions[record.flow_version]
-    world.store._flow_versions[record.flow_version] = type(kept)(
-        **{name: getattr(kept, name) for name in kept.__struct_fields__} | {"model": b'{"id": 5}'}
-    )
+    world.store._flow_versions[record.flow_version] = msgspec.structs.replace(kept, model=b'{"id": 5}')
     world.action(scripted("done"))
     async with world.open() as engine:
         assert (await engine.wait(good)).status == "succeeded"

@@ -66,11 +66,12 @@ async def test_a_secret_is_in_no_journal_log_view_or_error(
         return None
 
     world.action(work)
+    world.action(scripted(StepError("no", category="validation")), "refuse")
     params: dict[str, Any] = {"token": "$secrets.key"}
     if way == "expression":
         params["bad"] = "{{ int(secrets.key) }}"
     async with world.open(environment={"API_KEY": CANARY}) as engine:
-        what = flow(step("a", params=params), wait_for("w", "1h"), step("b", use="none"), secrets=SECRETS)
+        what = flow(step("a", params=params), wait_for("w", "1h"), step("b", use="refuse"), secrets=SECRETS)
         state = await run(engine, what)
         assert not leaks(await everything(world, engine, state.run_id))
     assert not leaks(caplog.text)
