@@ -15,7 +15,7 @@ import msgspec
 
 from segue.expr import Condition, Query
 from segue.kernel import events as ev
-from segue.kernel.decide import Row
+from segue.kernel.decision import Row
 from segue.kernel.plan import BlockPlan, NodePlan, Plan
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import StepStatus

@@ -21,7 +21,7 @@ from segue.kernel.state import BlockState, RunState, StepState, block_output, de
 from segue.kernel.status import STEP_SETTLED
 
 if TYPE_CHECKING:
-    from segue.kernel.decide import Decider
+    from segue.kernel.decider import Decider
 
 DEFAULT_FOREACH_LIMIT = 10
 MAX_ITEMS = 1_000_000
@@ -42,7 +42,7 @@ def derived_or(state: RunState, step: StepState, output: JsonValue, *, derived: 
 
 
 def open_step(decider: Decider, step: StepState) -> None:
-    """Open a composite that has just started. May raise `decide.StopNow`."""
+    """Open a composite that has just started. May raise `StopNow`."""
     _OPEN[step.plan.kind](decider, step)
 
 

@@ -1,0 +1,339 @@
+"""One decision in the making: how a step begins, ends, fails, and what that means for the steps after it.
+
+`segue.kernel.composites` opens and closes blocks, `segue.kernel.pure_steps` does the steps that need no host.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import msgspec
+
+from segue.expr import Condition, ExprError, Program, Query, Value, to_json
+from segue.flow.model import JsonValue
+from segue.kernel import composites
+from segue.kernel import events as ev
+from segue.kernel.apply import apply
+from segue.kernel.decision import Decision, Row
+from segue.kernel.evaluate import StopNow, compute, expression_failure, holds
+from segue.kernel.plan import COMPOSITE_KINDS
+from segue.kernel.pure_steps import PURE_STEPS
+from segue.kernel.retry import matches
+from segue.kernel.scope import RunScope, SeededImpure
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, keeps_callback
+from segue.kernel.status import UNSETTLED, StepStatus
+
+
+class Decider:
+    """One decision in the making."""
+
+    __slots__ = ("decision", "now", "starts", "state")
+
+    def __init__(self, state: RunState, now: int, *, starts: bool = True) -> None:
+        self.state = state
+        self.now = now
+        self.starts = starts
+        self.decision = Decision()
+
+    def emit(self, step: int, event: ev.Event) -> None:
+        """Add an event to the decision and book it."""
+        state = self.state
+        self.decision.rows.append(Row(state.seq, step, self.now, event))
+        apply(state, step, event, self.now)
+
+    # ------------------------------------------------------------ going on
+
+    def drain(self) -> None:
+        """Until nothing more can be decided: failed blocks first, then dead paths, ended blocks, ready steps."""
+        state = self.state
+        while not state.ended:
+            if state.failed_blocks:
+                composites.on_block_failed(self, state.failed_blocks.pop(0))
+            elif state.dead:
+                step = next(iter(state.dead.values()))
+                if step.block.closed:
+                    del state.dead[step.id]  # its block is over, so it is not reached rather than skipped
+                else:
+                    self.emit(step.id, ev.StepSkipped(reason=_dead_reason(step), dead=True))
+            elif state.ended_blocks:
+                composites.on_block_ended(self, state.ended_blocks.pop(0))
+            elif state.ready and (step := self.next_ready()) is not None:
+                self.start(step)
+            else:
+                return
+
+    def next_ready(self) -> StepState | None:
+        """The ready step whose turn it is under the flow's strategy, or None if all must wait for a slot."""
+        state, flow = self.state, self.state.plan.flow
+        if state.paused or not self.starts:
+            return None
+        if flow.strategy == "parallel" and flow.concurrency is None:
+            return next(iter(state.ready.values()))
+        limit = 1 if flow.strategy == "sequential" else flow.concurrency
+        busy = limit is not None and len(state.active) >= limit
+        if flow.strategy == "sequential" and not busy:
+            # A step keeps its turn until it is settled: what is retried or asked again has not ended.
+            busy = any(kind in ("retry", "poll") for _, kind in state.timers)
+        if flow.strategy == "priority":
+            while state.heap and state.heap[0][1] not in state.ready:
+                heapq.heappop(state.heap)
+            step = state.ready[state.heap[0][1]] if state.heap else None
+        else:
+            step = next(iter(state.ready.values()))
+        return step if step is None or not busy or not step.plan.is_action else None
+
+    def start(self, step: StepState) -> None:
+        """Begin a ready step: its condition, then what its kind asks for."""
+        plan = step.plan
+        try:
+            if plan.step.disabled:
+                return self.skip(step, "the step is disabled")
+            if plan.when is not None:
+                met, why = self.condition(plan.when, step, "when")
+                if not met:
+                    return self.skip(step, f"its condition was not met: {why or plan.step.when}")
+            if plan.is_action:
+                self.emit(step.id, ev.empty(ev.StepStarted))
+                if step.callback:
+                    self.decision.callbacks_opened.append(step)
+                self.decision.start.append(step)
+            elif plan.kind in COMPOSITE_KINDS:
+                self.emit(step.id, ev.empty(ev.StepStarted))
+                composites.open_step(self, step)
+            else:
+                PURE_STEPS[plan.kind](self, step)
+        except StopNow as stopped:
+            self.fail(step, stopped.failure)
+
+    def skip(self, step: StepState, reason: str) -> None:
+        """Settle a step that is not run; its path stays alive."""
+        self.emit(step.id, ev.StepSkipped(reason=reason))
+        self.choose_edges(step)
+
+    def succeed(
+        self, step: StepState, output: JsonValue = None, *, derived: bool = False, reason: str | None = None
+    ) -> None:
+        """End well; the step's `output:` transformation is applied here."""
+        if step.plan.output is not None:
+            try:
+                value = composites.derived_or(self.state, step, output, derived=derived)
+                output, derived = self.value(step.plan.output, step, "output", at_hand=value), False
+            except StopNow as stopped:
+                self.fail(step, stopped.failure)
+                return
+        if derived or output is not None or reason is not None:
+            self.emit(step.id, ev.StepSucceeded(output=None if derived else output, derived=derived, reason=reason))
+        else:
+            self.emit(step.id, ev.empty(ev.StepSucceeded))
+        self.choose_edges(step)
+
+    def choose_edges(self, step: StepState) -> None:
+        """Journal which out-edges live, where that is a decision (`branch`, conditions on edges, an error edge)."""
+        plan = step.plan
+        if not plan.is_chooser:
+            return
+        live: list[int] = []
+        reason = None
+        chosen: str | None = None
+        failed = step.status is StepStatus.RECOVERED and step.plan.has_error_edge and step.handling is None
+        try:
+            if plan.kind == "branch" and step.status is StepStatus.SUCCEEDED:
+                chosen, reason = self.branch_label(step)
+            for number, edge in enumerate(plan.out):
+                if failed or (edge.label == "error" and plan.kind != "branch"):
+                    lives = failed and edge.label == "error"
+                else:
+                    lives = plan.kind != "branch" or edge.label in (None, chosen)
+                if lives and edge.when is not None:
+                    lives, why = self.condition(edge.when, step, f"edge{number}", at_hand=step.output)
+                    reason = reason or why
+                if lives:
+                    live.append(number)
+        except StopNow as stopped:
+            # The step itself is settled: an edge that cannot be judged is dead, and the reason says why.
+            live, reason = [], f"a condition on its edges failed: {stopped.failure.message}"
+        self.emit(step.id, ev.EdgesChosen(live=tuple(live), reason=reason))
+
+    def branch_label(self, step: StepState) -> tuple[str, str | None]:
+        """The label that a `branch` step chooses, with the sentence that says so."""
+        for label, when in step.plan.choices:
+            if when is None:
+                return label, f"took `{label}`: no condition before it held"
+            if self.condition(when, step, label, at_hand=step.output)[0]:
+                return label, f"took `{label}`"
+        return "", "no branch was taken: no condition held"
+
+    # ------------------------------------------------------------ going wrong
+
+    def fail(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
+        """The step's last try failed: its handlers, its default, its error edge, or its block is told."""
+        handler = self.handler_of(step, failure.category)
+        kept = handler is not None and keeps_callback(step, handler, self.now)
+        self.close_inside(step, f"`{step.plan.step.id}` failed", keep_callback=kept)
+        if failure.step is None:  # else it comes from a step inside this one, which stays its origin
+            failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
+        if handler is not None:
+            self.emit(step.id, ev.HandlerStarted(block=step.plan.handlers[handler].index, error=failure))
+            return None
+        on_timeout = self.timeout_policy(step) if failure.category == "timeout" else self.failure_policy(step)
+        if on_timeout != "fail":
+            output = None
+            if on_timeout == "default" and step.plan.default is not None:
+                try:
+                    output = self.value(step.plan.default, step, "default")
+                except StopNow as stopped:
+                    failure, on_timeout = stopped.failure, "fail"
+            if on_timeout != "fail":
+                self.emit(step.id, ev.StepRecovered(output=output, error=failure))
+                return self.choose_edges(step)
+        if step.plan.has_error_edge:
+            self.emit(step.id, ev.StepRecovered(output=msgspec.to_builtins(failure), error=failure))
+            return self.choose_edges(step)
+        return self.give_up(step, failure, deadline=deadline)
+
+    def handler_of(self, step: StepState, category: str) -> int | None:
+        """The number of the step's first handler that takes errors of this category; a step is handled once."""
+        if step.handling is None:
+            for number, handler in enumerate(step.plan.step.on_error):
+                if not handler.match or any(matches(category, one) for one in handler.match):
+                    return number
+        return None
+
+    def give_up(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
+        """The step has failed for good; under `on_error: continue` the flow goes on without it and its dependants."""
+        flow = self.state.plan.flow
+        continues = flow.on_error == "continue" and step.block.plan.role == "root"
+        if flow.strategy == "priority" and step.plan.step.priority >= flow.fail_fast_priority:
+            continues = False
+        self.emit(step.id, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
+
+    def timeout_policy(self, step: StepState) -> str:
+        """What the step does when its time is over."""
+        plan = step.plan.step
+        if plan.timeout is not None and plan.timeout.on_timeout != "fail":
+            return plan.timeout.on_timeout
+        chosen = plan.callback.on_timeout if plan.callback is not None else "fail"
+        return "default" if chosen == "fail" and step.plan.default is not None else chosen
+
+    def failure_policy(self, step: StepState) -> str:
+        """A `default` stands in for any failure, unless it is said to be for timeouts (`on_timeout: default`)."""
+        plan = step.plan.step
+        said = [one.on_timeout for one in (plan.timeout, plan.callback) if one is not None]
+        only_timeouts = any(policy != "fail" for policy in said)
+        return "default" if step.plan.default is not None and not only_timeouts else "fail"
+
+    def close_inside(self, step: StepState, reason: str, *, keep_callback: bool = False) -> None:
+        """Cancel what still runs within the step, and its own attempt and callback."""
+        if step.id in self.state.active:
+            self.decision.cancel.append(step)
+        closed = self.decision.callbacks_closed
+        if step.callback and not keep_callback and all(one is not step for one, _ in closed):
+            closed.append((step, "cancelled"))
+        background = self.state.background
+        for block in step.children or ():
+            if not block.closed and (block.remaining or background):
+                self.cancel_block(block, reason)
+
+    def cancel_block(self, block: BlockState, reason: str) -> None:
+        """Nothing more happens in the block: whatever runs or waits in it is cancelled."""
+        for step in block.nodes:
+            if step.status in UNSETTLED:
+                self.close_inside(step, reason)
+                self.emit(step.id, ev.StepCancelled(reason=reason))
+            elif step.children and self.state.background:
+                self.close_inside(step, reason)  # branches that went on after their join had what it needed
+
+    # ------------------------------------------------------------ values
+
+    def condition(
+        self,
+        condition: Condition | Query,
+        step: StepState,
+        label: str,
+        *,
+        scope: RunScope | None = None,
+        at_hand: object = None,
+    ) -> tuple[bool, str | None]:
+        """Whether it holds now; `$` is the value at hand. Raises StopNow."""
+        return holds(
+            condition, scope or RunScope(self.state, step=step, value=at_hand), self.impure(step, label), label
+        )
+
+    def value(
+        self,
+        value: Value | Program,
+        step: StepState,
+        label: str,
+        *,
+        scope: RunScope | None = None,
+        at_hand: object = None,
+    ) -> JsonValue:
+        """The value now. Raises StopNow."""
+        return compute(value, scope or RunScope(self.state, step=step, value=at_hand), self.impure(step, label), label)
+
+    def params(self, step: StepState) -> dict[str, JsonValue]:
+        """A pure step's parameters, computed now."""
+        assert step.plan.params is not None
+        found = self.value(step.plan.params, step, "params")
+        return dict(found) if isinstance(found, dict) else {}
+
+    def impure(self, step: StepState, label: str) -> SeededImpure:
+        """The provider of `now() uuid() random()` for one evaluation."""
+        return SeededImpure(self.state.seed, f"{step.id}.{step.generation}.{step.attempt}.{label}", self.now)
+
+    # ------------------------------------------------------------ ends of the run
+
+    def finish(self, outcome: ev.FinallyStarted) -> None:
+        """The flow's steps are over: handlers, then `finally`, then the run's last event."""
+        state, plan = self.state, self.state.plan
+        if outcome.outcome == "failed" and plan.flow_handlers is not None and state.phase == "steps":
+            assert outcome.error is not None
+            self.emit(RUN_STEP, ev.FlowHandlersStarted(error=outcome.error))
+            return
+        if plan.flow_finally is not None and state.phase != "finally":
+            self.emit(RUN_STEP, outcome)
+            return
+        self.end(outcome)
+
+    def end(self, outcome: ev.FinallyStarted) -> None:
+        """The last event of the run."""
+        error = outcome.error or ev.Failure(category="internal", message="the run ended without a stated error")
+        if outcome.outcome == "succeeded":
+            recovered = any(step.status is StepStatus.RECOVERED for step in self.state.nodes)
+            last: ev.Event = ev.RunSucceeded(
+                outputs=outcome.outputs, recovered=recovered, stopped_by=outcome.stopped_by
+            )
+        elif outcome.outcome == "failed":
+            last = ev.RunFailed(error=error)
+        elif outcome.outcome == "timed_out":
+            last = ev.RunTimedOut(error=error)
+        else:
+            last = ev.RunCancelled(reason=self.state.cancelling)
+        self.emit(RUN_STEP, last)
+
+    def finish_well(self, *, outputs: JsonValue = None, stopped_by: str | None = None) -> None:
+        """The steps are over and none failed: compute the outputs and finish."""
+        state = self.state
+        if stopped_by is None and state.plan.outputs is not None:
+            try:
+                impure = SeededImpure(state.seed, "outputs", self.now)
+                outputs = to_json(state.plan.outputs.evaluate(RunScope(state), impure))
+            except ExprError as error:
+                return self.finish(ev.FinallyStarted(outcome="failed", error=expression_failure(error, "outputs")))
+        elif stopped_by is None and state.root is not None:
+            outputs = composites.default_outputs(state.root)
+        self.finish(ev.FinallyStarted(outcome="succeeded", outputs=outputs, stopped_by=stopped_by))
+        return None
+
+    def stop_all(self, reason: str) -> None:
+        """Cancel everything in flight, in whatever phase the run is and in branches that outlived their join."""
+        for step in list(self.state.nodes):
+            if step.status in UNSETTLED:
+                self.close_inside(step, reason)
+                self.emit(step.id, ev.StepCancelled(reason=reason))
+
+
+def _dead_reason(step: StepState) -> str:
+    sources = [node for node in step.block.nodes if any(edge.target == step.plan.local for edge in node.plan.out)]
+    names = ", ".join(f"`{node.plan.step.id}`" for node in sources[:3])
+    return f"no path to it was taken (after {names})" if names else "no path to it was taken"
