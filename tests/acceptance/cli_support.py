@@ -78,7 +78,12 @@ class Commands:
         self.folder = folder
         self.database = folder / "segue.db"
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")},
+            # Unbuffered, Python does not notice that a reader went away in the middle of a write.
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("SEGUE_") and name != "PYTHONUNBUFFERED"
+            },
             "XDG_DATA_HOME": str(folder / "data"),
             "SEGUE_DATABASE": str(self.database),
             "COLUMNS": "100",

@@ -241,7 +241,7 @@ def test_a_key_used_before_gives_the_run_of_then(greet: Commands) -> None:
 
 @pytest.mark.req("OBS-5.plain-progress")
 def test_progress_is_plain_lines_where_no_terminal_is(commands: Commands) -> None:
-    commands.write("retrying.yaml", RETRYING.replace("50ms", "400ms"))
+    commands.write("retrying.yaml", RETRYING.replace("50ms", "1s, jitter: none, backoff: constant"))
     answer = commands.segue("run", "retrying.yaml")
     assert "\x1b" not in answer.out + answer.err
     lines = [line.strip() for line in answer.out.splitlines()]

@@ -73,23 +73,35 @@ def _change(run: str, change: Callable[[Desk, str], Awaitable[None]], *, json: b
 
 
 def _changed(work: Callable[[Desk], Awaitable[str]], *, json: bool, database: str | None) -> int:
-    from segue.cli.desk import EngineDesk
-    from segue.cli.hosting import desk_for_changing
+    from segue.cli.hosting import desk_for_changing, desk_for_reading, with_desk
     from segue.cli.output import print_json
 
+    url = database_url(database)
+
     async def apply() -> int:
-        async with desk_for_changing(database_url(database)) as desk:
-            run_id = await work(desk)
-            view = (await desk.show(run_id)).view
-            if json:
-                print_json({"run_id": run_id, "status": view.status, "reason": view.reason})
-            else:
-                print(f"{run_id} is {view.status}: {view.reason}")
-            if isinstance(desk, EngineDesk) and view.status in {"queued", "running"}:
-                notice("kept; nobody runs this database now: `segue run --continue` goes on with it")
+        run_id, is_hosted = await with_desk(lambda: desk_for_changing(url), _noting_host(work))
+        # Looked at anew: with its last run the host may have ended, too.
+        view = (await with_desk(lambda: desk_for_reading(url), lambda desk: desk.show(run_id))).view
+        if json:
+            print_json({"run_id": run_id, "status": view.status, "reason": view.reason})
+        else:
+            print(f"{run_id} is {view.status}: {view.reason}")
+        if not is_hosted and view.status in {"queued", "running"}:
+            notice("kept; nobody runs this database now: `segue run --continue` goes on with it")
         return SUCCEEDED
 
     return run_async(apply())
+
+
+def _noting_host(work: Callable[[Desk], Awaitable[str]]) -> Callable[[Desk], Awaitable[tuple[str, bool]]]:
+    """The work's run, and whether a host carries it out."""
+
+    async def noting(desk: Desk) -> tuple[str, bool]:
+        from segue.cli.desk import RemoteDesk
+
+        return await work(desk), isinstance(desk, RemoteDesk)
+
+    return noting
 
 
 def _payload(data: str | None) -> Any:

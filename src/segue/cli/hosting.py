@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from segue.cli.database import file_of
 from segue.cli.desk import Desk, EngineDesk, RemoteDesk
 from segue.cli.door import Door
 from segue.cli.errors import notice
+from segue.client.records import HostLostError
 from segue.errors import RequestError, SegueError, StoreInUseError
 from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow
 from segue.store import open_store, store_for_reading
@@ -26,9 +27,13 @@ from segue.store.port import RunRecord, Store
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
 
+T = TypeVar("T")
+
 PATIENCE_SECONDS: Final = 10.0
 """How long a command waits for a host that has no address: another command, which is gone soon or opens its door."""
 LOOK_AGAIN_SECONDS: Final = 0.1
+LOST_HOSTS_MAX: Final = 5
+"""How often a command opens another way because the host that it speaks to goes away."""
 _ACTIONS_SETTING: Final = "cli.actions"
 _SOURCES_KEPT: Final = 20
 
@@ -137,6 +142,25 @@ async def _hosting(
         await store.close()
         raise
     return Hosting(host=host, door=door)
+
+
+async def with_desk(
+    open_desk: Callable[[], AbstractAsyncContextManager[Desk]], work: Callable[[Desk], Awaitable[T]]
+) -> T:
+    """Do some work at a desk; once more at another one if the host behind it goes away meanwhile.
+
+    `work` must be safe to repeat.
+    """
+    lost = 0
+    while True:
+        try:
+            async with open_desk() as desk:
+                return await work(desk)
+        except HostLostError:
+            lost += 1
+            if lost > LOST_HOSTS_MAX:
+                raise
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 @asynccontextmanager

@@ -31,11 +31,12 @@ def logs(
     if level not in LEVELS:
         raise typer.BadParameter(f"use one of {', '.join(LEVELS)}", param_hint="--level")
 
+    printer = _Printer(level, step, json=json)
+
     async def look(desk: Desk) -> int:
         from segue.cli.desk import find_run
 
         run_id = await find_run(desk, run)
-        printer = _Printer(level, step, json=json)
         if not follow:
             printer.take(await desk.logs(run_id))
             return SUCCEEDED

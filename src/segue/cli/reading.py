@@ -96,14 +96,11 @@ def why(
 
 
 def looking(database: str | None, look: Callable[[Desk], Coroutine[Any, Any, int]]) -> int:
-    """Open a desk for reading, look, and give the exit code."""
-    from segue.cli.hosting import desk_for_reading
+    """Open a desk for reading, look, and give the exit code. `look` may be called again if the host goes away."""
+    from segue.cli.hosting import desk_for_reading, with_desk
 
-    async def work() -> int:
-        async with desk_for_reading(database_url(database)) as desk:
-            return await look(desk)
-
-    return run_async(work())
+    url = database_url(database)
+    return run_async(with_desk(lambda: desk_for_reading(url), look))
 
 
 def _statuses(given: list[str] | None) -> tuple[str, ...]:

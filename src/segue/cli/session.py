@@ -25,7 +25,7 @@ from segue.cli.desk import Desk, RemoteDesk, Snapshot
 from segue.cli.door import Door, has_api
 from segue.cli.errors import SUCCEEDED, USAGE, notice
 from segue.cli.follow import REST_SECONDS, follow, is_at_rest
-from segue.cli.hosting import Hosting, egress_for_this_machine, host_or_remote, remote_of
+from segue.cli.hosting import LOST_HOSTS_MAX, Hosting, egress_for_this_machine, host_or_remote, remote_of
 from segue.cli.inputs import gather_inputs
 from segue.cli.interrupt import Interrupted, Interrupts
 from segue.cli.output import console, print_json
@@ -44,7 +44,6 @@ GRACE_SECONDS: Final = 10.0
 """How long attempts in flight may take to end when the command is stopped."""
 DOOR_AFTER_SECONDS: Final = 0.5
 """Runs that are over sooner need no HTTP door, and it takes half a second of computing to open one."""
-LOST_HOSTS_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
