@@ -399,6 +399,8 @@ class Engine:
                 run.pending.append(_Undecided(given, Decision(), None))
             return
         state = run.state
+        if isinstance(given, inp.TimersDue) and not state.paused:
+            self._end_unsafe(run)
         try:
             decision = decide(state, given, self._clock.now(), starts=self._carries_out and not self._closing)
             commit = self._commit_of(run, decision) if decision.rows else None
@@ -419,6 +421,16 @@ class Engine:
         run.pending.append(_Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
         self.store.commit(commit, partial(self._committed, run))
+
+    def _end_unsafe(self, run: _Run) -> None:
+        """Attempts whose time is over and that must not be repeated blindly: nobody knows whether they took effect."""
+        state, now = run.state, self._clock.now()
+        for step in list(state.active.values()):
+            due = state.timers.get((step.id, "attempt"))
+            if due is not None and due <= now and self._maker.is_unsafe(state, step):
+                message = "its time ran out before an answer came; whether it took effect is not known"
+                failure = ev.Failure(category="unknown_outcome", code="attempt_timeout", message=message)
+                self._feed(run, inp.AttemptEnded(step.id, step.attempt, failure=failure))
 
     def _commit_of(self, run: _Run, decision: Decision) -> Commit:
         encode = ev.encode
@@ -529,9 +541,11 @@ class Engine:
         if record.status in RUN_ENDED:
             raise ConflictError(f"run {run_id} is over already ({record.status})")
         run = await self._loaded(record)
-        if run.interrupted and isinstance(given, inp.ResumeRun):
-            run.interrupted = False
-            self._take_up(run)
+        if isinstance(given, inp.ResumeRun) and run.state.paused and run.lost is None:
+            if run.interrupted:
+                run.interrupted = False
+                self._take_up(run)
+            self._end_unsafe(run)
             if not run.state.paused:  # an unknown outcome has ended it: that is how it goes on
                 ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 _follow(run, given, ack)

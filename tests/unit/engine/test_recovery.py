@@ -289,3 +289,32 @@ async def test_a_run_that_ends_while_it_is_loaded_does_not_stay_in_memory(world:
         with pytest.raises(ConflictError):
             await engine.cancel(run_id)
         assert (await view(engine, run_id)).status == "cancelled"
+
+
+@pytest.mark.req("DUR-5.unknown-outcome", "TIME-2.attempt")
+@pytest.mark.parametrize("how", ["action", "step", "at_most_once"])
+async def test_an_unsafe_attempt_whose_time_ran_out_is_not_made_again(world: World, how: str) -> None:
+    world.action(never, effect="unsafe" if how == "action" else "keyed")
+    settings: dict[str, Any] = {"step": {"idempotency": "unsafe"}, "at_most_once": {"at_most_once": True}}.get(how, {})
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a", retry=retry(5), timeout=timeout(5.0), **settings)))
+        state = await engine.wait(run_id)
+        assert statuses(state) == {"a": "unknown_outcome"}
+        assert state.error is not None
+        assert (state.error.category, state.error.code) == ("unknown_outcome", "attempt_timeout")
+        await settle()
+        assert engine.statistics()["attempts_in_flight"] == 0
+    assert world.called == ["a"]
+
+
+@pytest.mark.req("DUR-5.unknown-outcome", "DUR-4.pause")
+async def test_nor_is_one_whose_time_ran_out_in_a_pause(world: World) -> None:
+    world.action(never, effect="unsafe")
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a", retry=retry(5), timeout=timeout(5.0))))
+        await settle()
+        await engine.pause(run_id)
+        await asyncio.sleep(100)
+        await engine.resume(run_id)
+        assert statuses(await engine.wait(run_id)) == {"a": "unknown_outcome"}
+    assert world.called == ["a"]
