@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from segue.bootstrap import build_host
 from segue.engine.port import Effect
 from segue.engine.versions import Version
-from segue.engine.views import RunView, view_of
+from segue.engine.views import RunView, rfc3339, view_of
 from segue.errors import InvalidFlowError
 from segue.flow import Flow, load_flow
 from segue.flow.inputs import resolve_inputs
@@ -49,6 +49,15 @@ class RunResult:
     def succeeded(self) -> bool:
         """Whether it ended well; `recovered` runs did."""
         return self.status == "succeeded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCallback:
+    """A signal that a step waits for. Whoever has the `token` can send it; `expires_at` is RFC 3339 (UTC)."""
+
+    step: str
+    token: str = field(repr=False)
+    expires_at: str | None
 
 
 class Segue:
@@ -132,6 +141,21 @@ class Segue:
         """Raises NotFoundError, ConflictError if it is over."""
         await self._host.engine.cancel(run_id, reason)
 
+    async def callbacks(self, run_id: str) -> list[OpenCallback]:
+        """What the run waits for from outside, with the tokens that `callback` takes. Raises NotFoundError."""
+        engine = self._host.engine
+        record = await engine.record(run_id)
+        state = await engine.state(record)
+        return [
+            OpenCallback(
+                step=step.address,
+                token=engine.callback_token(run_id, step),
+                expires_at=rfc3339(step.expires_at),
+            )
+            for step in state.nodes
+            if step.callback and not state.ended
+        ]
+
     async def callback(self, token: str, payload: JsonValue = None) -> str:
         """Deliver a signal to the step that waits with this token; gives the run's id. Raises NotFoundError,
         ConflictError, GoneError.
@@ -172,4 +196,4 @@ def _result(state: RunState) -> RunResult:
     )
 
 
-__all__ = ["FlowSource", "InvalidFlowError", "RunResult", "Segue"]
+__all__ = ["FlowSource", "InvalidFlowError", "OpenCallback", "RunResult", "Segue"]

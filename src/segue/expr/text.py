@@ -123,27 +123,37 @@ def measure(frame: Frame, value: object) -> None:
             )
 
 
-def to_json(value: Any, _depth: int = 0) -> Any:
+JSON_ITEMS_MAX: Final = 2_000_000
+"""Items of lists and maps in one value. A value that holds another twice, and that one another twice, is small in
+memory and without bound as JSON."""
+
+
+def to_json(value: Any, _depth: int = 0, _left: list[int] | None = None) -> Any:
     """The value with nothing in it that JSON does not have; the same object if nothing had to change.
 
     Timestamps become RFC 3339 texts, durations `3.5s`, bytes base64, uints numbers, types their names, non-finite
     doubles "NaN", "Infinity", "-Infinity"; map keys become texts. Raises ExprEvalError for a foreign Python object,
-    BudgetExceeded for a value nested too deep.
+    BudgetExceeded for a value nested too deep, or with more than `JSON_ITEMS_MAX` items.
     """
     kind = kind_of(value)
     if kind in _PLAIN:
         return value
+    if kind is list or kind is dict:
+        _left = [JSON_ITEMS_MAX] if _left is None else _left
+        _left[0] -= len(value)
+        if _left[0] < 0:
+            raise BudgetExceeded("EXP203", f"a value has more than {JSON_ITEMS_MAX:,} items in all")
     if _depth > VALUE_DEPTH_MAX:
         raise too_deep_value()
     if kind is float:
         return value if math.isfinite(value) else number_text(value)
     if kind is list:
-        made = [to_json(item, _depth + 1) for item in value]
+        made = [to_json(item, _depth + 1, _left) for item in value]
         return value if all(one is other for one, other in zip(made, value, strict=True)) else made
     if is_map(value):
-        return _json_map(value, _depth)
+        return _json_map(value, _depth, _left)
     if is_list(value):
-        return [to_json(item, _depth + 1) for item in value]
+        return [to_json(item, _depth + 1, _left) for item in value]
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
@@ -151,12 +161,12 @@ def to_json(value: Any, _depth: int = 0) -> Any:
     return _scalar_text(value)
 
 
-def _json_map(value: Mapping[Any, Any], depth: int) -> Any:
+def _json_map(value: Mapping[Any, Any], depth: int, left: list[int] | None) -> Any:
     made: dict[str, Any] = {}
     same = type(value) is dict
     for key, item in _items(value):
         name = key if isinstance(key, str) else _key_text(key)
-        part = to_json(item, depth + 1)
+        part = to_json(item, depth + 1, left)
         same = same and name is key and part is item
         made[name] = part
     return value if same else made

@@ -36,6 +36,7 @@ def explain_quarantined(error: JournalCorruptError) -> Reason:
     return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", _ROLL_BACK % error.last_valid_seq)
 
 
+_START_AGAIN = "mend the cause, then start the flow again"
 _ROLL_BACK = "roll it back to its last valid event (%d), or restore the database from a back-up"
 
 
@@ -109,7 +110,7 @@ def _run_succeeded(state: RunState, _now: int) -> Reason:
         return Reason(R.RUN_ENDED_EARLY, f"ended well: `{state.stopped_by}` ended it")
     if failed:
         sentence = f"ended, although {_counted(len(failed), 'step')} failed: {_names(failed)}"
-        return Reason(R.RUN_WITH_FAILURES, sentence, f"segue retry {state.run_id}")
+        return Reason(R.RUN_WITH_FAILURES, sentence, _START_AGAIN)
     if state.recovered:
         recovered = _in(state, StepStatus.RECOVERED)
         sentence = f"ended well; {_counted(len(recovered), 'step')} failed and recovered: {_names(recovered)}"
@@ -119,18 +120,18 @@ def _run_succeeded(state: RunState, _now: int) -> Reason:
 
 def _run_failed(state: RunState, _now: int) -> Reason:
     told = "an error reached the top" if state.error is None else _told(state.error)
-    return Reason(R.RUN_FAILED, f"failed: {told}", f"segue retry {state.run_id}")
+    return Reason(R.RUN_FAILED, f"failed: {told}", _START_AGAIN)
 
 
 def _run_cancelled(state: RunState, _now: int) -> Reason:
     why = "" if state.cancelling in (None, "cancelled") else f": {state.cancelling}"
-    return Reason(R.RUN_CANCELLED, f"cancelled{why}", f"segue retry {state.run_id}")
+    return Reason(R.RUN_CANCELLED, f"cancelled{why}", _START_AGAIN)
 
 
 def _run_timed_out(state: RunState, _now: int) -> Reason:
     limit = state.plan.flow.timeout_seconds
     what = "" if limit is None else f": it was not done within {limit:g} s"
-    return Reason(R.RUN_TIMED_OUT, f"timed out{what}", f"raise the flow's `timeout`, or segue retry {state.run_id}")
+    return Reason(R.RUN_TIMED_OUT, f"timed out{what}", "raise the flow's `timeout`, then start it again")
 
 
 def _run_quarantined(state: RunState, _now: int) -> Reason:
@@ -327,7 +328,7 @@ def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:
 
 def _unknown_outcome(state: RunState, step: StepState, _now: int) -> Reason:
     message = "an attempt was cut off" if step.error is None else step.error.message
-    action = f"look in the outside system whether it took effect; then segue retry {state.run_id} if it did not"
+    action = "look in the outside system whether it took effect; if it did not, start the flow again"
     return Reason(R.STEP_UNKNOWN_OUTCOME, f"outcome unknown: {message}", action)
 
 
@@ -428,7 +429,7 @@ def _helps(state: RunState, error: Failure) -> str | None:
     kind = error.category.partition(".")[0]
     if error.category in ("http.401", "http.403"):
         kind = "auth"
-    return _HELP.get(kind) or (f"segue retry {state.run_id}" if state.ended else None)
+    return _HELP.get(kind) or (_START_AGAIN if state.ended else None)
 
 
 _HELP = {

@@ -17,15 +17,16 @@ from tests.unit.expr.support import refusal
 
 import segue.expr
 from segue.expr import (
-    CODES,
     Budget,
     BudgetExceeded,
+    CODES,
     ExprError,
     ExprEvalError,
     ExprSyntaxError,
     MappingScope,
     compile_expression,
     compile_value,
+    to_json,
 )
 
 SCOPE = MappingScope(
@@ -321,3 +322,13 @@ def test_any_text_compiles_or_is_refused(source: str) -> None:
     failure = refusal(lambda: compile_expression(source))
 
     assert failure is None or failure.code in CODES
+
+
+@pytest.mark.req("ACC-7.expressions-are-bounded")
+def test_a_value_that_holds_itself_doubled_many_times_is_refused_as_json() -> None:
+    value: object = [1]
+    for _ in range(40):
+        value = {"a": value, "b": value}
+    with pytest.raises(BudgetExceeded) as caught:
+        to_json(value)
+    assert caught.value.code == "EXP203"
