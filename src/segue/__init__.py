@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ def __getattr__(name: str) -> Any:
     """The public names are loaded when first asked for, so that `segue --version` does not wait for the engine."""
     if name not in _HOMES:
         raise AttributeError(f"module 'segue' has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -76,7 +76,7 @@ class StepError(SegueError):
         details: dict[str, object] | None = None,
     ) -> None:
         super().__init__(message)
-        self.category = category  # pyright: ignore[reportAttributeAccessIssue, reportIncompatibleVariableOverride]
+        self.category = category  # pyright: ignore[reportAttributeAccessIssue]
         self.code = code
         self.status = status
         self.retry_after_seconds = retry_after_seconds

@@ -17,9 +17,9 @@ from tests.unit.expr.support import refusal
 
 import segue.expr
 from segue.expr import (
+    CODES,
     Budget,
     BudgetExceeded,
-    CODES,
     ExprError,
     ExprEvalError,
     ExprSyntaxError,

@@ -9,6 +9,7 @@ import pytest
 from segue.flow.model import Timeout
 from unit.kernel.builders import Play, flow, on_error, parallel, step
 
+
 def played(**settings: Any) -> Play:
     play = Play(flow(step("a", default={"n": 0}, has_default=True, **settings), step("b")))
     play.bad("a", "http.500")
