@@ -1,8 +1,9 @@
 """The `http` step: one request, its answer `{status, headers, body}`; a status of 400 or more fails the attempt.
 
-Parameters (all in value notation): method, url, headers, query, one of json / body / form, auth, follow_redirects,
-max_bytes, expect. The step's own `timeout` bounds the whole answer (30 s without). GET, HEAD, OPTIONS, PUT and DELETE
-may be repeated; POST and PATCH are repeated under the same `Idempotency-Key`, which is sent (`semantics`, Paths).
+Parameters (all in value notation): method, url, headers, query, one of json / body / form / multipart, auth,
+follow_redirects, max_bytes, expect. The step's own `timeout` bounds the whole answer (30 s without). GET, HEAD,
+OPTIONS, PUT and DELETE may be repeated; POST and PATCH are repeated under the same `Idempotency-Key`, which is sent
+(`semantics`, Paths).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from segue.errors import TerminalError
 from segue.net.errors import HttpFailure
 from segue.net.messages import Auth, BasicAuth, BearerAuth, HeaderAuth, HttpRequest, HttpResponse
 from segue.net.statuses import raise_for_status
+from segue.steps.http_parts import parts_of
 
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
@@ -35,6 +37,11 @@ PARAMS_SCHEMA: Final[dict[str, Any]] = {
         "json": {"description": "sent as application/json"},
         "body": {"description": "text sent as it is; a map or a list is sent as JSON"},
         "form": {"type": "object", "description": "sent as application/x-www-form-urlencoded"},
+        "multipart": {
+            "type": "object",
+            "description": "fields and files sent as multipart/form-data; a file is {value or base64, filename, "
+            "content_type}",
+        },
         "auth": {
             "type": "object",
             "description": "{bearer: token}, {basic: {username, password}} or {header: {name, value}}",
@@ -116,12 +123,13 @@ def request_of(params: Mapping[str, Any], context: AttemptContext) -> HttpReques
         json=json,
         body=body,
         form=None if params.get("form") is None else _map(params.get("form"), "form"),
+        multipart=parts_of(params.get("multipart"), _invalid),
         auth=_auth(params.get("auth")),
         idempotency_key=context.idempotency_key,
         idempotent=False if context.unsafe else None,
         follow_redirects=params.get("follow_redirects") is not False,
         timeout_seconds=context.timeout_seconds,
-        max_body_bytes=params.get("max_bytes"),
+        max_body_bytes=_max_bytes(params.get("max_bytes")),
     )
 
 
@@ -145,13 +153,26 @@ def _expected(value: object) -> list[Callable[[int], bool]] | None:
 
 def _headers(value: object) -> dict[str, Any]:
     found = _map(value, "headers")
-    return {name: _header(one) for name, one in found.items() if one is not None}
+    return {name: _header(name, one) for name, one in found.items() if one is not None}
 
 
-def _header(value: object) -> Any:
+def _header(name: str, value: object) -> Any:
     if isinstance(value, list):
-        return [str(one) for one in cast("list[object]", value)]
+        return [_text(name, one) for one in cast("list[object]", value)]
+    return _text(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, dict | list):
+        kind = "dict" if isinstance(value, dict) else "list"
+        raise _invalid(f"headers.{name}: a text is needed, not {kind}")
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _max_bytes(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise _invalid(f"max_bytes: a whole number is needed, not {value!r}")
 
 
 def _map(value: object, name: str) -> dict[str, Any]:
@@ -173,14 +194,19 @@ def _auth(value: object) -> Auth | None:
         if kind == "bearer":
             return BearerAuth(token=str(inner if isinstance(inner, str) else _map(inner, "auth.bearer")["token"]))
         if kind == "basic":
-            parts = _map(inner, "auth.basic")
+            parts = _present(_map(inner, "auth.basic"))
             return BasicAuth(username=str(parts["username"]), password=str(parts["password"]))
         if kind == "header":
-            parts = _map(inner, "auth.header")
+            parts = _present(_map(inner, "auth.header"))
             return HeaderAuth(name=str(parts["name"]), value=str(parts["value"]))
     except KeyError as error:
         raise _invalid(f"auth: {kind} needs {error.args[0]!r}") from error
     raise _invalid(f"auth: bearer, basic or header is needed, not {kind!r}")
+
+
+def _present(parts: dict[str, Any]) -> dict[str, Any]:
+    """Without nulls: a secret that is not there must not be sent as the word None."""
+    return {name: value for name, value in parts.items() if value is not None}
 
 
 def _invalid(message: str) -> TerminalError:
