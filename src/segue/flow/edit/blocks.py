@@ -208,7 +208,7 @@ def _put_branches(verb: str, entries: RawMap, branches: dict[str, list[JsonValue
             continue
         if word == "error":
             _put_handler(entries, name, value)
-        elif word in ("finally", "compensate") and verb != "try":
+        elif word == "compensate" or (word == "finally" and verb != "try"):
             entries[word] = value
         elif word == "elif":
             _put_elif(inner, int(name), value)

@@ -172,9 +172,22 @@ def _node(outline: Outline, site: Site, owner: str | None, positions: dict[str, 
         for key, child in site.entries.items()
         if key not in hidden and key not in ("needs", "depends_on") and id(child) not in gone
     }
+    if site.branches and site.verb in BLOCK_VERBS:
+        _drop_empty(site.verb or "", data)
     if site.step.title is not None and "title" not in data and _has_name_for_people(site):
         data["title"] = site.step.title
     return GraphNode(id=site.node_id, type=kind, data=data, position=position, parent=owner, name=name)
+
+
+def _drop_empty(verb: str, data: RawMap) -> None:
+    """What is left of a block's keys once its steps are nodes; where they stood is the text's affair."""
+    own = data.get(verb)
+    for home in (own, data) if isinstance(own, dict) else (data,):
+        for key in ("branches", "cases"):
+            if key in home and not home[key]:
+                del home[key]
+    if verb in data and data[verb] in ({}, [], None):
+        del data[verb]
 
 
 def _has_name_for_people(site: Site) -> bool:
