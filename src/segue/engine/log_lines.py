@@ -42,9 +42,7 @@ def log_lines(state: RunState, rows: list[JournalRow], logs: list[tuple[int, Log
         line = event_line(state, row, masker)
         if line is None:
             continue
-        while written and (
-            written[0].at < row.at or (written[0].at == row.at and comes_before(written[0], row, line))
-        ):
+        while written and (written[0].at < row.at or (written[0].at == row.at and comes_before(written[0], row, line))):
             lines.append(written_line(written.popleft()))
         lines.append(line)
     return lines + [written_line(row) for row in written]

@@ -205,6 +205,7 @@ class Decider:
         continues = flow.on_error == "continue" and step.block.plan.role == "root"
         if flow.strategy == "priority" and step.plan.step.priority >= flow.fail_fast_priority:
             continues = False
+        self.close_callback(step)
         self.emit(step.id, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
 
     def timeout_policy(self, step: StepState) -> str:
@@ -226,13 +227,18 @@ class Decider:
         """Cancel what still runs within the step, and its own attempt and callback."""
         if step.id in self.state.active:
             self.decision.cancel.append(step)
-        closed = self.decision.callbacks_closed
-        if step.callback and not keep_callback and all(one is not step for one, _ in closed):
-            closed.append((step, "cancelled"))
+        if not keep_callback:
+            self.close_callback(step)
         background = self.state.background
         for block in step.children or ():
             if not block.closed and (block.remaining or background):
                 self.cancel_block(block, reason)
+
+    def close_callback(self, step: StepState) -> None:
+        """Nobody waits for the step's callback any more."""
+        closed = self.decision.callbacks_closed
+        if step.callback and all(one is not step for one, _ in closed):
+            closed.append((step, "cancelled"))
 
     def cancel_block(self, block: BlockState, reason: str) -> None:
         """Nothing more happens in the block: whatever runs or waits in it is cancelled."""

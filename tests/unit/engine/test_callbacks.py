@@ -168,7 +168,6 @@ async def test_without_an_http_door_there_is_no_callback_address(world: World) -
 
 
 @pytest.mark.req("EXEC-6.on_error")
-@pytest.mark.xfail(reason="the kernel leaves it open when the handler that was to retry fails", strict=True)
 async def test_the_callback_of_a_step_whose_retrying_handler_failed_is_closed(world: World) -> None:
     """Found by the simulator (seed 15)."""
     world.action(scripted(StepError("no")))
