@@ -510,6 +510,8 @@ class Engine:
     def _let_go(self, run: _Run) -> None:
         self._runs.pop(run.key, None)
         self._runs_by_id.pop(run.run_id, None)
+        if self._parked:
+            self._parked = [parked for parked in self._parked if parked[0] is not run]
 
     def _ended(self, run: _Run) -> None:
         self._let_go(run)

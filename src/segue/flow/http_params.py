@@ -16,7 +16,7 @@ from segue.flow.reader import Reader
 from segue.flow.verbs import HTTP_KEYS
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_BODY_KEYS = ("json", "body", "form")
+_BODY_KEYS = ("json", "body", "form", "multipart")
 _REQUEST_LINE = re.compile(r"(?:(?P<method>[A-Za-z]+)\s+)?(?P<url>\S.*)\Z", re.DOTALL)
 
 
@@ -70,7 +70,7 @@ def _value(reader: Reader, node: Node, name: str) -> JsonValue:
         return word.upper()
     if name == "url":
         return reader.text(node, "url")
-    if name in ("headers", "query", "form", "auth"):
+    if name in ("headers", "query", "form", "multipart", "auth"):
         if node.text is not None and (node.text.startswith("$") or "{{" in node.text):
             return node.text
         return reader.raw_map(node, name)

@@ -143,6 +143,8 @@ HTTP_KEYS: Final = _table(
         also=("json_body", "jsonBody")),
     Key(name="body", type="value", doc="A body sent as it is.", example="plain text", also=("bodyTemplate",)),
     Key(name="form", type="values", doc="A body sent as a form.", example="{q: shoes}"),
+    Key(name="multipart", type="values", doc="Fields and files sent as a form with parts.",
+        example="{report: {filename: a.txt, value: $inputs.text}}"),
     Key(name="auth", type="map", doc="Credentials: bearer, basic or header.", example="{bearer: $secrets.token}"),
     Key(name="connection", type="name", doc="A stored connection whose credentials are used.", example="shop",
         runs=False),

@@ -122,8 +122,7 @@ class FlowMaker:
 
     def _call(self, _depth: int, settings: dict[str, Any]) -> Step:
         callback = None
-        # A handler of such a step that fails itself leaves the callback open if it was to retry the step.
-        if self._one_in(6) and not any(one.then == "retry" for one in settings.get("on_error", ())):
+        if self._one_in(6):
             callback = Callback(
                 expires_seconds=self._pick(2.0, 600.0, 90_000.0),
                 uses=self._pick(1, 1, 2),
@@ -154,7 +153,6 @@ class FlowMaker:
         return Step(kind="wait", params={"duration": self._pick("1s", "20s", "5m", "9h")}, **settings)
 
     def _wait_callback(self, _depth: int, settings: dict[str, Any]) -> Step:
-        settings.pop("on_error", None)
         expires = self._pick(2.0, 600.0, 90_000.0)
         return Step(kind="wait", callback=Callback(expires_seconds=expires, uses=self._pick(1, 1, 3)), **settings)
 

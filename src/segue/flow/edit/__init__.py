@@ -1,7 +1,8 @@
 """Flows as a canvas graph, and edits of a flow's text as minimal patches. Pure: no input or output.
 
 `graph_of` draws a text, `update_text` brings a text up to a changed graph, `write_graph` writes a graph that has
-no text yet, and `apply_edits` makes single edits. What was not touched keeps every byte.
+no text yet, and `apply_edits` makes single edits;
+`to_blocks` makes blocks of a graph of nothing but arrows. What was not touched keeps every byte.
 """
 
 from segue.flow.edit.blocks import write_graph
@@ -27,6 +28,7 @@ from segue.flow.edit.operations import (
     UnsetFlow,
 )
 from segue.flow.edit.patch import EditResult, apply_edits
+from segue.flow.edit.reduce import to_blocks
 from segue.flow.edit.write import write_document
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "UnsetFlow",
     "apply_edits",
     "graph_of",
+    "to_blocks",
     "update_text",
     "write_document",
     "write_graph",

@@ -48,6 +48,9 @@ def update_text(source: str | ReadResult, graph: Graph, *, file: str | None = No
     read = read_flow(source, file=file) if isinstance(source, str) else source
     mark = "\ufeff" if isinstance(source, str) and source.startswith("\ufeff") else ""
     old = graph_of(read)
+    if msgspec.json.encode(old) == msgspec.json.encode(graph):
+        # Struct equality would take `1` for `true`; their JSON tells them apart, and is quick to make.
+        return apply_edits(source, [], file=file) if isinstance(source, ReadResult) else _unchanged(source, read)
     if old.form != graph.form:
         raise RequestError(f"the text is of the form {old.form}, the graph of the form {graph.form}; write it anew")
     if graph.form == "yaml":
@@ -56,6 +59,10 @@ def update_text(source: str | ReadResult, graph: Graph, *, file: str | None = No
     if not equal(graph_of(made.read), graph):
         raise RequestError("the graph differs from the text by more than edits can follow; make them one by one")
     return EditResult(mark + made.text, made.patches, made.problems, made.read)
+
+
+def _unchanged(text: str, read: ReadResult) -> EditResult:
+    return EditResult(text, (), read.problems, read)
 
 
 def _settled(old: Graph, graph: Graph) -> Graph:
