@@ -24,6 +24,7 @@ from segue.flow.edit import (
     SetPosition,
     UnsetField,
 )
+from segue.flow.model import JsonValue
 
 VALUES: tuple[Any, ...] = (
     "plain", "a: b", "# x", "two\nlines\n", "käse 🎉", "it's", "", "null", "12", 3, -1.5, True, None, "{{ 1 + 1 }}",
@@ -132,7 +133,13 @@ class Draw:
         return SetPosition(node.id, x, y), expected
 
     def flow(self) -> tuple[Edit, Expected]:
-        key, value = self.rng.choice((("title", "T: x"), ("owner", "finance"), ("vars", {"a": 1}), ("x-z", ["a b"])))
+        choices: tuple[tuple[str, JsonValue], ...] = (
+            ("title", "T: x"),
+            ("owner", "finance"),
+            ("vars", {"a": 1}),
+            ("x-z", ["a b"]),
+        )
+        key, value = self.rng.choice(choices)
         expected = Expected(self.graph)
         expected.flow[key] = value
         return SetFlow((key,), value), expected
@@ -143,7 +150,7 @@ class Draw:
         place = self.rng.choice((After(at.id), Before(at.id), Into()))
         expected = Expected(self.graph)
         parent = None if isinstance(place, Into) else at.parent
-        data = {"params": {"text": "x: y"}, "title": "new"}
+        data: dict[str, JsonValue] = {"params": {"text": "x: y"}, "title": "new"}
         expected.nodes[name] = {"type": "crm.find", "data": data, "position": None, "parent": parent}
         return AddStep({name: {"call": "crm.find", **data}}, place), expected
 

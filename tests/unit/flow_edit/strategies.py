@@ -27,8 +27,8 @@ _TEXTS = (
     "plain", "NO", "on", "22:22", "it's", 'say "hi"', "käse", "中文 text", "emoji 🎉", "a: b", "# no comment", "- dash",
     "null", "true", "12", "1e3", "0x1f", " lead", "trail ", "$$5", "$5 off", "*star", "&and", "!bang", "%pct", "@at",
     "`tick`", "{brace", "[bracket", "a, b", "x #y", "tab\there", "back\\slash", "", "~", "?", "-", ":", "a:", "=", "<<",
-    "two\nlines", "two\nlines\n", "\n lead\n", "line\n\n\nend", "sep\u2028arator", "\u00a0nbsp", "nul\x00", "{{ 1 + 1 }}",
-    "sum {{ 1 + 2 }} of", "2024-01-01", "'", '"', "''", "# c\n# d", "a\tb\n\tc\n",
+    "two\nlines", "two\nlines\n", "\n lead\n", "line\n\n\nend", "sep\u2028arator", "\u00a0nbsp", "nul\x00",
+    "{{ 1 + 1 }}", "sum {{ 1 + 2 }} of", "2024-01-01", "'", '"', "''", "# c\n# d", "a\tb\n\tc\n",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from segue.flow.edit import (
     MoveStep,
     RemoveStep,
     RenameStep,
+    SetField,
     SetFlow,
     SetPosition,
     UnsetField,
@@ -99,8 +100,10 @@ def test_steps_are_removed_moved_and_renamed_with_all_that_is_in_them(text: str,
     edit, _ = Draw(random.Random(seed), before).edit("mrn")
     try:
         result = apply_edits(text, [edit])
-    except RequestError as refused:
-        assert isinstance(edit, (MoveStep, RenameStep)), refused
+    except RequestError:
+        # Names that several steps share cannot be told apart; a step alone in its block cannot pass itself.
+        if isinstance(edit, RemoveStep):
+            raise
         return
     after = graph_of(result.read)
     was = {node.id for node in before.nodes if not node.type.startswith("flow.")}
@@ -155,7 +158,7 @@ def test_a_changed_graph_changes_the_text_as_the_edit_does(text: str, seed: int)
 @given(readable_texts(), SEEDS)
 def test_comments_outlive_edits_of_other_lines(text: str, seed: int) -> None:
     edit, _ = Draw(random.Random(seed), graph_of(read_flow(text))).edit("psta")
-    assert isinstance(edit, (SetPosition, SetFlow, AddStep, UnsetField)) or edit.path == ("title",)
+    assert isinstance(edit, (SetPosition, SetFlow, AddStep, UnsetField, SetField))
     result = apply_edits(text, [edit])
     for number in range(1, 40):
         for word in (f"# note {number} ", f"# about {number}"):

@@ -42,6 +42,8 @@ class _Work:
         inside = set(self.level)
         self.edges = [edge for edge in graph.edges if edge.source in inside and edge.target in inside]
         self.kept = [edge for edge in graph.edges if edge not in self.edges]
+        self.made: dict[str | None, list[str]] = {}
+        """The nodes in each new box, in the order of its chains."""
         self.boxed = {node.parent for node in graph.nodes if node.parent is not None}
 
     def graph(self) -> Graph:
@@ -50,6 +52,7 @@ class _Work:
         children: dict[str | None, list[GraphNode]] = {}
         for node in self.nodes.values():
             children.setdefault(node.parent, []).append(node)
+        children.update({box: [self.nodes[name] for name in names] for box, names in self.made.items()})
         pending = [self.nodes[id] for id in reversed(self.level)]
         while pending:
             node = pending.pop()
@@ -85,16 +88,16 @@ class _Work:
             out = self._out(id)
             if node.type not in CHOOSING or node.id in self.boxed or not any(edge.source_handle for edge in out):
                 continue
-            chains = {edge: self._chain(edge) for edge in out}
-            found = {edge: chain for edge, chain in chains.items() if chain is not None}
-            ends = {end for _, end in found.values() if end is not None}
+            chains = [(edge.source_handle, self._chain(edge)) for edge in out]
+            found = [(handle, *chain) for handle, chain in chains if chain is not None]
+            ends = {end for _, _, end in found if end is not None}
             handles = [edge.source_handle for edge in out]
             if len(found) < len(out) or len(ends) > 1 or None in handles or len(set(handles)) < len(handles):
                 continue
-            if any(end is None for _, end in found.values()) and ends:
+            if any(end is None for _, _, end in found) and ends:
                 # One branch ends while another goes on: what comes after would run behind both.
                 continue
-            self._box(id, {edge.source_handle or "then": chain for edge, (chain, _) in found.items()}, ends)
+            self._box(id, {handle or "then": chain for handle, chain, _ in found}, ends)
             return True
         return False
 
@@ -119,11 +122,11 @@ class _Work:
             self.edges = [edge for edge in self.edges if edge not in out]
             self.edges.append(make_edge(id, name, "done" if id in self.boxed else None))
             # A map by the branches' last steps is what the node behind them was given before, too.
-            self._box(name, {f"branch:{chain[-1]}": chain for chain, _ in found}, {end} - {None})
+            self._box(name, {f"branch:{chain[-1]}": chain for chain, _ in found}, set() if end is None else {end})
             return True
         return False
 
-    def _box(self, id: str, branches: dict[str, list[str]], ends: set[str | None]) -> None:
+    def _box(self, id: str, branches: dict[str, list[str]], ends: set[str]) -> None:
         """Put chains into a node; what came after them comes after it."""
         inside = {name for chain in branches.values() for name in chain}
         gone = [
@@ -141,8 +144,9 @@ class _Work:
         incoming = [edge for edge in gone if edge.target == id]
         self.edges = [edge for edge in self.edges if edge not in gone or edge in incoming]
         self.boxed.add(id)
+        self.made[id] = [name for chain in branches.values() for name in chain]
         self.level = [name for name in self.level if name not in inside]
-        self.edges += [make_edge(id, end, "done") for end in ends if end is not None]
+        self.edges += [make_edge(id, end, "done") for end in ends]
 
     def _name(self) -> str:
         count = 1

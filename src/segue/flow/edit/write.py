@@ -188,6 +188,9 @@ def _indented(lines: list[str], indent: int) -> list[str]:
 def _fits(value: JsonValue, column: int) -> bool:
     if _depth(value) > _FLOW_DEPTH or _has_lines(value):
         return False
+    if isinstance(value, list) and any(isinstance(child, dict) and _depth(child) > 1 for child in value):
+        # Steps, or what looks like them: one a line.
+        return False
     return column + len(flow_text(value)) <= LINE_LENGTH
 
 
