@@ -54,7 +54,15 @@ class RenameKey(msgspec.Struct, frozen=True):
     name: str
 
 
-Change: TypeAlias = Put | Drop | Insert | RenameKey
+class Wrap(msgspec.Struct, frozen=True):
+    """The value at `path` becomes a list: itself, with its text, between others."""
+
+    path: Path
+    before: tuple[JsonValue, ...] = ()
+    after: tuple[JsonValue, ...] = ()
+
+
+Change: TypeAlias = Put | Drop | Insert | RenameKey | Wrap
 
 
 def node_at(root: Node, path: Path) -> Node:
@@ -123,6 +131,8 @@ def _change_map(home: dict[str, JsonValue], changes: list[Change]) -> None:
         assert isinstance(key, str), "a map's keys are text"
         if isinstance(change, Drop):
             del home[key]
+        elif isinstance(change, Wrap):
+            home[key] = [*change.before, home[key], *change.after]
         elif isinstance(change, RenameKey):
             if change.name in home and change.name != key:
                 raise RequestError(f'the key "{change.name}" is there already, beside "{key}"')
@@ -154,6 +164,8 @@ def _change_list(home: list[JsonValue], changes: list[Change]) -> None:
             dropped.add(index)
         elif isinstance(change, Put):
             home[index] = deepcopy(change.value)
+        elif isinstance(change, Wrap):
+            home[index] = [*change.before, home[index], *change.after]
     made: list[JsonValue] = []
     for index, item in enumerate(home):
         made += before.get(index, [])

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from segue.errors import RequestError
-from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, path_of
+from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, Wrap, path_of
 from segue.flow.edit.operations import Edit, MoveStep
 from segue.flow.edit.outline import Outline
 from segue.flow.edit.plan import changes_of, second_half
@@ -112,6 +112,9 @@ def _path_after(path: Path, changes: list[Change]) -> Path | None:
                 # The copy is what stays; the second stage takes the original away.
                 return (*change.path, change.index, *path[len(change.source) :])
             moved = _shifted(path, moved, change.path, change.index, 1)
+        elif isinstance(change, Wrap):
+            if path[: len(change.path)] == change.path:
+                moved = (*change.path, len(change.before), *path[len(change.path) :])
         elif isinstance(change, Drop):
             if path[: len(change.path)] == change.path:
                 return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from segue.errors import RequestError
-from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, difference, path_of
+from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, Wrap, difference, path_of
 from segue.flow.edit.operations import (
     AddStep,
     After,
@@ -107,8 +107,8 @@ def _landing(outline: Outline, place: Place, value: JsonValue) -> tuple[tuple[Pa
         index = site.item.key
         assert isinstance(index, int)
         return (path_of(node), index + (1 if isinstance(place, After) else 0)), []
-    pair = [node.plain(), value] if isinstance(place, After) else [value, node.plain()]
-    return None, [Put(path_of(node), pair)]
+    path = path_of(node)
+    return None, [Wrap(path, after=(value,)) if isinstance(place, After) else Wrap(path, before=(value,))]
 
 
 def _into(outline: Outline, place: Into, value: JsonValue) -> tuple[tuple[Path, int] | None, list[Change]]:
@@ -119,7 +119,7 @@ def _into(outline: Outline, place: Into, value: JsonValue) -> tuple[tuple[Path, 
         node = found.node
         if node.items is not None:
             return (path_of(node), len(node.items)), []
-        return None, [Put(path_of(node), [node.plain(), value])]
+        return None, [Wrap(path_of(node), after=(value,))]
     if owner is None:
         key = {"body": "steps", "error": "on_error", "finally": "finally"}.get(place.handle)
         if key is None or (key == "steps" and outline.form != "yaml"):
@@ -237,8 +237,8 @@ def after_insert(path: Path, first: list[Change]) -> Path:
             index = path[len(change.path)]
             if isinstance(index, int) and index >= change.index:
                 path = (*change.path, index + 1, *path[len(change.path) + 1 :])
-        elif isinstance(change, Put) and path[: len(change.path)] == change.path and isinstance(change.value, list):
-            raise RequestError("the step stands alone in its block already; there is nothing to move it past")
+        elif isinstance(change, Wrap) and path[: len(change.path)] == change.path:
+            path = (*change.path, len(change.before), *path[len(change.path) :])
     return path
 
 

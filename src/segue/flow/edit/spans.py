@@ -12,7 +12,7 @@ from typing import Final
 
 from segue.errors import RequestError
 from segue.flow.document import Node
-from segue.flow.edit.changes import Change, Drop, Insert, Put, RenameKey, node_at
+from segue.flow.edit.changes import Change, Drop, Insert, Put, RenameKey, Wrap, node_at
 from segue.flow.edit.places import BREAK, Places
 from segue.flow.edit.write import (
     entry_lines,
@@ -51,6 +51,8 @@ class Spans(Places):
                     found += self._insert(change)
                 case RenameKey():
                     found += self._rename(change)
+                case Wrap():
+                    found += self._wrap(change)
         found = [patch for patch in found if self.text[patch.start : patch.end] != patch.text]
         found.sort(key=lambda patch: (patch.start, patch.end))
         for one, other in pairwise(found):
@@ -324,6 +326,33 @@ class Spans(Places):
                 break
             start = above
         return start
+
+    def _wrap(self, change: Wrap) -> list[Patch]:
+        """A value that becomes one item of a new list. In lines of its own it moves two columns to the right."""
+        node = node_at(self.root, change.path)
+        start = node.start
+        is_block = bool(node.entries) and not self.is_flow(node) and not self.is_alias(node)
+        if not is_block or self.begin(node) != start or self.careful:
+            return self.replace(node, [*change.before, node.plain(), *change.after])
+        column = self.column(start)
+        lines = BREAK.split(self.text[start : node.end])
+        tail = self.newline if self.ends_line(node.end) else ""
+        if tail:
+            lines.pop()
+        kept = [f"- {lines[0]}", *("  " + line if line.strip() else line for line in lines[1:])]
+        space = " " * column
+        lead = [line for value in change.before for line in self._spaced(item_lines(value, column), space)]
+        rest = [line for value in change.after for line in self._spaced(item_lines(value, column), space)]
+        first = self.newline.join([*lead, space + self.newline.join(kept)])[column:] + tail
+        if not rest:
+            return [Patch(start=start, end=node.end, text=first)]
+        added = self._lines_after(node.end, column, [rest[0][column:], *rest[1:]])
+        if added.start == node.end:
+            return [Patch(start=start, end=node.end, text=first + added.text)]
+        return [Patch(start=start, end=node.end, text=first), added]
+
+    def _spaced(self, lines: list[str], space: str) -> list[str]:
+        return [space + lines[0], *lines[1:]]
 
     def _drop(self, change: Drop) -> list[Patch]:
         node = node_at(self.root, change.path)
