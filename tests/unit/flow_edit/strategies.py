@@ -102,9 +102,13 @@ class Maker:
         found = {key: known[key] for key in rng.sample(sorted(known), rng.choice((0, 0, 1, 2, 3))) if key not in taken}
         if depth and rng.random() < 0.2:
             form = rng.randrange(4)
-            steps = self.steps(depth - 1, 2)
+            # A step with `do` or `then` on its own level is taken for the map form of a handler.
+            steps = [
+                self.name() if isinstance(step, dict) and not {"do", "then", "match"}.isdisjoint(step) else step
+                for step in self.steps(depth - 1, 2)
+            ]
             found["on_error"] = steps
-            if form == 1 and not (isinstance(steps[0], dict) and ("then" in steps[0] or "do" in steps[0])):
+            if form == 1:
                 found["on_error"] = steps[0]
                 self.last_anchor = None
             elif form == 2:

@@ -22,9 +22,7 @@ from segue.flow.edit import (
     RemoveStep,
     RenameStep,
     SetField,
-    SetFlow,
     SetPosition,
-    UnsetField,
     apply_edits,
     graph_of,
     update_text,
@@ -34,7 +32,7 @@ from segue.flow.edit.rewrite import apply_patches_in_order
 
 IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 LAW = settings(
-    max_examples=5000 if IS_LONG else 150,
+    max_examples=3000 if IS_LONG else 150,
     derandomize=not IS_LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -157,8 +155,8 @@ def test_a_changed_graph_changes_the_text_as_the_edit_does(text: str, seed: int)
 @LAW
 @given(readable_texts(), SEEDS)
 def test_comments_outlive_edits_of_other_lines(text: str, seed: int) -> None:
-    edit, _ = Draw(random.Random(seed), graph_of(read_flow(text))).edit("psta")
-    assert isinstance(edit, (SetPosition, SetFlow, AddStep, UnsetField, SetField))
+    edit, _ = Draw(random.Random(seed), graph_of(read_flow(text))).edit("pta")
+    assert isinstance(edit, (SetPosition, AddStep, SetField))
     result = apply_edits(text, [edit])
     for number in range(1, 40):
         for word in (f"# note {number} ", f"# about {number}"):
