@@ -54,10 +54,11 @@ lock: $(VENV)/.installed-dev ## Choose versions anew: rewrite constraints.txt fr
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
-PYTEST := $(BIN)/python -m pytest
+PYTEST ?= $(BIN)/python -m pytest
+TESTS ?=
 
-test: setup ## Run the unit, contract and acceptance tests and the short simulations and kills
-	@$(PYTEST) -n $(WORKERS) -m "$(QUICK)" --req-report=$(REPORTS)/test.json $(ARGS)
+test: setup ## Run the unit, contract and acceptance tests and the short simulations and kills; TESTS=tests/unit: only those
+	@$(PYTEST) -n $(WORKERS) -m "$(QUICK)" --req-report=$(REPORTS)/$(notdir $(firstword $(TESTS) test)).json $(TESTS) $(ARGS)
 
 sim: setup ## Run every simulation; SEED=42 runs that seed only
 	@$(if $(SEED),SEGUE_SIM_SEED='$(SEED)') $(PYTEST) tests/simulation -n $(WORKERS) --req-report=$(REPORTS)/simulation.json $(ARGS)
