@@ -184,10 +184,12 @@ class _Merge:
         moved_out = {node.id for node in self.new.nodes if parents.get(node.id) in gone}
         if moved_out:
             raise RequestError(f"{min(moved_out)} stands in a box that is gone; move it first, then remove the box")
+        flows = set(FLOW_BLOCKS.values())
         tops = [
-            node.id for node in self.old.nodes
-            if node.id in gone and node.parent not in gone and node.type not in FLOW_BLOCKS.values()
-        ]  # fmt: skip
+            node.id
+            for node in self.old.nodes
+            if node.id in gone - flows and (node.parent not in gone or node.parent in flows)
+        ]
         self._edit([RemoveStep(id) for id in tops])
 
     def _place(self) -> None:
