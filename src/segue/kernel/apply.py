@@ -142,6 +142,10 @@ def _finally(state: RunState, event: ev.FinallyStarted, _at: int) -> None:
         state.phase_block = open_block(state, state.plan.flow_finally, None, bindings=bindings)
 
 
+def _host_restarted(state: RunState, _event: ev.HostRestarted, _at: int) -> None:
+    state.takeovers += 1
+
+
 def _nothing(_state: RunState, _event: ev.Event, _at: int) -> None:
     return
 
@@ -156,7 +160,7 @@ _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
     ev.RunResumed: _nothing,
     ev.CancelRequested: _cancel_requested,
     ev.RunDeadlineReached: _deadline,
-    ev.HostRestarted: _nothing,
+    ev.HostRestarted: _host_restarted,
     ev.FlowHandlersStarted: _flow_handlers,
     ev.FinallyStarted: _finally,
 }

@@ -23,7 +23,12 @@ from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, RunStatus,
 
 def explain_run(state: RunState, now: int) -> Reason:
     """Why the run is as it is at `now` (ms since the epoch)."""
-    return _RUNS[state.status](state, now)
+    reason = _RUNS[state.status](state, now)
+    if not state.takeovers or not state.ended:
+        return reason
+    times = "once" if state.takeovers == 1 else f"{state.takeovers} times"
+    sentence = f"{reason.sentence}; taken over {times} after its host had stopped"
+    return msgspec.structs.replace(reason, sentence=sentence)
 
 
 def explain_step(state: RunState, step: StepState, now: int) -> Reason:
@@ -271,7 +276,9 @@ def _step_succeeded(_state: RunState, step: StepState, _now: int) -> Reason:
         return Reason(R.STEP_TOOK_BRANCH, why)
     tries = f" in {_attempt(step)}" if step.attempt > 1 else ""
     at = "" if step.ended_at is None else f" at {_when(step.ended_at)}"
-    return Reason(R.STEP_SUCCEEDED, f"ended well{at}{tries}" + ("" if why is None else f": {why}"))
+    times = "once" if step.lost == 1 else f"{step.lost} times"
+    lost = f", made again under the same key after its host had stopped {times}" if step.lost else ""
+    return Reason(R.STEP_SUCCEEDED, f"ended well{at}{tries}{lost}" + ("" if why is None else f": {why}"))
 
 
 def _step_recovered(_state: RunState, step: StepState, _now: int) -> Reason:

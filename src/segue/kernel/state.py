@@ -121,7 +121,7 @@ class RunState:
         "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
         "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase",
         "phase_block", "plan", "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by",
-        "timed_out", "timer_heap", "timers", "trigger", "vars",
+        "takeovers", "timed_out", "timer_heap", "timers", "trigger", "vars",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
@@ -156,6 +156,8 @@ class RunState:
         self.error: ev.Failure | None = None
         self.recovered = False
         self.stopped_by: str | None = None
+        self.takeovers = 0
+        """How often a host took it over with attempts in flight, after another had stopped."""
         self.accepted_at: int | None = None
         self.started_at: int | None = None
         self.finished_at: int | None = None

@@ -231,3 +231,13 @@ def test_a_paused_step_that_is_due_says_that_the_pause_holds_it() -> None:
 def test_a_quarantined_run_says_up_to_where_its_journal_is_good() -> None:
     reason = explain_quarantined(JournalCorruptError("the journal of run run_1 does not fold", last_valid_seq=7))
     assert (reason.code, "(7)" in (reason.action or "")) == ("run-quarantined", True)
+
+
+@pytest.mark.req("BAR-4.what-happened")
+def test_what_ended_well_after_its_host_had_stopped_says_so() -> None:
+    play = Play(flow(step("a"), step("b")))
+    play.crash()
+    play.ok("a")
+    play.ok("b")
+    assert play.why("a").endswith("made again under the same key after its host had stopped once")
+    assert play.why() == "ended well: 2 steps; taken over once after its host had stopped"
