@@ -123,7 +123,7 @@ def measure(frame: Frame, value: object) -> None:
             )
 
 
-JSON_ITEMS_MAX: Final = 2_000_000
+JSON_ITEMS_MAX: Final = 1_000_000
 """Items of lists and maps in one value. A value that holds another twice, and that one another twice, is small in
 memory and without bound as JSON."""
 

@@ -325,7 +325,8 @@ def test_any_text_compiles_or_is_refused(source: str) -> None:
 
 
 @pytest.mark.req("ACC-7.expressions-are-bounded")
-def test_a_value_that_holds_itself_doubled_many_times_is_refused_as_json() -> None:
+def test_a_value_that_holds_itself_doubled_many_times_is_refused_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segue.expr.text.JSON_ITEMS_MAX", 10_000)
     value: object = [1]
     for _ in range(40):
         value = {"a": value, "b": value}
