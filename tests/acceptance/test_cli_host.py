@@ -256,7 +256,7 @@ def test_changes_without_a_host_are_kept_and_begin_nothing(commands: Commands) -
 # ---------------------------------------------------------------- serve
 
 
-@pytest.mark.req("OPS-1.serve", "SEC-2.token")
+@pytest.mark.req("OPS-1.serve", "ACC-1.safe-by-default")
 def test_serve_prints_its_address_carries_out_runs_and_stops_in_order(commands: Commands) -> None:
     commands.segue("run", "held.yaml", "-i", "file=gate", "--detach")
     with commands.started("serve", "--port", "0", "--flows", ".") as server:
@@ -308,7 +308,7 @@ def test_a_port_that_is_taken_is_said_or_passed_over(commands: Commands) -> None
     assert not commands.database.exists()
 
 
-@pytest.mark.req("SEC-2.loopback")
+@pytest.mark.req("ACC-1.safe-by-default")
 def test_serve_listens_to_this_machine_only(commands: Commands) -> None:
     answer = commands.segue("serve", "--host", "0.0.0.0")
     assert (answer.code, answer.out) == (2, "")
@@ -326,7 +326,7 @@ def test_a_second_server_on_one_database_is_refused(commands: Commands) -> None:
         assert (going_on.code, "its runs are going on there" in going_on.err) == (0, True)
 
 
-@pytest.mark.req("SEC-3.server-egress")
+@pytest.mark.req("ACC-6.server-egress")
 def test_a_servers_flows_may_not_call_this_machine_unless_it_is_allowed(commands: Commands) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

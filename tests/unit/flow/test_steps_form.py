@@ -289,7 +289,7 @@ def test_waits_for_times_and_callbacks() -> None:
     assert composite.callback == Callback(expires_seconds=172_800.0)
 
 
-@pytest.mark.req("HTTP-1.params")
+@pytest.mark.req("PROV-9.spellings")
 def test_http_takes_a_map_or_a_line() -> None:
     flow = read_well("""
         flow: x

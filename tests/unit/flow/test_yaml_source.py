@@ -191,7 +191,7 @@ multi: {{ a +
 """
 
 
-@pytest.mark.req("EXPR-1.templates")
+@pytest.mark.req("EXEC-8.unquoted-computation")
 def test_unquoted_templates_are_repaired_and_nothing_else_is() -> None:
     document, problems = read_source(TEMPLATES)
     assert document is not None
