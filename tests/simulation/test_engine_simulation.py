@@ -13,7 +13,9 @@ from itertools import count
 
 import pytest
 
-from segue.engine import host
+from segue.engine.committing import Committing
+from segue.engine.loading import Loading
+from segue.kernel import inputs as inp
 from segue.kernel.decide import pending_attempts
 from segue.testing import simulator
 from segue.testing.invariants import InvariantError
@@ -78,43 +80,45 @@ def test_a_seed_gives_the_same_history_in_every_process() -> None:
     assert simulate(8).digest != simulate(7).digest
 
 
-def _launch_before_the_commit(engine, run, decision):
-    commit = _COMMIT_OF(engine, run, decision)
+def _launch_before_the_commit(committing, run, decision):
+    commit = _COMMIT_OF(committing, run, decision)
     for step in decision.start:
-        engine._launch(run, step, step.attempt)
+        committing._effects.launch(run, step, step.attempt)
     return commit
 
 
-async def _reload_forgetting(engine, run):
+async def _reload_forgetting(committing, run):
     """As if results whose commit failed were nobody's."""
     run.pending.clear()
-    await _RELOAD(engine, run)
+    await _RELOAD(committing, run)
 
 
-def _forget_the_interrupted(engine, run):
+def _forget_the_interrupted(loading, run):
     """As if nothing had been in flight when the host died."""
 
 
-def _take_up_all(engine, run):
+def _take_up_all(loading, run):
     """As if every attempt might be made again."""
     if pending_attempts(run.state) or run.state.ready:
-        engine._feed(run, host.inp.AdoptRun(frozenset()))
+        loading._committing.feed(run, inp.AdoptRun(frozenset()))
 
 
-_COMMIT_OF, _RELOAD = host.Engine._commit_of, host.Engine._reload
+_COMMIT_OF, _RELOAD = Committing.commit_of, Committing.reload
 
 
 @pytest.mark.parametrize(
-    ("name", "mistake"),
+    ("part", "name", "mistake"),
     [
-        ("_commit_of", _launch_before_the_commit),
-        ("_reload", _reload_forgetting),
-        ("_take_up", _forget_the_interrupted),
-        ("_take_up", _take_up_all),
+        (Committing, "commit_of", _launch_before_the_commit),
+        (Committing, "reload", _reload_forgetting),
+        (Loading, "take_up", _forget_the_interrupted),
+        (Loading, "take_up", _take_up_all),
     ],
 )
-def test_the_simulator_finds_planted_mistakes(monkeypatch: pytest.MonkeyPatch, name: str, mistake: object) -> None:
-    monkeypatch.setattr(host.Engine, name, mistake)
+def test_the_simulator_finds_planted_mistakes(
+    monkeypatch: pytest.MonkeyPatch, part: type, name: str, mistake: object
+) -> None:
+    monkeypatch.setattr(part, name, mistake)
     found = None
     for seed in range(40):
         try:

@@ -343,7 +343,7 @@ class Simulation:
             kept = self._kept(key)
             check_reason(kept, engine.now())
             self._check_effects(kept)
-        for run in engine._runs.values():  # pyright: ignore[reportPrivateUsage]
+        for run in engine.residents:
             if not run.pending and not run.committing and run.lost is None:
                 check_fold(self._kept(run.key), run.state)
 

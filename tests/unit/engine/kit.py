@@ -135,7 +135,7 @@ class World:
 async def forget_tasks(engine: Engine) -> None:
     """End an engine's tasks without letting it write."""
     mine = asyncio.current_task()
-    engine._closing = True
+    engine.stop()
     tasks = [task for task in asyncio.all_tasks() if task is not mine and belongs_to(task, engine)]
     for task in tasks:
         task.cancel()
@@ -144,7 +144,8 @@ async def forget_tasks(engine: Engine) -> None:
 
 def belongs_to(task: asyncio.Task[Any], engine: Engine) -> bool:
     frame = task.get_coro().cr_frame  # type: ignore[union-attr]
-    return frame is not None and frame.f_locals.get("self") is engine
+    parts = (engine, engine.pool, engine.committing, engine.loading)
+    return frame is not None and frame.f_locals.get("self") in parts
 
 
 async def start(engine: Engine, what: Flow, inputs: dict[str, Any] | None = None, **settings: Any) -> str:

@@ -152,7 +152,7 @@ async def test_every_waiter_of_a_run_is_told(world: World) -> None:
         given_up.cancel()
         release.set()
         assert [one.status for one in await asyncio.gather(*waiters)] == ["succeeded"] * 3
-        assert engine._waiters == {}
+        assert engine.residents.waited_for == 0
 
 
 async def test_wait_says_so_when_the_engine_closes_first(world: World) -> None:
@@ -216,7 +216,7 @@ async def test_a_watcher_hears_of_every_commit_until_it_is_forgotten(world: Worl
         await engine.wait(run_id)
         assert event.is_set()
         engine.forget(run_id, event)
-        assert engine._watchers == {}
+        assert engine.residents.watchers == {}
         engine.forget(run_id, event)
 
 

@@ -282,7 +282,7 @@ async def test_a_run_that_ends_while_it_is_loaded_does_not_stay_in_memory(world:
         await settle()
         stale = await engine.record(run_id)
         await engine.cancel(run_id)
-        run = await engine._loaded(stale)
+        run = await engine.loading.loaded(stale)
         assert run.state.ended
         assert engine.statistics()["runs_in_memory"] == 0
         assert (await engine.wait(run_id)).status == "cancelled"

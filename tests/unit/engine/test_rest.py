@@ -111,7 +111,7 @@ async def test_a_run_loaded_without_a_change_is_still_driven_once_when_its_time_
         run_id = await start(engine, flow(wait_for("w", "60s"), step("a")))
         await asyncio.sleep(40)
         record = await engine.record(run_id)
-        await engine._loaded(record)
+        await engine.loading.loaded(record)
         state = await engine.wait(run_id)
         await settle()
         kinds = [type(event) for event in await events_of(world, engine, run_id)]

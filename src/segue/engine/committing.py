@@ -1,0 +1,251 @@
+"""Deciding and committing: an input is decided at once, its events are committed, then its effects are carried out.
+
+Decisions build on decisions that are still being committed. If a commit fails, nothing that was built on it is true:
+the run is folded again from its journal as soon as the store answers, and the inputs that were not kept are decided
+once more. Inputs from outside are not: their caller is told that they were not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from segue.engine.attempts import AttemptMaker
+from segue.engine.clock import Clock
+from segue.engine.ids import token_hash
+from segue.engine.live_run import LiveRun, Undecided
+from segue.engine.residents import Residents
+from segue.errors import ConflictError, EngineError, NotFoundError, SegueError, StoreUnavailableError
+from segue.kernel import events as ev
+from segue.kernel import inputs as inp
+from segue.kernel.decide import Decision, decide, pending_attempts
+from segue.kernel.state import RunState, StepState
+from segue.kernel.status import RunStatus
+from segue.store.port import CallbackRow, Commit, JournalRow, RunHead, Store
+
+RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_log = logging.getLogger("segue.engine")
+
+
+class Effects(Protocol):
+    """What the host does once a decision is kept, or cannot be."""
+
+    def carry_out(self, run: LiveRun, decision: Decision, attempts: Sequence[int]) -> None:
+        """The effects of a decision that is kept now."""
+        ...
+
+    def settle(self, run: LiveRun) -> None:
+        """After the effects: the run is over, or has a timer, or may rest."""
+        ...
+
+    async def refold(self, run: LiveRun) -> RunState:
+        """The run's state from its journal. Raises SegueError."""
+        ...
+
+    def launch(self, run: LiveRun, step: StepState, attempt: int) -> None:
+        """Make an attempt whose start is kept."""
+        ...
+
+    def let_go(self, run: LiveRun) -> None:
+        """The run leaves the memory, with all its attempts."""
+        ...
+
+    def in_background(self, work: Awaitable[None]) -> None:
+        """Have a task end with the host."""
+        ...
+
+
+class Committing:
+    """Feeds inputs to the kernel and the kernel's events to the store, for all runs of one host."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        maker: AttemptMaker,
+        residents: Residents,
+        callback_token: Callable[[str, StepState], str],
+        effects: Effects,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._maker = maker
+        self._residents = residents
+        self._callback_token = callback_token
+        self._effects = effects
+        self.starts = True
+        """Whether decisions may begin steps."""
+        self.closing = False
+
+    # ------------------------------------------------------------ deciding
+
+    def feed(self, run: LiveRun, given: inp.Input, ack: asyncio.Future[None] | None = None) -> None:
+        """Decide on an input and send what follows from it to the store. `ack` is told when it is kept, or why not."""
+        if run.lost is not None:
+            if ack is not None:
+                ack.set_exception(StoreUnavailableError(f"run {run.run_id} cannot be written now: {run.lost}"))
+            else:
+                run.pending.append(Undecided(given, Decision(), None))
+            return
+        if isinstance(given, inp.TimersDue) and not run.state.paused:
+            self.end_unsafe(run)
+        try:
+            decision = decide(run.state, given, self._clock.now(), starts=self.starts)
+            commit = self.commit_of(run, decision) if decision.rows else None
+        except ConflictError as error:
+            if ack is None:
+                raise
+            run.follow(given, ack, error)
+            return
+        except Exception as error:  # noqa: BLE001 - a fault of ours must set one run aside, not end the host
+            self.quarantine(run, f"the engine could not decide on {type(given).__name__}: {error!r}")
+            _log.exception("run %s: the decision on %s failed", run.run_id, type(given).__name__)
+            if ack is not None:
+                ack.set_exception(EngineError(f"run {run.run_id} is quarantined: {error!r}"))
+            return
+        if commit is None:
+            run.follow(given, ack)
+            return
+        run.pending.append(Undecided(given, decision, ack, [step.attempt for step in decision.start]))
+        run.committing += 1
+        self._store.commit(commit, partial(self._committed, run))
+
+    async def feed_and_wait(self, run: LiveRun, given: inp.Input) -> None:
+        """Returns when the input is kept. Raises what `decide` says against it, StoreUnavailableError."""
+        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.feed(run, given, ack)
+        await ack
+
+    def end_unsafe(self, run: LiveRun) -> None:
+        """Attempts whose time is over and that must not be repeated blindly: nobody knows whether they took effect."""
+        state, now = run.state, self._clock.now()
+        for step in list(state.active.values()):
+            due = state.timers.get((step.id, "attempt"))
+            if due is not None and due <= now and self._maker.is_unsafe(state, step):
+                message = "its time ran out before an answer came; whether it took effect is not known"
+                failure = ev.Failure(category="unknown_outcome", code="attempt_timeout", message=message)
+                self.feed(run, inp.AttemptEnded(step.id, step.attempt, failure=failure))
+
+    # ------------------------------------------------------------ committing
+
+    def commit_of(self, run: LiveRun, decision: Decision) -> Commit:
+        """All that the decision changes in the store."""
+        encode = ev.encode
+        rows = [JournalRow(seq, event.KIND, step, at, encode(event)) for seq, step, at, event in decision.rows]
+        commit = Commit(run_key=run.key, rows=rows)
+        state = run.state
+        status = state.status
+        wake_at = state.next_due() if status is RunStatus.WAITING else None
+        if status != run.status or wake_at != run.wake_at:
+            run.status, run.wake_at = status, wake_at
+            commit.head = RunHead(
+                status=status.value, started_at=state.started_at, finished_at=state.finished_at, wake_at=wake_at,
+                recovered=state.recovered, error=None if state.error is None else state.error.message[:500],
+            )  # fmt: skip
+        if run.new_run is not None:
+            commit.new_run, run.new_run = run.new_run, None
+        if decision.callbacks_opened:
+            commit.callbacks_opened = [self._callback_row(run, step) for step in decision.callbacks_opened]
+        if decision.callbacks_closed:
+            commit.callbacks_closed = [
+                (token_hash(self._callback_token(run.run_id, step)), how) for step, how in decision.callbacks_closed
+            ]
+        if run.logs:
+            commit.logs, run.logs = run.logs, []
+        return commit
+
+    def _callback_row(self, run: LiveRun, step: StepState) -> CallbackRow:
+        now = self._clock.now()
+        return CallbackRow(
+            token_hash=token_hash(self._callback_token(run.run_id, step)), run_key=run.key, step=step.id,
+            generation=step.generation, step_path=step.address, created_at=now,
+            expires_at=step.until if step.until is not None else now,
+        )  # fmt: skip
+
+    def _committed(self, run: LiveRun, commit: Commit, error: BaseException | None) -> None:
+        run.committing -= 1
+        if error is not None or run.lost is not None:
+            self._lost(run, commit, error)
+            return
+        undecided = run.pending.popleft()
+        if undecided.ack is not None or undecided.followers:
+            undecided.answer(None)
+        self._effects.carry_out(run, undecided.decision, undecided.attempts)
+        self._effects.settle(run)
+
+    # ------------------------------------------------------------ when a commit fails
+
+    def _lost(self, run: LiveRun, commit: Commit, error: BaseException | None) -> None:
+        """Nothing decided since the lost commit is true. Wait for the store's last word on them, then start over."""
+        if run.lost is None:
+            run.lost = error
+            _log.warning("run %s: commit failed: %s", run.run_id, error)
+        run.logs += commit.logs
+        if run.committing:
+            return
+        kept: deque[Undecided] = deque()
+        began = False
+        for undecided in run.pending:
+            began = began or isinstance(undecided.given, inp.Begin)
+            kept += [one for one in (undecided, *undecided.followers) if one.ack is None]
+            failure = run.lost
+            if not isinstance(failure, SegueError):
+                failure = StoreUnavailableError(f"run {run.run_id} could not be written: {failure}")
+            undecided.answer(failure)
+            undecided.followers.clear()
+        run.pending = kept
+        if began:
+            self._effects.let_go(run)
+            self._residents.tell_error(run.run_id, NotFoundError(f"run {run.run_id} could not be kept: {run.lost}"))
+        else:
+            self._effects.in_background(self.reload(run))
+
+    async def reload(self, run: LiveRun) -> None:
+        """Fold the run again as soon as the store answers, and decide once more on what was not kept."""
+        for delay in itertools.chain(RELOAD_DELAYS_SECONDS, itertools.repeat(RELOAD_DELAYS_SECONDS[-1])):
+            if self.closing:
+                return
+            await asyncio.sleep(delay)
+            try:
+                run.state = await self._effects.refold(run)
+                break
+            except StoreUnavailableError as error:
+                _log.warning("run %s: the store is unavailable: %s", run.run_id, error)
+            except SegueError as error:
+                self.quarantine(run, str(error))
+                return
+        run.lost = run.status = run.wake_at = None
+        again, run.pending = run.pending, deque()
+        settled = {one.given.step for one in again if isinstance(one.given, inp.AttemptEnded)}
+        # What an earlier host left in flight is begun by the takeover alone, which knows what must not be repeated.
+        if not run.interrupted and not any(isinstance(one.given, inp.AdoptRun) for one in again):
+            for step in pending_attempts(run.state):
+                if step.id not in run.tasks and step.id not in settled:
+                    self._effects.launch(run, step, step.attempt)
+        for undecided in again:
+            self.feed(run, undecided.given)
+        self._effects.settle(run)
+
+    # ------------------------------------------------------------ setting aside
+
+    def quarantine(self, run: LiveRun, message: str) -> None:
+        """Set the run aside: nothing is done with it until a person decides."""
+        self._effects.let_go(run)
+        self.set_aside(run.key, run.run_id, run.state.started_at, message)
+
+    def set_aside(self, key: int, run_id: str, started_at: int | None, message: str) -> None:
+        """Write it down as quarantined."""
+        head = RunHead(status=RunStatus.QUARANTINED.value, started_at=started_at, error=message[:500])
+        self._store.commit(Commit(run_key=key, rows=(), head=head), _log_failure)
+        _log.error("run %s is quarantined: %s", run_id, message)
+        self._residents.tell_error(run_id, EngineError(f"run {run_id} is quarantined: {message}"))
+
+
+def _log_failure(commit: Commit, error: BaseException | None) -> None:
+    if error is not None:
+        _log.error("run %d: commit failed: %s", commit.run_key, error)

@@ -1,0 +1,142 @@
+"""Bringing runs into memory: at the host's start, when a signal for one arrives, when its time has come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from segue.engine.attempts import AttemptMaker
+from segue.engine.clock import Clock
+from segue.engine.committing import Committing
+from segue.engine.live_run import LiveRun
+from segue.engine.residents import Residents
+from segue.engine.versions import Versions
+from segue.engine.wakes import Wakes
+from segue.errors import SegueError, StoreUnavailableError
+from segue.kernel import inputs as inp
+from segue.kernel.apply import fold
+from segue.kernel.decide import pending_attempts
+from segue.kernel.state import RunState
+from segue.store.port import RunRecord, Store
+
+_log = logging.getLogger("segue.engine")
+
+
+class Loading:
+    """Folds runs from their journals, each once however many ask for it, and takes up what was in flight."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        versions: Versions,
+        maker: AttemptMaker,
+        residents: Residents,
+        committing: Committing,
+        wakes: Wakes,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._versions = versions
+        self._maker = maker
+        self._residents = residents
+        self._committing = committing
+        self._wakes = wakes
+        self._loading: dict[int, asyncio.Task[LiveRun]] = {}
+
+    async def state(self, record: RunRecord, *, upto_seq: int | None = None) -> RunState:
+        """The run's committed state, now or as of an event. Raises JournalCorruptError."""
+        version = await self._versions.get(record.flow_version)
+        rows = await self._store.load_journal(record.key, limit=None if upto_seq is None else upto_seq + 1)
+        return fold(version.plan, record.run_id, rows)
+
+    async def loaded(self, record: RunRecord) -> LiveRun:
+        """The run in memory, folded from its journal if it is at rest. Raises JournalCorruptError: then it is set
+        aside.
+        """
+        run = self._residents.by_key.get(record.key)
+        if run is not None:
+            return run
+        task = self._loading.get(record.key)
+        if task is None:
+            task = self._loading[record.key] = asyncio.create_task(self._load(record))
+            task.add_done_callback(lambda _: self._loading.pop(record.key, None))
+        return await asyncio.shield(task)
+
+    async def _load(self, record: RunRecord) -> LiveRun:
+        try:
+            state = await self.state(record)
+        except StoreUnavailableError:
+            raise
+        except SegueError as error:
+            self._committing.set_aside(record.key, record.run_id, record.started_at, str(error))
+            raise
+        run = LiveRun(record.key, record.run_id, record.workspace, state)
+        if state.ended:  # meanwhile: it is only there to say so
+            return run
+        self._residents.add(run)
+        if state.paused:
+            run.interrupted = bool(state.active)
+        else:
+            self.take_up(run)
+        due = run.state.next_due()
+        if due is not None:
+            self._wakes.set(due, run)
+        return run
+
+    def take_up(self, run: LiveRun) -> None:
+        """Attempts of a run just loaded were in flight in a host that stopped."""
+        interrupted = pending_attempts(run.state)
+        if interrupted or run.state.ready:
+            unsafe = frozenset(step.id for step in interrupted if self._maker.is_unsafe(run.state, step))
+            self._committing.feed(run, inp.AdoptRun(unsafe))
+
+    async def adopt_all(self) -> None:
+        """Take over what an earlier host left running."""
+        after = 0
+        while True:
+            records = await self._store.unfinished_runs(after_key=after)
+            if not records:
+                return
+            for record in records:
+                after = record.key
+                try:
+                    await self.loaded(record)
+                except SegueError as error:
+                    _log.error("run %s cannot be adopted: %s", record.run_id, error)
+
+    # ------------------------------------------------------------ runs at rest
+
+    async def wake_rested(self) -> None:
+        """Bring back the runs at rest whose time has come."""
+        cannot: set[int] = set()
+        try:
+            while not self._committing.closing:
+                due = [
+                    record
+                    for record in await self._store.due_runs(self._clock.now())
+                    if record.key not in self._residents.by_key and record.key not in cannot
+                ]
+                if not due:
+                    break
+                # Until these are committed, their rows still say that they are due.
+                outcomes = await asyncio.gather(*map(self._wake, due))
+                cannot.update(record.key for record, woken in zip(due, outcomes, strict=True) if not woken)
+            wake = await self._store.next_wake_at()
+            # What is due already is a run in memory, or one that cannot be loaded.
+            wake = None if wake is None else max(wake, self._clock.now() + 50)
+        except StoreUnavailableError as error:
+            _log.warning("the store is unavailable: %s", error)
+            wake = self._clock.now() + 1_000
+        self._wakes.set_rested(wake)
+
+    async def _wake(self, record: RunRecord) -> bool:
+        """Let one run's timers fire. False if the run cannot be loaded: it must not keep the others asleep."""
+        try:
+            await self._committing.feed_and_wait(await self.loaded(record), inp.TimersDue())
+        except StoreUnavailableError:
+            raise
+        except SegueError as error:
+            _log.error("run %s cannot be woken: %s", record.run_id, error)
+            return False
+        return True
