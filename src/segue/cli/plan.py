@@ -101,8 +101,8 @@ def _moment(text: str) -> int:
 def _mocks(found: OfflineFlow, pairs: list[str] | None, file: str | None) -> dict[str, Mock]:
     """The mocks of the file, then the pairs, which win. Raises RequestError."""
     from segue.cli.flow_file import read_bytes
+    from segue.engine.answers import all_steps
     from segue.engine.mocks import MockError, read_mock, read_mocks
-    from segue.engine.rehearsal import all_steps
     from segue.flow.nearest import did_you_mean
 
     given: dict[str, Mock] = {}

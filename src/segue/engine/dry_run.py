@@ -11,9 +11,10 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from segue.engine.answers import ASSUMED
 from segue.engine.mocks import Mock
 from segue.engine.port import ActionRegistry, Effect
-from segue.engine.rehearsal import ASSUMED, DEFAULT_MOMENT, DEFAULT_SEED, Call, Rehearsal
+from segue.engine.rehearsal import DEFAULT_MOMENT, DEFAULT_SEED, Call, Rehearsal
 from segue.engine.views import failure_view, masker_of, rfc3339
 from segue.flow.document import Document
 from segue.flow.durations import format_duration

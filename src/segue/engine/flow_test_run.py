@@ -13,11 +13,12 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from segue.engine.answers import ASSUMED
 from segue.engine.coverage import Coverage, Trace
 from segue.engine.flow_tests import REFUSED, CallExpectation, Expectations, FlowTest, StepExpectation
 from segue.engine.mocks import MockError
 from segue.engine.port import ActionRegistry
-from segue.engine.rehearsal import ASSUMED, Call, Rehearsal, RehearsalError
+from segue.engine.rehearsal import Call, Rehearsal, RehearsalError
 from segue.engine.views import failure_view, masker_of
 from segue.errors import InvalidInputError
 from segue.expr import ExprError

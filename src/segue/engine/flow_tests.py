@@ -22,8 +22,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from segue.engine.answers import all_steps
 from segue.engine.mocks import Mock, MockError, read_mock
-from segue.engine.rehearsal import DEFAULT_MOMENT, all_steps
+from segue.engine.rehearsal import DEFAULT_MOMENT
 from segue.expr import Condition, ExprError, compile_condition
 from segue.flow import codes
 from segue.flow.document import Document, Node

@@ -70,7 +70,9 @@ class Engine:
         callback_base_url: Callable[[], str | None] = lambda: None,
         max_attempts_in_flight: int = MAX_ATTEMPTS_IN_FLIGHT,
         entropy: Callable[[int], bytes] = os.urandom,
+        maker: AttemptMaker | None = None,
     ) -> None:
+        """`maker` makes the attempts in another way than calling `actions`: the test kit answers them itself."""
         self.store = store
         self.actions = actions
         self.versions = Versions(store)
@@ -78,7 +80,7 @@ class Engine:
         self._server_key = server_key
         self._entropy = entropy
         self._callback_base_url = callback_base_url
-        maker = AttemptMaker(actions, secrets or SecretResolver())
+        maker = maker or AttemptMaker(actions, secrets or SecretResolver())
         self.residents = Residents()
         self.logs = RunLogs(store, self._clock, self.residents)
         self.wakes = Wakes(self._clock, self._wake, lambda: self.in_background(self.loading.wake_rested()))
