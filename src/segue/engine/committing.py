@@ -124,9 +124,9 @@ class Committing:
     def end_unsafe(self, run: LiveRun) -> None:
         """Attempts whose time is over and that must not be repeated blindly: nobody knows whether they took effect."""
         state, now = run.state, self._clock.now()
-        for step in list(state.active.values()):
-            due = state.timers.get((step.id, "attempt"))
-            if due is not None and due <= now and self._maker.is_unsafe(state, step):
+        late = [number for number, kind in state.due_timers(now) if kind == "attempt"]
+        for step in [state.active[number] for number in late if number in state.active]:
+            if self._maker.is_unsafe(state, step):
                 message = "its time ran out before an answer came; whether it took effect is not known"
                 failure = ev.Failure(category="unknown_outcome", code="attempt_timeout", message=message)
                 self.feed(run, inp.AttemptEnded(step.id, step.attempt, failure=failure))
@@ -152,8 +152,9 @@ class Committing:
         if decision.callbacks_opened:
             commit.callbacks_opened = [self._callback_row(run, step) for step in decision.callbacks_opened]
         if decision.callbacks_closed:
+            closed = decision.callbacks_closed.values()
             commit.callbacks_closed = [
-                (token_hash(self._callback_token(run.run_id, step)), how) for step, how in decision.callbacks_closed
+                (token_hash(self._callback_token(run.run_id, step)), how) for step, how in closed
             ]
         if run.logs:
             commit.logs, run.logs = run.logs, []

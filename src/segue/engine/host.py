@@ -34,7 +34,6 @@ from segue.engine.wakes import Wakes
 from segue.errors import ConflictError, EngineError, GoneError, NotFoundError, RequestError
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.kernel import inputs as inp
-from segue.kernel.apply import fold
 from segue.kernel.decide import Decision
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RUN_ENDED, RunStatus
@@ -333,18 +332,16 @@ class Engine:
                 self.residents.tell_end(run)
             return
         due = state.next_due()
-        if due is not None:
+        if not run.committing and not run.tasks and state.status is RunStatus.WAITING and self._is_far(due):
+            # A run that waits for long leaves; its row says when it is to come back.
+            self.logs.flush(run)
+            self.let_go(run)
+            self.wakes.set_rested(due)
+        elif due is not None:
             self.wakes.set(due, run)
-        if not run.committing and not run.tasks and state.status is RunStatus.WAITING:
-            self._maybe_rest(run, due)
 
-    def _maybe_rest(self, run: LiveRun, due: int | None) -> None:
-        """Let go of a run that waits for long; its row says when it is to come back."""
-        if due is not None and due - self._clock.now() < KEPT_IN_MEMORY_MS:
-            return
-        self.logs.flush(run)
-        self.let_go(run)
-        self.wakes.set_rested(due)
+    def _is_far(self, due: int | None) -> bool:
+        return due is None or due - self._clock.now() >= KEPT_IN_MEMORY_MS
 
     def let_go(self, run: LiveRun) -> None:
         """The run leaves the memory, with all its attempts."""
@@ -357,12 +354,15 @@ class Engine:
 
     async def refold(self, run: LiveRun) -> RunState:
         """The run's state from its journal. Raises SegueError."""
-        version = await self.versions.get((await self.record(run.run_id)).flow_version)
-        return fold(version.plan, run.run_id, await self.store.load_journal(run.key))
+        return await self.loading.state(await self.record(run.run_id))
 
-    def _wake(self, run: LiveRun) -> None:
+    def _wake(self, key: int, timer_due: int) -> None:
         """A run's earliest timer may be due. The timers of an object that rested and came back are nobody's."""
-        if run not in self.residents or run.lost is not None:
+        run = self.residents.by_key.get(key)
+        if run is None or run.timer_due != timer_due:
+            return
+        run.timer_due = None
+        if run.lost is not None:
             return
         due = run.state.next_due()
         if due is not None and due <= self._clock.now():

@@ -11,13 +11,14 @@ from segue.engine.live_run import LiveRun
 
 
 class Wakes:
-    """Calls `wake(run)` when a run's earliest timer is due, `wake_rested()` when a run at rest is."""
+    """Calls `wake(run key, due)` when a run's earliest timer is due, `wake_rested()` when a run at rest is."""
 
-    def __init__(self, clock: Clock, wake: Callable[[LiveRun], None], wake_rested: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, wake: Callable[[int, int], None], wake_rested: Callable[[], None]) -> None:
         self._clock = clock
         self._wake = wake
         self._wake_rested = wake_rested
-        self._timers: list[tuple[int, int, LiveRun]] = []
+        # Keys, not runs: a run that has left the memory is held by nothing here until its time comes.
+        self._timers: list[tuple[int, int, int]] = []
         self._order = itertools.count()
         self._alarm: Handle | None = None
         self._alarm_at: int | None = None
@@ -35,7 +36,7 @@ class Wakes:
         if run.timer_due is not None and run.timer_due <= due:
             return
         run.timer_due = due
-        heapq.heappush(self._timers, (due, next(self._order), run))
+        heapq.heappush(self._timers, (due, next(self._order), run.key))
         if self._alarm_at is None or due < self._alarm_at:
             self._arm()
 
@@ -60,9 +61,8 @@ class Wakes:
         now = self._clock.now()
         timers = self._timers
         while timers and timers[0][0] <= now:
-            run = heapq.heappop(timers)[2]
-            run.timer_due = None
-            self._wake(run)
+            due, _, key = heapq.heappop(timers)
+            self._wake(key, due)
         if self._rest_wake_at is not None and self._rest_wake_at <= now:
             self._rest_wake_at = None
             self._wake_rested()

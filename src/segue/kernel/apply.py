@@ -64,6 +64,12 @@ def fold(plan: Plan, run_id: str, rows: Iterable[tuple[int, int, int, int, bytes
     Raises JournalCorruptError, with the last event that folds, if a row is missing, unreadable or impossible.
     """
     state = RunState(plan, run_id)
+    fold_onto(state, rows)
+    return state
+
+
+def fold_onto(state: RunState, rows: Iterable[tuple[int, int, int, int, bytes]]) -> None:
+    """Go on with a fold: `rows` follow on what `state` has booked. Raises JournalCorruptError as `fold` does."""
     for seq, kind, number, at, data in rows:
         if seq != state.seq:
             raise _corrupt(state, state.seq, f"event {state.seq} is missing: the next one is {seq}")
@@ -74,7 +80,6 @@ def fold(plan: Plan, run_id: str, rows: Iterable[tuple[int, int, int, int, bytes
         apply(state, number, event, at)
     state.ended_blocks.clear()
     state.failed_blocks.clear()
-    return state
 
 
 def _corrupt(state: RunState, seq: int, what: str) -> JournalCorruptError:
@@ -106,6 +111,7 @@ def _run_started(state: RunState, event: ev.RunStarted, at: int) -> None:
 def _run_ended(state: RunState, event: Any, at: int) -> None:
     state.finished_at = at
     state.timers.clear()
+    state.turns = 0
     state.active.clear()
     state.ready.clear()
     if isinstance(event, ev.RunSucceeded):
@@ -122,7 +128,7 @@ def _cancel_requested(state: RunState, event: ev.CancelRequested, _at: int) -> N
 
 def _deadline(state: RunState, _event: ev.RunDeadlineReached, _at: int) -> None:
     state.timed_out = True
-    state.timers.pop((RUN_STEP, "run"), None)
+    state.drop_timer(RUN_STEP, "run")
 
 
 def _flow_handlers(state: RunState, event: ev.FlowHandlersStarted, _at: int) -> None:
@@ -276,7 +282,7 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
     step.until = step.expires_at
     state.active[step.id] = step
     for kind in ("retry", "poll"):
-        state.timers.pop((step.id, kind), None)
+        state.drop_timer(step.id, kind)
     timeout = step.plan.step.timeout
     if timeout is not None and timeout.attempt_seconds is not None:
         state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
@@ -288,7 +294,7 @@ def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _
     step.until = event.retry_at
     step.waits_on = "retry"
     state.active.pop(step.id, None)
-    state.timers.pop((step.id, "attempt"), None)
+    state.drop_timer(step.id, "attempt")
     state.set_timer(step.id, "retry", event.retry_at)
 
 
@@ -297,7 +303,7 @@ def _attempt_lost(state: RunState, step: StepState, _event: ev.AttemptLost, _seq
     step.lost += 1
     step.waits_on = "lost"
     state.active.pop(step.id, None)
-    state.timers.pop((step.id, "attempt"), None)
+    state.drop_timer(step.id, "attempt")
 
 
 def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq: int, _at: int) -> None:
@@ -306,7 +312,7 @@ def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq:
     step.until = event.until
     step.answer = event.answer
     state.active.pop(step.id, None)
-    state.timers.pop((step.id, "attempt"), None)
+    state.drop_timer(step.id, "attempt")
     if event.until is not None:
         state.set_timer(step.id, "wait" if event.on == "time" else "expiry", event.until)
 
@@ -327,7 +333,7 @@ def _poll(state: RunState, step: StepState, event: ev.PollAnswered, _seq: int, _
     step.answer = event.answer
     step.until = event.next_at
     state.active.pop(step.id, None)
-    state.timers.pop((step.id, "attempt"), None)
+    state.drop_timer(step.id, "attempt")
     state.set_timer(step.id, "poll", event.next_at)
 
 
@@ -343,7 +349,7 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
             bindings = {"error": msgspec.to_builtins(failures[-1]) if failures else None}
         elif plan.kind == "repeat":
             bindings = {"index": event.first}
-            state.timers.pop((step.id, "every"), None)
+            state.drop_timer(step.id, "every")
         open_block(state, block, step, event.first, bindings)
     if event.items is not None:
         step.items = event.items

@@ -149,7 +149,7 @@ def _deliver(decider: Decider, step: StepState) -> None:
     callback = step.plan.step.callback
     signals = step.signals or []
     if callback is not None and len(signals) >= callback.uses:
-        decider.decision.callbacks_closed.append((step, "used"))
+        decider.decision.close_callback(step, "used")
         output: JsonValue = signals[-1] if callback.uses == 1 else list(signals)
         decider.succeed(step, output)
 
@@ -164,7 +164,7 @@ def _callback_arrived(decider: Decider, given: inp.CallbackArrived) -> None:
     if len(earlier) >= callback.uses:
         raise ConflictError(f"`{step.address}` of run {state.run_id} has had its callback already")
     if step.status is StepStatus.WAITING and step.waits_on == "callback" and len(earlier) + 1 >= callback.uses:
-        decider.decision.callbacks_closed.append((step, "used"))
+        decider.decision.close_callback(step, "used")
         decider.succeed(step, given.payload if callback.uses == 1 else [*earlier, given.payload])
         return
     decider.emit(step.id, ev.CallbackReceived(payload=given.payload))
@@ -176,7 +176,7 @@ def _timers_due(decider: Decider, _given: inp.TimersDue) -> None:
         return
     while not state.ended and (due := state.next_due()) is not None and due <= decider.now:
         _, number, kind = state.timer_heap[0]
-        del state.timers[number, kind]
+        state.drop_timer(number, kind)
         if number == RUN_STEP:
             _run_deadline(decider)
         else:
@@ -211,7 +211,7 @@ def _total_timeout(decider: Decider, step: StepState) -> None:
 def _expired(decider: Decider, step: StepState) -> None:
     callback = step.plan.step.callback
     assert callback is not None
-    decider.decision.callbacks_closed.append((step, "expired"))
+    decider.decision.close_callback(step, "expired")
     message = f"no callback came within {callback.expires_seconds:g} s"
     decider.fail(step, ev.Failure(category="timeout", code="callback_expired", message=message), deadline=True)
 

@@ -48,7 +48,7 @@ class Decider:
         state = self.state
         while not state.ended:
             if state.failed_blocks:
-                composites.on_block_failed(self, state.failed_blocks.pop(0))
+                composites.on_block_failed(self, state.failed_blocks.popleft())
             elif state.dead:
                 step = next(iter(state.dead.values()))
                 if step.block.closed:
@@ -56,7 +56,7 @@ class Decider:
                 else:
                     self.emit(step.id, ev.StepSkipped(reason=_dead_reason(step), dead=True))
             elif state.ended_blocks:
-                composites.on_block_ended(self, state.ended_blocks.pop(0))
+                composites.on_block_ended(self, state.ended_blocks.popleft())
             elif state.ready and (step := self.next_ready()) is not None:
                 self.start(step)
             else:
@@ -73,7 +73,7 @@ class Decider:
         busy = limit is not None and len(state.active) >= limit
         if flow.strategy == "sequential" and not busy:
             # A step keeps its turn until it is settled: what is retried or asked again has not ended.
-            busy = any(kind in ("retry", "poll") for _, kind in state.timers)
+            busy = state.turns > 0
         if flow.strategy == "priority":
             while state.heap and state.heap[0][1] not in state.ready:
                 heapq.heappop(state.heap)
@@ -236,9 +236,8 @@ class Decider:
 
     def close_callback(self, step: StepState) -> None:
         """Nobody waits for the step's callback any more."""
-        closed = self.decision.callbacks_closed
-        if step.callback and all(one is not step for one, _ in closed):
-            closed.append((step, "cancelled"))
+        if step.callback:
+            self.decision.close_callback(step, "cancelled")
 
     def cancel_block(self, block: BlockState, reason: str) -> None:
         """Nothing more happens in the block: whatever runs or waits in it is cancelled."""
@@ -340,6 +339,6 @@ class Decider:
 
 
 def _dead_reason(step: StepState) -> str:
-    sources = [node for node in step.block.nodes if any(edge.target == step.plan.local for edge in node.plan.out)]
-    names = ", ".join(f"`{node.plan.step.id}`" for node in sources[:3])
+    nodes = step.block.plan.nodes
+    names = ", ".join(f"`{nodes[local].step.id}`" for local in step.plan.sources[:3])
     return f"no path to it was taken (after {names})" if names else "no path to it was taken"

@@ -30,4 +30,9 @@ class Decision:
     cancel: list[StepState] = field(default_factory=list)
     """Attempts in flight whose result no longer matters."""
     callbacks_opened: list[StepState] = field(default_factory=list)
-    callbacks_closed: list[tuple[StepState, str]] = field(default_factory=list)
+    callbacks_closed: dict[int, tuple[StepState, str]] = field(default_factory=dict)
+    """By step number: the step and how its callback ended."""
+
+    def close_callback(self, step: StepState, how: str) -> None:
+        """Nobody waits for the step's callback any more; the first word on it counts."""
+        self.callbacks_closed.setdefault(step.id, (step, how))

@@ -60,6 +60,8 @@ class NodePlan:
     """Its name within its frame: the id, or `owner.label.id` where the id is not unique."""
     out: tuple[EdgePlan, ...] = ()
     in_degree: int = 0
+    sources: tuple[int, ...] = ()
+    """The nodes of its block that an edge leads from to it, in the block's order."""
     is_action: bool = False
     is_chooser: bool = False
     """Which of its out-edges live is decided (and journaled) when it has ended."""
@@ -160,6 +162,7 @@ class _Compiler:
         plan.nodes = tuple(made)
         local_of = {step.id: local for local, step in enumerate(block.steps)}
         out: list[list[EdgePlan]] = [[] for _ in made]
+        into: list[list[int]] = [[] for _ in made]
         for edge in block.edges:
             source, target = local_of.get(edge.source), local_of.get(edge.target)
             if source is None or target is None:
@@ -168,8 +171,10 @@ class _Compiler:
             when = None if edge.when is None else self.condition(edge.when, f"{edge.source} → {edge.target}")
             out[source].append(EdgePlan(target, edge.label, when))
             made[target].in_degree += 1
+            into[target].append(source)
         for node, edges in zip(made, out, strict=True):
             node.out = tuple(edges)
+            node.sources = tuple(sorted(set(into[node.local])))
             node.has_error_edge = any(edge.label == "error" for edge in edges)
             node.is_chooser = node.kind == "branch" or node.has_error_edge or any(edge.when for edge in edges)
         plan.entries = tuple(node.local for node in made if node.in_degree == 0)

@@ -17,7 +17,7 @@ from segue.kernel.events import Failure
 from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
 from segue.kernel.reason_codes import Reason
 from segue.kernel.reason_codes import ReasonCode as R
-from segue.kernel.state import RunState, StepState
+from segue.kernel.state import KEEPS_TURN, RunState, StepState
 from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
 
 
@@ -198,9 +198,9 @@ def _ready(state: RunState, step: StepState, _now: int) -> Reason:
 
 def _turn_keepers(state: RunState) -> list[StepState]:
     """Steps that keep their turn under the strategy `sequential` although no attempt of theirs is in flight."""
-    if state.plan.flow.strategy != "sequential":
+    if state.plan.flow.strategy != "sequential" or not state.turns:
         return []
-    return [state.nodes[number] for number, kind in state.timers if kind in ("retry", "poll")]
+    return [state.nodes[number] for number, kind in state.timers if kind in KEEPS_TURN]
 
 
 def _held(state: RunState) -> Reason:
@@ -420,8 +420,7 @@ def _unopened_inside(owner: StepState, state: RunState) -> Reason:
 
 
 def _sources(step: StepState) -> list[StepState]:
-    local = step.plan.local
-    return [node for node in step.block.nodes if any(edge.target == local for edge in node.plan.out)]
+    return [step.block.nodes[local] for local in step.plan.sources]
 
 
 def _continues(state: RunState) -> bool:

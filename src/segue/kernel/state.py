@@ -13,6 +13,8 @@ nodes. The order of events fixes the order of openings, so a fold gives every in
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from segue.flow.model import JsonValue, RawMap
@@ -23,6 +25,10 @@ from segue.kernel.status import RUN_ENDED, STEP_FAILED, STEP_SETTLED, RunStatus,
 TimerKind = Literal["wait", "retry", "poll", "attempt", "total", "expiry", "run", "every"]
 RUN_STEP: Final = -1
 """The step number of events and timers that belong to the run itself."""
+KEEPS_TURN: Final = frozenset({"retry", "poll"})
+"""Timers of steps that are between two of their attempts."""
+_STALE_TIMERS: Final = 1_024
+"""Closed timers that may lie in the heap, beside three for each open one, before it is made anew."""
 
 
 class Frame:
@@ -121,7 +127,7 @@ class RunState:
         "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
         "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase",
         "phase_block", "plan", "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by",
-        "takeovers", "timed_out", "timer_heap", "timers", "trigger", "vars",
+        "takeovers", "timed_out", "timer_heap", "timers", "trigger", "turns", "vars",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
@@ -140,12 +146,15 @@ class RunState:
         self.vars: RawMap = {}
         self.timers: dict[tuple[int, TimerKind], int] = {}
         self.timer_heap: list[tuple[int, int, TimerKind]] = []
+        self.turns = 0
+        """Open timers of steps that keep their turn under the strategy `sequential` (`retry`, `poll`)."""
         self.active: dict[int, StepState] = {}
-        self.ready: dict[int, StepState] = {}
+        # Ordered, since the first entry of a plain dict from whose front much was deleted is found by a scan.
+        self.ready: OrderedDict[int, StepState] = OrderedDict()
         self.heap: list[tuple[int, int]] = []
-        self.dead: dict[int, StepState] = {}
-        self.ended_blocks: list[BlockState] = []
-        self.failed_blocks: list[BlockState] = []
+        self.dead: OrderedDict[int, StepState] = OrderedDict()
+        self.ended_blocks: deque[BlockState] = deque()
+        self.failed_blocks: deque[BlockState] = deque()
         self.background = 0
         """Open blocks whose step has its result already (`join: any`): the run ends after them."""
         self.outcome: ev.FinallyStarted | None = None
@@ -185,8 +194,29 @@ class RunState:
 
     def set_timer(self, number: int, kind: TimerKind, due: int) -> None:
         """`due` is in milliseconds since the epoch; a second call for the same step and kind replaces the first."""
+        if (number, kind) not in self.timers and kind in KEEPS_TURN:
+            self.turns += 1
         self.timers[number, kind] = due
         heapq.heappush(self.timer_heap, (due, number, kind))
+        if len(self.timer_heap) > _STALE_TIMERS + 4 * len(self.timers):
+            self.timer_heap = [(at, one, of) for (one, of), at in self.timers.items()]
+            heapq.heapify(self.timer_heap)
+
+    def drop_timer(self, number: int, kind: TimerKind) -> None:
+        """Forget an open timer; if there is none, nothing happens."""
+        if self.timers.pop((number, kind), None) is not None and kind in KEEPS_TURN:
+            self.turns -= 1
+
+    def due_timers(self, now: int) -> Iterator[tuple[int, TimerKind]]:
+        """The open timers that are due, in no order: a walk over the top of the heap, not over all timers."""
+        heap, places = self.timer_heap, [0]
+        while places:
+            place = places.pop()
+            if place < len(heap) and heap[place][0] <= now:
+                due, number, kind = heap[place]
+                if self.timers.get((number, kind)) == due:
+                    yield number, kind
+                places += (2 * place + 1, 2 * place + 2)
 
     def next_due(self) -> int | None:
         """When the earliest open timer fires."""
@@ -311,7 +341,7 @@ def total_seconds(step: StepState) -> float | None:
 def drop_timers(state: RunState, step: StepState) -> None:
     """Forget the open timers of a step that needs them no more."""
     for kind in ("wait", "retry", "poll", "attempt", "total", "expiry", "every"):
-        state.timers.pop((step.id, kind), None)
+        state.drop_timer(step.id, kind)
 
 
 def follow(state: RunState, source: StepState, edge: EdgePlan, *, live: bool) -> None:

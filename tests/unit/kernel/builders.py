@@ -135,7 +135,7 @@ class Play:
         self.started += [(one.address, one.attempt) for one in made.start]
         self.cancelled += [one.address for one in made.cancel]
         self.opened += [one.address for one in made.callbacks_opened]
-        self.closed += [(one.address, how) for one, how in made.callbacks_closed]
+        self.closed += [(one.address, how) for one, how in made.callbacks_closed.values()]
         if self.check:
             self.verify()
         return made
