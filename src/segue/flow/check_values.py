@@ -6,24 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from segue.expr import (
-    ExprError,
-    Reference,
-    compile_condition,
-    compile_expression,
-    compile_poll_condition,
-    compile_value,
-)
+from segue.expr import ExprError, Reference
 from segue.flow import codes
 from segue.flow.catalogue import ActionSpec
 from segue.flow.document import Node
+from segue.flow.expressions import Mode, references_of, scalars
 from segue.flow.findings import Findings, is_dynamic
 from segue.flow.model import JsonValue, Step
 from segue.flow.problems import Patch
 from segue.flow.scopes import Frame, Scopes, Site
 from segue.flow.verbs import SCOPE_NAMES
-
-Mode = Literal["value", "condition", "expression", "poll"]
 
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
     "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until"),
@@ -153,7 +145,7 @@ class _Checker:
 
     def check(self, place: _Place) -> None:
         try:
-            references = _references(place)
+            references = references_of(place.raw, place.mode)
         except ExprError as error:
             if place.mode == "value" and isinstance(place.raw, (dict, list)):
                 self._one_by_one(place, error)
@@ -166,9 +158,9 @@ class _Checker:
     def _one_by_one(self, place: _Place, error: ExprError) -> None:
         """Check each scalar of a value by itself, since compiling the whole stops at the first mistake."""
         found_any = False
-        for at, text in _scalars(place.raw, ()):
+        for at, text in scalars(place.raw):
             try:
-                references = compile_value(text).references
+                references = references_of(text, "value")
             except ExprError as own:
                 own.path = (*at, *own.path)
                 found_any = True
@@ -303,26 +295,3 @@ class _Checker:
             code, message, step=place.step, field=place.field, span=span, severity=severity,
             path=node.path() if node is not None else None, suggestion=hint, patch=patch,
         )  # fmt: skip
-
-
-def _scalars(value: JsonValue, at: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The texts inside a value, with their places."""
-    if isinstance(value, str):
-        yield at, value
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            yield from _scalars(child, (*at, key))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from _scalars(child, (*at, index))
-
-
-def _references(place: _Place) -> tuple[Reference, ...]:
-    if place.mode == "value":
-        return compile_value(place.raw).references
-    text = str(place.raw)
-    if place.mode == "poll":
-        return compile_poll_condition(text).references
-    if place.mode == "expression":
-        return compile_expression(text).references
-    return compile_condition(text).references

@@ -10,6 +10,8 @@ import re
 from bisect import bisect_right
 from typing import TypeAlias
 
+import msgspec
+
 from segue.flow.model import JsonValue, Span
 
 Scalar: TypeAlias = None | bool | int | float | str
@@ -17,35 +19,26 @@ Scalar: TypeAlias = None | bool | int | float | str
 _PLAIN_KEY = re.compile(r"[\w-]+\Z")
 
 
-class Node:
+class Node(msgspec.Struct, eq=False):
     """One value: a map (`entries`), a list (`items`) or a `scalar`. Not changed once its document is read.
 
     `start` and `end` are -1 without text. `style` is how a scalar was written: "" plain, a quote sign, `|`, `>`; None
-    without text. `key` is its name or index in `parent`.
+    without text. `key` is its name or index in `parent`. A record of msgspec, since a text has thousands of them.
     """
 
-    __slots__ = ("end", "entries", "items", "key", "key_end", "key_start", "parent", "scalar", "start", "style")
+    scalar: Scalar = None
+    items: list[Node] | None = None
+    entries: dict[str, Node] | None = None
+    start: int = -1
+    end: int = -1
+    style: str | None = None
+    parent: Node | None = None
+    key: str | int | None = None
+    key_start: int = -1
+    key_end: int = -1
 
-    def __init__(
-        self,
-        scalar: Scalar = None,
-        *,
-        items: list[Node] | None = None,
-        entries: dict[str, Node] | None = None,
-        start: int = -1,
-        end: int = -1,
-        style: str | None = None,
-    ) -> None:
-        self.scalar = scalar
-        self.items = items
-        self.entries = entries
-        self.start = start
-        self.end = end
-        self.style = style
-        self.parent: Node | None = None
-        self.key: str | int | None = None
-        self.key_start = -1
-        self.key_end = -1
+    def __repr__(self) -> str:
+        return f"Node({self.path()}: {self.kind_name()})"
 
     @property
     def is_null(self) -> bool:

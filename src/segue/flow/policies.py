@@ -12,7 +12,7 @@ from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.inputs_schema import schema_of_value
 from segue.flow.model import Callback, Poll, Retry, Timeout
-from segue.flow.reader import Reader, first_of
+from segue.flow.reader import Reader
 from segue.flow.verbs import CALLBACK_KEYS, POLL_CALL_KEYS, POLL_KEYS, RETRY_KEYS, TIMEOUT_KEYS
 
 MAX_ATTEMPTS: Final = 1_000
@@ -165,8 +165,13 @@ def read_callback(reader: Reader, node: Node, path: str, *, known: frozenset[str
 
 def _one(reader: Reader, entries: dict[str, Node], *spellings: str) -> Node | None:
     """The value under whichever spelling is there; two of them are a conflict."""
-    there = [key for key in spellings if key in entries]
-    if len(there) > 1:
-        message = f"`{there[1]}` says the same as `{there[0]}`"
-        reader.problem(codes.CONFLICT, entries[there[1]], message, at_key=True)
-    return first_of(entries, *spellings)
+    found: Node | None = None
+    for key in spellings:
+        node = entries.get(key)
+        if node is None:
+            continue
+        if found is not None:
+            reader.problem(codes.CONFLICT, node, f"`{key}` says the same as `{found.key}`", at_key=True)
+            break
+        found = node
+    return found

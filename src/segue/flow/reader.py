@@ -240,7 +240,7 @@ class Reader:
 
     def check_keys(self, entries: Mapping[str, Node], known: Iterable[str], what: str) -> None:
         """Report every key that is not known, with the nearest that is. `x-` keys are free."""
-        names = set(known)
+        names = known if isinstance(known, (frozenset, dict)) else set(known)
         for key, node in entries.items():
             if key not in names and not key.startswith("x-"):
                 self.unknown_key(key, node, names, what)

@@ -94,8 +94,7 @@ class _Composer:
         for start, end in self.source.values:
             self._template_note(start, end)
         try:
-            for event in _events(self.source.text):
-                self._take(event)
+            self._compose()
         except RefusedError as refused:
             self._problem(refused.code, str(refused), self._place(), self._place())
             return None
@@ -107,22 +106,76 @@ class _Composer:
             return None
         return self.root
 
-    def _take(self, event: Any) -> None:
-        name = type(event).__name__
-        if name == "ScalarEvent":
-            self._scalar(event)
-        elif name in ("MappingStartEvent", "SequenceStartEvent"):
-            self._open(event, is_map=name == "MappingStartEvent")
-        elif name in ("MappingEndEvent", "SequenceEndEvent"):
-            self._close(event)
-        elif name == "AliasEvent":
-            self._alias(event)
-        elif name == "DocumentStartEvent" and self.root is not None:
+    def _compose(self) -> None:
+        """Take every event. Plain scalars, most of every text, are dealt with here: calls would double their cost."""
+        from yaml import ScalarEvent  # noqa: PLC0415 - see run()
+
+        stack, keys, original = self.stack, self.keys, self.source.original
+        is_moved, starts, budget = bool(self.source.added), self.template_starts, self.budget
+        others = self._others()
+        for event in _events(self.source.text):
+            kind: type[object] = type(event)
+            if kind is not ScalarEvent or not stack or event.anchor is not None or event.tag is not None:
+                others[kind](event)
+                continue
+            start, end, text = event.start_mark.index, event.end_mark.index, event.value
+            style = event.style
+            if is_moved:
+                start, end = original(start), original(end)
+                if start in starts:
+                    style = ""
+            parent = stack[-1]
+            entries = parent.entries
+            if entries is not None:
+                key = keys[-1]
+                if key is None:
+                    if text == "<<":
+                        self._set_key(text, start, end, plain=style == "")
+                    else:
+                        keys[-1] = (text, start, end)
+                    continue
+            else:
+                key = None
+            value: Scalar = text
+            if style == "" and start not in starts:
+                value = self._resolve(text, start, end) if text[:1] in _NUMBER_START else _WORD_VALUES.get(text, text)
+            if key is None or entries is None or key[1] < 0 or key[0] in entries:
+                self._add(Node(value, None, None, start, end, style), None)
+                continue
+            budget.left -= 1
+            if budget.left < 0:
+                budget.take()
+            keys[-1] = None
+            entries[key[0]] = Node(value, None, None, start, end, style, parent, *key)
+
+    def _others(self) -> dict[type[object], Callable[[Any], None]]:
+        """What is done with each kind of event."""
+        from yaml import events  # noqa: PLC0415 - see run()
+
+        def nothing(_: Any) -> None:
+            """Ends of documents, and of the stream."""
+
+        return {
+            events.ScalarEvent: self._scalar,
+            events.MappingStartEvent: lambda event: self._open(event, is_map=True),
+            events.SequenceStartEvent: lambda event: self._open(event, is_map=False),
+            events.MappingEndEvent: self._close,
+            events.SequenceEndEvent: self._close,
+            events.AliasEvent: self._alias,
+            events.DocumentStartEvent: self._begin_document,
+            events.DocumentEndEvent: nothing,
+            events.StreamStartEvent: nothing,
+            events.StreamEndEvent: nothing,
+        }
+
+    def _begin_document(self, event: Any) -> None:
+        if self.root is not None:
             start = self._original(event.start_mark.index)
             self._problem(codes.YAML_FEATURE, "a second document begins; a file holds one flow", start, start + 3)
             raise RefusedError(codes.YAML_FEATURE, "only the first document of a file would be read")
 
     def _scalar(self, event: Any) -> None:
+        """A scalar with a tag or an anchor, or one that is the whole document."""
         start, end = self._original(event.start_mark.index), self._original(event.end_mark.index)
         style: str = "" if start in self.template_starts else event.style
         text: str = event.value
@@ -185,14 +238,14 @@ class _Composer:
             )
         if len(self.stack) >= MAX_DEPTH:
             raise RefusedError(codes.TOO_LARGE, f"the text nests deeper than {MAX_DEPTH} levels")
-        node = Node(entries={}, start=start, end=start) if is_map else Node(items=[], start=start, end=start)
-        if self._waits_for_key():
+        node = Node(None, None, {}, start, start) if is_map else Node(None, [], None, start, start)
+        is_key = self._waits_for_key()
+        if is_key:
             hint = "put quotes around a value that starts with a brace"
             self._problem(codes.YAML_FEATURE, "a key is text, not a map or a list", start, start + 1, hint)
-            self.refused_keys.append(True)
         else:
             self._add(node, None)
-            self.refused_keys.append(False)
+        self.refused_keys.append(is_key)
         if event.anchor is not None:
             self.open_anchors[id(node)] = event.anchor
             self.anchors.pop(event.anchor, None)
@@ -202,16 +255,20 @@ class _Composer:
     def _close(self, event: Any) -> None:
         node = self.stack.pop()
         self.keys.pop()
+        last: Node | None = None
+        if node.entries:
+            last = next(reversed(node.entries.values()))
+        elif node.items:
+            last = node.items[-1]
         # A block collection's own end mark stands before the next token, past comments; its last child's end is exact.
-        end = self._original(event.end_mark.index)
-        children = list(node.entries.values()) if node.entries is not None else node.items or []
-        is_flow = self.source.text[event.start_mark.index : event.end_mark.index] in ("}", "]")
-        if is_flow or not children:
-            node.end = max(node.end, end) if is_flow else node.start
+        start, end = event.start_mark.index, event.end_mark.index
+        if end > start and self.source.text[start:end] in ("}", "]"):
+            node.end = max(node.end, self._original(end))
+        elif last is None:
+            node.end = node.start
         else:
-            node.end = max(node.end, children[-1].end, children[-1].key_end)
-        anchor = self.open_anchors.pop(id(node), None)
-        if anchor is not None:
+            node.end = max(node.end, last.end, last.key_end)
+        if self.open_anchors and (anchor := self.open_anchors.pop(id(node), None)) is not None:
             self.anchors[anchor] = node
         if self.refused_keys.pop() and self.keys:
             self.keys[-1] = ("", -1, -1)
@@ -248,7 +305,7 @@ class _Composer:
         return twin
 
     def _waits_for_key(self) -> bool:
-        return bool(self.stack) and self.stack[-1].entries is not None and self.keys[-1] is None
+        return bool(self.keys) and self.keys[-1] is None and self.stack[-1].entries is not None
 
     def _set_key(self, text: str, start: int, end: int, *, plain: bool) -> None:
         if plain and text == "<<":

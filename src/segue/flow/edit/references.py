@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from segue.expr import ExprError, Reference, compile_expression, compile_poll_condition, compile_value
+from segue.expr import ExprError, Reference
 from segue.flow.document import Node
+from segue.flow.expressions import references_of
 
 _CONDITIONS: Final = frozenset(
     (
@@ -61,10 +62,10 @@ def _found(text: str, place: str, name: str) -> list[tuple[int, int]]:
 def _references(text: str, place: str) -> tuple[Reference, ...]:
     try:
         if place == "value" or "{{" in text:
-            return compile_value(text).references
+            return references_of(text, "value")
         if text.lstrip().startswith("$.") or text.lstrip().startswith("$["):
-            return compile_poll_condition(text).references
-        return compile_expression(text).references
+            return references_of(text, "poll")
+        return references_of(text, "expression")
     except ExprError:
         # A text that is no expression refers to nothing; what is wrong with it the check of the flow says.
         return ()

@@ -25,7 +25,9 @@ from segue.flow.verbs import MODIFIERS, VERBS
 _CALL_VERBS: Final = ("call", "use", "adapter", "python", "http")
 _BESIDE: Final = {name: {key for row in verb.beside for key in (row.name, *row.also)} for name, verb in VERBS.items()}
 _BESIDE_ANY: Final = frozenset(key for keys in _BESIDE.values() for key in keys)
+_KNOWN: Final = {name: frozenset((name, *beside, *MODIFIERS, "name", "id")) for name, beside in _BESIDE.items()}
 _FREE: Final = frozenset(("name", "id", "params", "action"))
+_NO_NAMES: Final = frozenset((*MODIFIERS, *_FREE))
 _DEFAULTED: Final = frozenset(("call", "http", "poll"))
 """Kinds that the flow's `defaults` apply to: those that reach outside and can fail."""
 
@@ -179,9 +181,9 @@ def _bare(reader: Reader, node: Node, name: str, path: str) -> Source | None:
 
 def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Source | None:
     """`- verify: {…}`: the one key that is no modifier names the step."""
-    taken = {*MODIFIERS, *_FREE}
+    taken = _NO_NAMES
     if _forgotten_indent(entries) is not None:
-        taken |= {*VERBS, *_BESIDE_ANY}
+        taken = taken | VERBS.keys() | _BESIDE_ANY
     names = [key for key in entries if key not in taken and not key.startswith("x-")]
     if not names:
         reader.problem(codes.NO_VERB, node, "the step has neither a name nor a verb")
@@ -314,11 +316,11 @@ def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | Non
     if verb is None:
         return _placeholder(reader, source)
     entries = _with_defaults(reader, source.entries, verb)
-    beside = _BESIDE.get(verb, set())
-    known = {verb, *beside, *MODIFIERS, "name", "id"}
-    what = f"the step {source.id}" if source.id else f"`{verb}`"
-    checked = {key: child for key, child in entries.items() if not (is_composite_key(key) and verb in _CALL_VERBS)}
-    reader.check_keys(checked, known, what)
+    beside = _BESIDE[verb]
+    if not entries.keys() <= _KNOWN[verb]:
+        what = f"the step {source.id}" if source.id else f"`{verb}`"
+        checked = {key: child for key, child in entries.items() if not (is_composite_key(key) and verb in _CALL_VERBS)}
+        reader.check_keys(checked, _KNOWN[verb], what)
     id = source.id
     if id is None:
         id = _id_of(reader, verb, entries)
@@ -326,7 +328,7 @@ def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | Non
         parts = read_block_verb(reader, verb, entries, source.path, read_block)
     else:
         parts = read_leaf_verb(reader, verb, entries, source.path, use=source.use, id=id)
-    own = {key: child for key, child in entries.items() if key not in beside}
+    own = entries if entries.keys().isdisjoint(beside) else {key: entries[key] for key in entries if key not in beside}
     fields: dict[str, Any] = read_modifiers(
         reader, own, source.path, lambda node, label, path: read_block(reader, node, label, path)
     )

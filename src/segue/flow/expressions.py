@@ -1,0 +1,73 @@
+"""What the texts of a flow read, each text compiled once.
+
+An editor has a flow checked at every key stroke, and all but one of its texts are those of the stroke before. So the
+references of the last texts are kept: some thousand, which is a few megabytes at most. Compiling is pure; whoever asks
+for the same text gets the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Final, Literal
+
+from segue.expr import (
+    ExprError,
+    Reference,
+    compile_condition,
+    compile_expression,
+    compile_poll_condition,
+    compile_value,
+)
+from segue.flow.model import JsonValue
+
+Mode = Literal["value", "condition", "expression", "poll"]
+
+KEPT_TEXTS: Final = 8_192
+KEPT_CHARACTERS_MAX: Final = 400
+"""Longer texts are compiled each time: few flows have many of them, and a cache of them would be large."""
+
+_COMPILERS: Final[dict[str, Callable[[str], tuple[Reference, ...]]]] = {
+    "value": lambda text: compile_value(text).references,
+    "condition": lambda text: compile_condition(text).references,
+    "expression": lambda text: compile_expression(text).references,
+    "poll": lambda text: compile_poll_condition(text).references,
+}
+
+
+def references_of(raw: JsonValue, mode: Mode) -> tuple[Reference, ...]:
+    """Everything that a value, condition or expression reads. Raises ExprError, with the path of the scalar."""
+    if mode != "value":
+        return _compiled(str(raw), mode)
+    found: list[Reference] = []
+    for at, text in scalars(raw):
+        if "$" not in text and "{{" not in text:
+            continue
+        try:
+            references = _compiled(text, mode)
+        except ExprError as error:
+            error.path = at
+            raise
+        found += references if not at else [reference.inside(at) for reference in references]
+    return tuple(found)
+
+
+def scalars(value: JsonValue, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The texts inside a value, with their places."""
+    if isinstance(value, str):
+        yield at, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from scalars(child, (*at, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from scalars(child, (*at, index))
+
+
+def _compiled(text: str, mode: Mode) -> tuple[Reference, ...]:
+    return _COMPILERS[mode](text) if len(text) > KEPT_CHARACTERS_MAX else _kept(text, mode)
+
+
+@lru_cache(maxsize=KEPT_TEXTS)
+def _kept(text: str, mode: Mode) -> tuple[Reference, ...]:
+    return _COMPILERS[mode](text)
