@@ -96,5 +96,31 @@ MACROS: Final = (
     Shown("A list, with the index (or a map's key) at hand", "['a', 'b'].transformList(i, x, x + string(i))",
           '["a0", "b1"]'),
     Shown("A map with other values", "{'a': 1}.transformMap(key, value, value + 1)", '{"a": 2}'),
+    Shown("A map of other entries", "{'a': 'b'}.transformMapEntry(key, value, {value: key})", '{"b": "a"}'),
+    Shown("In the order of what is made of each", "[3, -1, 2].sortBy(x, -x)", "[3, 2, -1]"),
     Shown("Whether a field is there", "has({'a': null}.a)", "true"),
+    Shown("A name for a value, in one expression", "cel.bind(x, 2 + 3, x * x)", "25"),
+    Shown("What is made of an optional's value", "{'a': 2}.?a.optMap(x, x * 10).orValue(0)", "20"),
+    Shown("What is made of it is an optional itself", "{'a': {'b': 1}}.?a.optFlatMap(x, x.?c).hasValue()", "false"),
 )  # fmt: skip
+
+OPTIONALS: Final = (
+    Shown("A field that may lack, as an optional", "{'a': 1}.?b.orValue(7)", "7"),
+    Shown("Fields behind it need no further `?`", "{'a': {}}.?a.b.c.hasValue()", "false"),
+    Shown("An index or key that may lack", "['x'][?3].orValue('none')", '"none"'),
+    Shown("Unlike with `??`, a null that is there is kept", "{'a': null}.?a.orValue(7)", "null"),
+    Shown("Items and entries only where there is a value", "[1, ?{'a': 2}.?a, ?{}.?a]", "[1, 2]"),
+)
+
+CEL_LEFT_OUT: Final = (
+    ("Messages: `google.protobuf.Value{…}`, `TestAllTypes{…}`, wrappers, enums, extension fields",
+     "Values are JSON; there are no message types. `{'key': value}` makes a map."),
+    ("Containers (`container: com.example`) for names", "A flow has one scope, in which every name is whole."),
+    ("Type checking before a run as an error of its own",
+     "A flow's references are checked against schemas; operators are checked when they run, as CEL's `dyn`."),
+    ("`no such key` and `index out of bounds` as errors", "Deviation 2: what is missing is null."),
+    ("`cel.block`, `cel.index`, `cel.iterVar`", "Written by optimizers, not by people; `cel.bind` names a value."),
+    ("`first()` and `last()` of a list as optionals", "Deviation 2: null of an empty list."),
+    ("Unknown values (partial evaluation)", "A name is in scope, or the flow is refused."),
+)  # fmt: skip
+"""What CEL and its usual extensions have and this language has not, with the reason."""

@@ -14,7 +14,7 @@ from typing import Final
 
 import doc_errors
 from doc_errors import GENERATED, StaleExampleError
-from doc_language import DECISIONS, LITERALS, MACROS, OPERATORS, STEP_FORMS, TYPES, Shown
+from doc_language import CEL_LEFT_OUT, DECISIONS, LITERALS, MACROS, OPERATORS, OPTIONALS, STEP_FORMS, TYPES, Shown
 from segue.expr import DEFAULT_BUDGET, FunctionDoc, evaluate_case, functions
 from segue.expr import __doc__ as EXPR_DOC
 from segue.flow import errors_page
@@ -140,6 +140,13 @@ def expressions_page() -> str:
         "",
         *_shown(MACROS),
         "",
+        "## Optionals",
+        "",
+        "CEL's optional types, for who knows them: `??` is shorter, but does not tell what lacks from what is null.",
+        "As the result of an expression, an optional is its value, or null.",
+        "",
+        *_shown(OPTIONALS),
+        "",
         "## Functions",
         "",
         "Every function can be called as `f(a)`, `a.f()` and `a | f`; those with a dot in their name only as they",
@@ -153,6 +160,13 @@ def expressions_page() -> str:
         lines += [""]
     budget = DEFAULT_BUDGET
     lines += [
+        "## What of CEL is not here",
+        "",
+        "The public conformance suite of CEL runs as a test, its core and the extensions for strings, math, lists,",
+        "encodings, optionals, bindings, two-variable macros and network addresses. What differs:",
+        "",
+        *_table(("not here", "why, or what instead"), CEL_LEFT_OUT),
+        "",
         "## Bounds",
         "",
         f"One expression may take {budget.nodes:,} steps, nest {budget.depth} levels deep, make",

@@ -9,6 +9,9 @@ in. Imports nothing else of Segue. Deviations from the CEL specification (github
    `a ?? b` gives b for null; `has()` still tells a missing field from a null one.
 3. `$name` beside `name`; the words `and or not` beside `&& || !`.
 4. Pipes: `$x.name | trim | upper`; with them every function can be called as `f(a)`, `a.f()` and `a | f`.
+
+CEL's messages, containers and enums are left out: values are JSON. The extension libraries for strings, math, sets,
+lists, encodings, optionals, bindings, two-variable macros and network addresses keep the names that they have in CEL.
 """
 
 from segue.expr.budget import DEFAULT_BUDGET, Budget

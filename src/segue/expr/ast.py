@@ -32,22 +32,26 @@ class Name(Node):
     name: str
     dollar: bool
     """Written `$name`: then it is never a type (`$type`) nor a namespace (`$math`)."""
+    rooted: bool = False
+    """Written `.name`: then it is never the variable of a macro."""
 
 
 @dataclass(frozen=True, slots=True)
 class Select(Node):
-    """`operand.field`."""
+    """`operand.field`; `operand.?field` is `optional`: an optional value, absent where the field is."""
 
     operand: Expr
     field: str
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
-    """`operand[index]`."""
+    """`operand[index]`; `operand[?index]` is `optional`."""
 
     operand: Expr
     index: Expr
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,18 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True)
 class ListLiteral(Node):
-    """`[a, b]`."""
+    """`[a, b]`; those at the positions in `optional` (`[?a]`) are left out where they are absent."""
 
     items: tuple[Expr, ...]
+    optional: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class MapLiteral(Node):
-    """`{key: value}`."""
+    """`{key: value}`; those at the positions in `optional` (`{?key: value}`) are left out where they are absent."""
 
     entries: tuple[tuple[Expr, Expr], ...]
+    optional: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,10 @@ class Has(Node):
 
 @dataclass(frozen=True, slots=True)
 class Macro(Node):
-    """A loop over `source`: `predicate` is the filter or condition, `body` the result. `existsOne` is `exists_one`."""
+    """A loop over `source`: `predicate` is the filter or condition, `body` the result. `existsOne` is `exists_one`.
+
+    `bind` (`cel.bind`), `optMap` and `optFlatMap` name the source itself (or what is in it), and run once.
+    """
 
     kind: str
     source: Expr

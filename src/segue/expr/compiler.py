@@ -54,8 +54,7 @@ class Compiler:
             case ast.Call():
                 return self._call(node)
             case ast.ListLiteral():
-                items = [self.compile(item) for item in node.items]
-                return lambda frame: [item(frame) for item in items]
+                return self._list(node)
             case ast.MapLiteral():
                 return self._map(node)
             case ast.Unary():
@@ -83,7 +82,7 @@ class Compiler:
         if found is None:
             return self._step(node)
         root, parts = found
-        if root.name in self._bound and root.name != "$":
+        if root.name in self._bound and root.name != "$" and not root.rooted:
             return closures.bound_path(self._bound[root.name], parts, node)
         if (denoted := denoted_type(root, parts)) is not None:
             return closures.constant(denoted)
@@ -94,6 +93,9 @@ class Compiler:
         assert not isinstance(node, ast.Name)
         operand = self.compile(node.operand)
         start, end = node.start, node.end
+        if node.optional:
+            key = self.compile(node.index) if isinstance(node, ast.Index) else closures.constant(node.field)
+            return closures.located(node, lambda frame: ops.optional_index(operand(frame), key(frame)))
         if isinstance(node, ast.Select):
             field = node.field
 
@@ -134,12 +136,33 @@ class Compiler:
 
     # Operators
 
+    def _list(self, node: ast.ListLiteral) -> Run:
+        items = [self.compile(item) for item in node.items]
+        if not node.optional:
+            return lambda frame: [item(frame) for item in items]
+        optional = [position in node.optional for position in range(len(items))]
+
+        def build(frame: Frame) -> list[Any]:
+            made: list[Any] = []
+            for item, may_lack in zip(items, optional, strict=True):
+                value = item(frame)
+                if not may_lack:
+                    made.append(value)
+                elif ops.entry_of(value).present:
+                    made.append(value.value)
+            return made
+
+        return closures.located(node, build)
+
     def _map(self, node: ast.MapLiteral) -> Run:
-        entries = [(self.compile(key), self.compile(value), key.start, key.end) for key, value in node.entries]
+        entries = [
+            (self.compile(key), self.compile(value), key.start, key.end, position in node.optional)
+            for position, (key, value) in enumerate(node.entries)
+        ]
 
         def build(frame: Frame) -> dict[Any, Any]:
             made: dict[Any, Any] = {}
-            for key_of, value_of, start, end in entries:
+            for key_of, value_of, start, end, may_lack in entries:
                 try:
                     key = ops.literal_key(key_of(frame))
                     if key in made:
@@ -147,10 +170,14 @@ class Compiler:
                 except ExprEvalError as error:
                     error.locate(start, end)
                     raise
-                made[key] = value_of(frame)
+                value = value_of(frame)
+                if not may_lack:
+                    made[key] = value
+                elif ops.entry_of(value).present:
+                    made[key] = value.value
             return made
 
-        return build
+        return closures.located(node, build) if node.optional else build
 
     def _unary(self, node: ast.Unary) -> Run:
         operand = self.compile(node.operand)
@@ -227,7 +254,8 @@ class Compiler:
         return closures.invocation(node, function, runs, params, places, receiver and not function.takes_null)
 
     def _is_namespace(self, root: ast.Name, name: str) -> bool:
-        return not root.dollar and root.name not in self._bound and f"{root.name}.{name}" in FUNCTIONS
+        bound = root.name in self._bound and not root.rooted
+        return not root.dollar and not bound and f"{root.name}.{name}" in FUNCTIONS
 
     def _macro(self, node: ast.Macro) -> Run:
         source = self.compile(node.source)

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 from segue.expr import ast
 from segue.expr.errors import ExprEvalError
 from segue.expr.frame import Frame
-from segue.expr.ops import is_list, is_map, keys_of, literal_key
-from segue.expr.types import spoken
+from segue.expr.ops import is_list, is_map, keys_of, literal_key, sorted_by
+from segue.expr.types import OptionalValue, spoken
 
 Run: TypeAlias = Callable[[Frame], Any]
 Slots: TypeAlias = tuple[int, ...]
@@ -161,6 +161,105 @@ def _transform_map(
     return run
 
 
+def _transform_map_entry(
+    node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int
+) -> Run:
+    """One map of the entries that the body gives, as maps; a key that two of them have is an error."""
+    assert body is not None
+    walk = _walker(node, slots, cost)
+    start, end = _place(node.predicate)
+    body_start, body_end = _place(node.body)
+
+    def run(frame: Frame) -> dict[Any, Any] | None:
+        collection = source(frame)
+        if collection is None:
+            return None
+        made: dict[Any, Any] = {}
+        for _ in walk(frame, collection):
+            if predicate is not None and not truth(frame, predicate(frame), start, end):
+                continue
+            entries = body(frame)
+            if not is_map(entries):
+                message = f"`transformMapEntry` makes maps, not {spoken(entries)}"
+                raise ExprEvalError("EXP102", message, start=body_start, end=body_end)
+            frame.charge(len(entries))
+            if not made.keys().isdisjoint(entries):
+                raise ExprEvalError("EXP111", "a map key is repeated", start=body_start, end=body_end)
+            made.update(entries)
+        return made
+
+    return run
+
+
+def _sort_by(node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int) -> Run:
+    """`sortBy(item, key)`: in ascending order of what the body gives."""
+    assert body is not None
+    walk = _walker(node, slots, cost)
+    start, end = _place(node.body)
+
+    def run(frame: Frame) -> list[Any] | None:
+        collection = source(frame)
+        if collection is None:
+            return None
+        items: list[Any] = []
+        keys: list[Any] = []
+        for item in walk(frame, collection):
+            items.append(item)
+            keys.append(body(frame))
+        try:
+            return sorted_by(frame, items, keys)
+        except ExprEvalError as error:
+            error.locate(start, end)
+            raise
+
+    return run
+
+
+def _bind(node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int) -> Run:
+    """`cel.bind`: the value is computed once, and its name stands for it in the body."""
+    assert body is not None
+    (slot,) = slots
+
+    def run(frame: Frame) -> Any:
+        frame.slots[slot] = source(frame)
+        frame.charge(cost)
+        return body(frame)
+
+    return run
+
+
+def _optional_map(flat: bool) -> MacroCompiler:
+    """`optMap` (the body gives the new value) and `optFlatMap` (it gives an optional): of nothing, nothing is made."""
+
+    def compile_(node: ast.Macro, source: Run, slots: Slots, predicate: Run | None, body: Run | None, cost: int) -> Run:
+        assert body is not None
+        (slot,) = slots
+        start, end = node.start, node.end
+
+        def run(frame: Frame) -> OptionalValue | None:
+            optional = source(frame)
+            if optional is None:
+                return None
+            if not isinstance(optional, OptionalValue):
+                message = f"`{node.kind}` works on an optional, not on {spoken(optional)}"
+                raise ExprEvalError("EXP102", message, start=start, end=end)
+            if not optional.present:
+                return optional
+            frame.charge(cost)
+            frame.slots[slot] = optional.value
+            made = body(frame)
+            if not flat:
+                return OptionalValue(True, made)
+            if not isinstance(made, OptionalValue):
+                message = f"`optFlatMap` makes an optional, not {spoken(made)}"
+                raise ExprEvalError("EXP102", message, start=start, end=end, suggestion="write `optMap`")
+            return made
+
+        return run
+
+    return compile_
+
+
 def _place(node: ast.Expr | None) -> tuple[int, int]:
     return (node.start, node.end) if node is not None else (-1, -1)
 
@@ -173,4 +272,9 @@ MACRO_COMPILERS: Final[dict[str, MacroCompiler]] = {
     "map": _map,
     "transformList": _map,
     "transformMap": _transform_map,
+    "transformMapEntry": _transform_map_entry,
+    "sortBy": _sort_by,
+    "bind": _bind,
+    "optMap": _optional_map(flat=False),
+    "optFlatMap": _optional_map(flat=True),
 }

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import cmp_to_key
 from typing import Any, Final, NoReturn, TypeGuard
 
 from segue.expr.budget import VALUE_DEPTH_MAX
 from segue.expr.errors import BudgetExceeded, ExprEvalError
 from segue.expr.frame import Frame, text_bytes
 from segue.expr.timecalc import duration_of, timestamp_of
-from segue.expr.types import INT_MAX, INT_MIN, UINT_MAX, BoolKey, Duration, Timestamp, Uint, spoken
+from segue.expr.types import (
+    ABSENT,
+    INT_MAX,
+    INT_MIN,
+    UINT_MAX,
+    BoolKey,
+    Duration,
+    OptionalValue,
+    Timestamp,
+    Uint,
+    kind_of,
+    spoken,
+)
 
 
 def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
@@ -49,6 +62,8 @@ def equal(frame: Frame, left: Any, right: Any, depth: int = 0) -> bool:
         return is_list(right) and len(left) == len(right) and _equal_lists(frame, left, right, depth)
     if is_map(left):
         return is_map(right) and len(left) == len(right) and _equal_maps(frame, left, right, depth)
+    if isinstance(left, OptionalValue):
+        return isinstance(right, OptionalValue) and _equal_optionals(frame, left, right, depth)
     if isinstance(left, str | bytes) and len(left) > 256:
         frame.charge_text(len(left))
     if isinstance(left, float) != isinstance(right, float) and is_number(left) and is_number(right):
@@ -73,6 +88,13 @@ def _equal_lists(frame: Frame, left: Any, right: Any, depth: int) -> bool:
         if not equal(frame, one, other, depth + 1):
             return False
     return True
+
+
+def _equal_optionals(frame: Frame, left: OptionalValue, right: OptionalValue, depth: int) -> bool:
+    if depth > VALUE_DEPTH_MAX:
+        raise too_deep_value()
+    frame.charge(1)
+    return left.present is right.present and equal(frame, left.value, right.value, depth + 1)
 
 
 def _equal_maps(frame: Frame, left: Any, right: Any, depth: int) -> bool:
@@ -138,6 +160,8 @@ def select(value: Any, field: str) -> Any:
         return None
     if is_map(value):
         return value.get(field)
+    if isinstance(value, OptionalValue):
+        return optional_index(value, field)
     hint = "write `[0]` for the first element, or `.map(item, item.…)` for all" if is_list(value) else None
     raise ExprEvalError("EXP108", f"{spoken(value)} has no field `{field[:60]}`", suggestion=hint)
 
@@ -155,6 +179,8 @@ def index(value: Any, key: Any) -> Any:
     if is_list(value):
         position = _position(key)
         return value[position] if 0 <= position < len(value) else None
+    if isinstance(value, OptionalValue):
+        return optional_index(value, key)
     raise ExprEvalError("EXP108", f"{spoken(value)} cannot be indexed")
 
 
@@ -166,8 +192,28 @@ def _position(key: object) -> int:
     raise ExprEvalError("EXP108", f"a list is indexed by an int, not by {spoken(key)}")
 
 
+def optional_index(value: Any, key: Any) -> OptionalValue:
+    """`value.?key` and `value[?key]`: what is there, as an optional; through an optional the same without the `?`."""
+    if isinstance(value, OptionalValue):
+        if not value.present:
+            return ABSENT
+        value = value.value
+    return OptionalValue(True, index(value, key)) if has_field(value, key) else ABSENT
+
+
+def entry_of(value: object) -> OptionalValue:
+    """What stands behind the `?` of an element or entry. Raises ExprEvalError if it is no optional."""
+    if isinstance(value, OptionalValue):
+        return value
+    raise ExprEvalError(
+        "EXP102", f"`?` takes an optional, not {spoken(value)}", suggestion="write `.?field` or `optional.of(…)`"
+    )
+
+
 def has_field(value: Any, key: Any) -> bool:
     """`has(value.key)`: whether the field is there, even if it holds null."""
+    if isinstance(value, OptionalValue):
+        return value.present and has_field(value.value, key)
     if value is None or key is None:
         return False
     if is_map(value):
@@ -200,6 +246,19 @@ def comparable(left: Any, right: Any) -> bool:
             return isinstance(right, kind)
     return False
 
+
+def sorted_by(frame: Frame, items: list[Any], keys: list[Any]) -> list[Any]:
+    """The items in ascending order of their keys; equal ones keep their order. Raises ExprEvalError."""
+    kinds = {kind_of(one) for one in keys}
+    if kinds <= {int, float} or kinds == {str}:
+        # Python's own order of these is the language's.
+        return [items[position] for position in sorted(range(len(items)), key=keys.__getitem__)]
+    # Some n log n comparisons, each of which calls back into Python.
+    frame.charge(len(items) * len(items).bit_length() // 2)
+    return [items[position] for position in sorted(range(len(items)), key=lambda one: _by_order(keys[one]))]
+
+
+_by_order: Final[Callable[[Any], Any]] = cmp_to_key(order)
 
 _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": lambda left, right: left < right,

@@ -69,8 +69,14 @@ MACROS: Final[dict[str, tuple[int, ...]]] = {
     "map": (2, 3),
     "transformList": (3, 4),
     "transformMap": (3, 4),
+    "transformMapEntry": (3, 4),
+    "optMap": (2,),
+    "optFlatMap": (2,),
 }
-"""Macros by name, with the numbers of arguments that they take."""
+"""Macros by name, with the numbers of arguments that they take; besides, `cel.bind`, and `sortBy` with two."""
+
+_YIELDING: Final = frozenset({"map", "transformList", "transformMap", "transformMapEntry", "optMap", "optFlatMap"})
+"""Macros whose last argument is the result, with the filter (if there is one) before it."""
 
 _RECURSION_PER_DEPTH: Final = 3
 """Calls of the parser to itself that one level of the tree may take: brackets are not nodes, but they nest all the
@@ -161,12 +167,15 @@ class _Parser:
         if self._depth > self._budget.depth * _RECURSION_PER_DEPTH:
             raise too_deep(self._budget, self._token.start, self._token.end)
         left = self._prefix()
-        while True:
+        # Each turn puts one more node above the first operand: a long chain ends here, not after all of it was read.
+        for _ in range(self._budget.depth + 1):
             token = self._token
             power = _INFIX.get(token.text, 0) if token.kind in ("op", "name") else 0
             if power == 0 or power < floor:
                 break
             left = self._infix(left, token, power)
+        else:
+            raise too_deep(self._budget, left.start, left.end)
         self._depth -= 1
         return left
 
@@ -242,21 +251,24 @@ class _Parser:
         return self._postfix(self._primary())
 
     def _postfix(self, left: Expr) -> Expr:
-        while True:
+        for _ in range(self._budget.depth + 1):
             if self._accept("."):
+                optional = self._accept("?")
                 token = self._take()
                 if token.kind not in ("name", "quoted"):
                     self._fail(token, "expected a field name after `.`", 'write `["…"]` for other keys')
-                if token.kind == "name" and self._at("("):
+                if token.kind == "name" and self._at("(") and not optional:
                     left = self._call(left, token.text, left.start)
                 else:
-                    left = Select(left.start, token.end, left, token.text)
+                    left = Select(left.start, token.end, left, token.text, optional)
             elif self._accept("["):
+                optional = self._accept("?")
                 index = self.expression(0)
                 end = self._expect("]").end
-                left = Index(left.start, end, left, index)
+                left = Index(left.start, end, left, index, optional)
             else:
                 return left
+        raise too_deep(self._budget, left.start, left.end)
 
     def _primary(self) -> Expr:
         token = self._take()
@@ -276,23 +288,22 @@ class _Parser:
                 self._expect(")")
                 return inner
             case "op" if token.text == "[":
-                items, end = self._items("]")
-                return ListLiteral(token.start, end, items)
+                return self._list(token)
             case "op" if token.text == "{":
                 return self._map(token)
             case "op" if token.text == "." and self._token.kind == "name":
-                # CEL's leading dot: the name is looked up from the root, which is all that there is here.
-                return self._name(self._take())
+                # CEL's leading dot: the name is looked up from the root, past the variables of macros.
+                return self._name(self._take(), rooted=True)
             case _:
                 return self._fail(token, "expected a value", "strings need quotes" if token.kind == "op" else None)
 
-    def _name(self, token: Token) -> Expr:
+    def _name(self, token: Token, *, rooted: bool = False) -> Expr:
         if token.text in _CONSTANTS:
             return Literal(token.start, token.end, _CONSTANTS[token.text])
         if token.text in _RESERVED:
             self._fail(token, "expected a value", f"write `${token.text}` if this is a name")
         if not self._at("("):
-            return Name(token.start, token.end, token.text, False)
+            return Name(token.start, token.end, token.text, False, rooted)
         if token.text == "has":
             return self._has(token)
         return self._call(None, token.text, token.start)
@@ -313,15 +324,29 @@ class _Parser:
                 break
         return tuple(items), self._expect(closing).end
 
+    def _list(self, opening: Token) -> Expr:
+        items: list[Expr] = []
+        optional: set[int] = set()
+        while not self._at("]"):
+            if self._accept("?"):
+                optional.add(len(items))
+            items.append(self.expression(0))
+            if not self._accept(","):
+                break
+        return ListLiteral(opening.start, self._expect("]").end, tuple(items), frozenset(optional))
+
     def _map(self, opening: Token) -> Expr:
         entries: list[tuple[Expr, Expr]] = []
+        optional: set[int] = set()
         while not self._at("}"):
+            if self._accept("?"):
+                optional.add(len(entries))
             key = self.expression(0)
             self._expect(":")
             entries.append((key, self.expression(0)))
             if not self._accept(","):
                 break
-        return MapLiteral(opening.start, self._expect("}").end, tuple(entries))
+        return MapLiteral(opening.start, self._expect("}").end, tuple(entries), frozenset(optional))
 
     def _call(self, receiver: Expr | None, name: str, start: int) -> Expr:
         opening = self._expect("(")
@@ -330,6 +355,10 @@ class _Parser:
             return Call(start, end, name, args, False)
         if name in MACROS:
             return self._macro(receiver, name, args, opening.start, end)
+        if name == "bind" and isinstance(receiver, Name) and receiver.name == "cel" and not receiver.dollar:
+            return self._bind(start, args, opening.start, end)
+        if name == "sortBy" and len(args) == 2 and isinstance(args[0], Name):
+            return Macro(start, end, "sortBy", receiver, (self._variable(args[0], "sortBy"),), None, args[1])
         return Call(start, end, name, (receiver, *args), True)
 
     def _macro(self, source: Expr, name: str, args: tuple[Expr, ...], opening: int, end: int) -> Expr:
@@ -337,23 +366,31 @@ class _Parser:
             counts = " or ".join(str(count) for count in MACROS[name])
             raise ExprSyntaxError("EXP009", f"`{name}` takes {counts} arguments", start=opening, end=end)
         # `map` and `transform…` end with the result, before it the filter; the others end with the condition.
-        yields = name in ("map", "transformList", "transformMap")
-        filtered = yields and len(args) == MACROS[name][-1]
+        yields = name in _YIELDING
+        filtered = yields and len(MACROS[name]) == 2 and len(args) == MACROS[name][-1]
         count = len(args) - 1 - filtered
-        variables: list[str] = []
-        for arg in args[:count]:
-            if not isinstance(arg, Name) or arg.name == "$":
-                raise ExprSyntaxError(
-                    "EXP009",
-                    f"`{name}` takes the name of a variable first",
-                    start=arg.start,
-                    end=arg.end,
-                    suggestion=f"write `.{name}(item, …)`",
-                )
-            variables.append(arg.name)
+        variables = [self._variable(arg, name) for arg in args[:count]]
         if len(set(variables)) < len(variables):
             raise ExprSyntaxError("EXP009", f"`{name}` needs two different names", start=opening, end=end)
         predicate = args[-2] if filtered else (None if yields else args[-1])
         body = args[-1] if yields else None
         kind = "exists_one" if name == "existsOne" else name
         return Macro(source.start, end, kind, source, tuple(variables), predicate, body)
+
+    def _bind(self, start: int, args: tuple[Expr, ...], opening: int, end: int) -> Expr:
+        """`cel.bind(name, value, expression)`: the expression, with the value under that name."""
+        if len(args) != 3:
+            raise ExprSyntaxError("EXP009", "`cel.bind` takes 3 arguments", start=opening, end=end)
+        return Macro(start, end, "bind", args[1], (self._variable(args[0], "cel.bind"),), None, args[2])
+
+    def _variable(self, arg: Expr, macro: str) -> str:
+        if not isinstance(arg, Name) or arg.name == "$" or arg.rooted:
+            written = "cel.bind(name, …, …)" if macro == "cel.bind" else f".{macro}(item, …)"
+            raise ExprSyntaxError(
+                "EXP009",
+                f"`{macro}` takes the name of a variable first",
+                start=arg.start,
+                end=arg.end,
+                suggestion=f"write `{written}`",
+            )
+        return arg.name

@@ -59,10 +59,10 @@ def static_path(node: ast.Expr) -> tuple[ast.Name, tuple[str | int, ...]] | None
         match node:
             case ast.Name():
                 return node, tuple(reversed(parts))
-            case ast.Select():
+            case ast.Select(optional=False):
                 parts.append(node.field)
                 node = node.operand
-            case ast.Index(index=ast.Literal(value=str() | int() as part)) if type(part) in (str, int):
+            case ast.Index(optional=False, index=ast.Literal(value=str() | int() as part)) if type(part) in (str, int):
                 parts.append(part)
                 node = node.operand
             case _:
@@ -78,7 +78,7 @@ def references(root: ast.Expr) -> tuple[Reference, ...]:
 def _walk(node: ast.Expr, bound: frozenset[str], guarded: bool) -> Iterator[Reference]:
     if (path := static_path(node)) is not None:
         name, parts = path
-        if name.name not in bound and denoted_type(name, parts) is None:
+        if (name.rooted or name.name not in bound) and denoted_type(name, parts) is None:
             yield Reference(root=name.name, path=parts, start=node.start, end=node.end, guarded=guarded)
         return
     match node:
@@ -95,9 +95,9 @@ def _walk(node: ast.Expr, bound: frozenset[str], guarded: bool) -> Iterator[Refe
             for arg in node.args[1:] if _is_namespaced(node, bound) else node.args:
                 yield from _walk(arg, bound, node.name in _ADMITS_ABSENCE)
         case ast.Select():
-            yield from _walk(node.operand, bound, guarded)
+            yield from _walk(node.operand, bound, guarded or node.optional)
         case ast.Index():
-            yield from _walk(node.operand, bound, guarded)
+            yield from _walk(node.operand, bound, guarded or node.optional)
             yield from _walk(node.index, bound, False)
         case _:
             for child in ast.children(node):
@@ -114,6 +114,6 @@ def denoted_type(name: ast.Name, parts: tuple[str | int, ...]) -> TypeValue | No
 
 def _is_namespaced(node: ast.Call, bound: frozenset[str]) -> bool:
     root = node.args[0] if node.receiver else None
-    if not isinstance(root, ast.Name) or root.dollar or root.name in bound:
+    if not isinstance(root, ast.Name) or root.dollar or (root.name in bound and not root.rooted):
         return False
     return f"{root.name}.{node.name}" in FUNCTIONS

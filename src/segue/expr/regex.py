@@ -17,6 +17,8 @@ _MEMORY_BYTES: Final = 1 << 21
 """Memory of one compiled pattern. RE2's own default is 8 MiB; 256 kept patterns of 2 MiB stay bearable."""
 
 _PATTERN_CHARS: Final = 4_096
+_GROUPS_MAX: Final = 100
+"""RE2's slow path keeps the ends of every group for each of its threads: memory grows with the square of this."""
 _RE2: Final[Any] = re2
 
 
@@ -29,7 +31,7 @@ def compiled(pattern: str) -> Any:
     options.log_errors = False
     options.max_mem = _MEMORY_BYTES
     try:
-        return _RE2.compile(pattern, options=options)
+        expression = _RE2.compile(pattern, options=options)
     except (_RE2.error, UnicodeEncodeError):
         # RE2's own message quotes the pattern, which may hold a value.
         raise ExprEvalError(
@@ -37,6 +39,13 @@ def compiled(pattern: str) -> Any:
             "the regular expression is not valid RE2 (or too large)",
             suggestion="RE2 has no look-around and no back-references",
         ) from None
+    if expression.groups > _GROUPS_MAX:
+        raise ExprEvalError(
+            "EXP110",
+            f"regular expression of more than {_GROUPS_MAX} groups",
+            suggestion="write `(?:…)` for most of them",
+        )
+    return expression
 
 
 def searchable(frame: Frame, pattern: str, text_size: int) -> Any:

@@ -17,10 +17,21 @@ from segue.expr.errors import BudgetExceeded, ExprEvalError
 from segue.expr.frame import Frame, text_bytes
 from segue.expr.ops import is_list, is_map, too_deep_value
 from segue.expr.timecalc import format_duration, format_timestamp
-from segue.expr.types import BoolKey, Duration, Timestamp, TypeValue, Uint, kind_of, spoken
+from segue.expr.types import (
+    BoolKey,
+    Cidr,
+    Duration,
+    IpAddress,
+    OptionalValue,
+    Timestamp,
+    TypeValue,
+    Uint,
+    kind_of,
+    spoken,
+)
 
 _PLAIN: Final = frozenset({NoneType, bool, int, str})
-SCALARS: Final = frozenset({NoneType, bool, int, Uint, float, Timestamp, Duration, TypeValue})
+SCALARS: Final = frozenset({NoneType, bool, int, Uint, float, Timestamp, Duration, TypeValue, IpAddress, Cidr})
 """Types whose values have a small, fixed size."""
 
 
@@ -42,6 +53,8 @@ def to_text(frame: Frame, value: Any) -> str:
         return ""
     if is_list(value) or is_map(value):
         return json_text(frame, value)
+    if isinstance(value, OptionalValue):
+        return to_text(frame, value.value)
     return _scalar_text(value)
 
 
@@ -61,6 +74,10 @@ def _scalar_text(value: object) -> str:
             return format_duration(value)
         case TypeValue():
             return value.name
+        case IpAddress():
+            return str(value.address)
+        case Cidr():
+            return str(value.interface)
         case _:
             raise ExprEvalError("EXP106", f"a value of type {spoken(value)} has no text form")
 
@@ -113,6 +130,8 @@ def measure(frame: Frame, value: object) -> None:
                 for key, part in item.items():
                     size += len(key) + 4 if isinstance(key, str) else 8
                     pending.append((part, depth + 1))
+        elif kind is OptionalValue:
+            pending.append((item.value, depth + 1))
         else:
             size += len(item) + 3 if isinstance(item, str | bytes) else 8
         if size > limit:
@@ -132,8 +151,9 @@ def to_json(value: Any, _depth: int = 0, _left: list[int] | None = None) -> Any:
     """The value with nothing in it that JSON does not have; the same object if nothing had to change.
 
     Timestamps become RFC 3339 texts, durations `3.5s`, bytes base64, uints numbers, types their names, non-finite
-    doubles "NaN", "Infinity", "-Infinity"; map keys become texts. Raises ExprEvalError for a foreign Python object,
-    BudgetExceeded for a value nested too deep, or with more than `JSON_ITEMS_MAX` items.
+    doubles "NaN", "Infinity", "-Infinity", optionals what is in them or null; map keys become texts. Raises
+    ExprEvalError for a foreign Python object, BudgetExceeded for a value nested too deep, or with more than
+    `JSON_ITEMS_MAX` items.
     """
     kind = kind_of(value)
     if kind in _PLAIN:
@@ -158,6 +178,8 @@ def to_json(value: Any, _depth: int = 0, _left: list[int] | None = None) -> Any:
         return int(value)
     if isinstance(value, str):
         return value
+    if isinstance(value, OptionalValue):
+        return to_json(value.value, _depth + 1, [JSON_ITEMS_MAX] if _left is None else _left)
     return _scalar_text(value)
 
 

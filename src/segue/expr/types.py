@@ -7,7 +7,7 @@
 | double | `float` | timestamp | `Timestamp` |
 | string | `str` | duration | `Duration` |
 | bytes | `bytes` | type | `TypeValue` |
-| bool, null | `bool`, `None` | | |
+| bool, null | `bool`, `None` | optional_type | `OptionalValue` |
 
 JSON values are values of the language as they are: nothing is converted on the way in.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from types import NoneType
 from typing import Final
 
@@ -55,6 +56,32 @@ class TypeValue:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class OptionalValue:
+    """A value that may be absent, and then is not null either (CEL's optional types, cel-spec proposal 246)."""
+
+    present: bool
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class IpAddress:
+    """An IP address as a value of its own, so that two ways to write it are equal."""
+
+    address: IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Cidr:
+    """A network with its prefix length, and the address of it that was written (RFC 4632)."""
+
+    interface: IPv4Interface | IPv6Interface
+
+
+ABSENT: Final = OptionalValue(False)
+"""The optional without a value: `optional.none()`."""
+
+
 class BoolKey(Enum):
     """A boolean as a map key. Python takes True and 1 for the same key, CEL does not."""
 
@@ -76,12 +103,19 @@ TYPE_NAMES: Final[dict[type, str]] = {
     Timestamp: "google.protobuf.Timestamp",
     Duration: "google.protobuf.Duration",
     TypeValue: "type",
+    OptionalValue: "optional_type",
+    IpAddress: "net.IP",
+    Cidr: "net.CIDR",
 }
 
-DENOTATIONS: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"})
+DENOTATIONS: Final = frozenset(
+    {"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type", "optional_type"}
+)
 """Bare names that stand for a type."""
 
-QUALIFIED_DENOTATIONS: Final = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
+QUALIFIED_DENOTATIONS: Final = frozenset(
+    {"google.protobuf.Timestamp", "google.protobuf.Duration", "net.IP", "net.CIDR"}
+)
 
 
 def type_name(value: object) -> str:
@@ -100,4 +134,4 @@ def type_name(value: object) -> str:
 def spoken(value: object) -> str:
     """The type's name as messages say it."""
     name = type_name(value)
-    return {"null_type": "null"}.get(name, name.rpartition(".")[2].lower())
+    return {"null_type": "null", "optional_type": "optional"}.get(name, name.rpartition(".")[2].lower())

@@ -60,6 +60,8 @@ TOO_DEEP = {
     "pipes": "1" + "|dyn" * 15_000,
     "ternaries": "true" + "?true:true" * 6_000,
     "defaults": "1" + "??1" * 20_000,
+    "optional fields": "a" + ".?a" * 20_000,
+    "names": "cel.bind(x,1," * 4_000,
     "macros": "[1]" + ".map(x,x)" * 6_000,
     "nested macros": "[1].map(x," * 5_000,
 }
@@ -85,6 +87,14 @@ TOO_MUCH = {
     "matches everywhere": "$text.findAll('')",
     "replacing everywhere": "$text.regexReplace('a', 'bbbbbbbbbb')",
     "a slow pattern": "$body.matches('((a?){300}){1}b')",
+    "decoding of many signs": "'%'.repeat(1000000).urlDecode()",
+    "a name for each doubling": "".join(f"cel.bind(x{n}, {f'x{n - 1} + x{n - 1}' if n else '[1]'}, " for n in range(30))
+    + "x29"
+    + ")" * 30,
+    "entries in a loop": "range(1000).map(i, range(1000).transformMapEntry(k, v, {v: k}))",
+    "sorting in a loop": "range(1000).map(i, range(1000).sortBy(x, -x).size())",
+    "sets of unlike items": "sets.contains($items, $items)",
+    "showing in a loop": "range(1000).map(i, '%s'.format([$items]))",
     "merging in a loop": "range(1000).map(i, merge($map, $map))",
     "keys in a loop": "range(1000).map(i, $map.keys())",
     "unlike items": "$items | unique",
@@ -147,6 +157,7 @@ def test_memory_stays_near_the_budget() -> None:
         "range(1000).map(i, $text | upper)",
         DOUBLING,
         "$text.split('')",
+        "'%'.repeat(1000000).urlDecode()",
     ]
     for source in sources:
         program = compile_expression(source)
@@ -157,6 +168,15 @@ def test_memory_stays_near_the_budget() -> None:
         tracemalloc.stop()
         # 100,000 steps pay for at most 25.6 MB of text; the rest is what lists and frames take.
         assert peak < 64_000_000, source
+
+
+def test_a_pattern_of_very_many_groups_is_refused_since_each_takes_memory_at_each_place() -> None:
+    """2,000 nested groups took RE2 110 MB to match one letter."""
+    error = refusal(lambda: evaluate("'a'.matches('" + "(" * 101 + "a" + ")" * 101 + "')"))
+
+    assert error is not None
+    assert error.code == "EXP110"
+    assert evaluate("'a'.matches('" + "(" * 100 + "a" + ")" * 100 + "')") is True
 
 
 @pytest.mark.parametrize(

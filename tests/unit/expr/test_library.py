@@ -105,7 +105,7 @@ def test_no_arguments_make_a_function_fail_in_a_way_that_is_not_typed(data: st.D
         ("'a b'.urlEncode().urlDecode()", "a b"),
         (
             "'%d%% of %s, %x, %X, %o, %b, %e'.format([5, [1, 2], 255, 'hi', 8, true, 12.5])",
-            "5% of [1,2], ff, 6869, 10, 1, 1.250000e+01",
+            "5% of [1, 2], ff, 6869, 10, 1, 1.250000e+01",
         ),
         ("'%.2f'.format([2])", "2.00"),
     ],

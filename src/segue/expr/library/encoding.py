@@ -136,6 +136,8 @@ def _url_encode(frame: Frame, text: str) -> str:
     "urlDecode(text: string) -> string", "With its percent-encoding undone.", "urlDecode('a%20b%26c')", "a b&c"
 )
 def _url_decode(frame: Frame, text: str) -> str:
+    # Python splits at each `%`, and keeps the pieces until the end.
+    frame.charge(text.count("%"))
     return _decoded(unquote_to_bytes(_encodable(frame, text, 1)))
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cmp_to_key
 from typing import Any, Final
 
 from segue.expr.errors import ExprEvalError
 from segue.expr.frame import Frame
 from segue.expr.library.table import Table
-from segue.expr.ops import arithmetic, contains, equal, is_list, is_map, is_number, order, select
+from segue.expr.ops import arithmetic, contains, equal, is_list, is_map, is_number, order, select, sorted_by
 from segue.expr.text import to_text
-from segue.expr.types import INT_MAX, kind_of
+from segue.expr.types import INT_MAX, OptionalValue
 
 LIST: Final = Table("list")
 
@@ -30,23 +29,9 @@ def _last(frame: Frame, items: Any) -> Any:
     return items[-1] if items else None
 
 
-def _sorted(frame: Frame, items: list[Any], key: Callable[[Any], Any]) -> list[Any]:
-    keys = [key(item) for item in items]
-    kinds = {kind_of(one) for one in keys}
-    if kinds <= {int, float} or kinds == {str}:
-        # Python's own order of these is the language's.
-        return [items[position] for position in sorted(range(len(items)), key=keys.__getitem__)]
-    # Some n log n comparisons, each of which calls back into Python.
-    frame.charge(len(items) * len(items).bit_length() // 2)
-    return [items[position] for position in sorted(range(len(items)), key=lambda one: _by_order(keys[one]))]
-
-
-_by_order: Final[Callable[[Any], Any]] = cmp_to_key(order)
-
-
 @LIST.add("sort(items: list) -> list", "In ascending order.", "[3, 1, 2] | sort", [1, 2, 3])
 def _sort(frame: Frame, items: Any) -> list[Any]:
-    return _sorted(frame, list(items), lambda item: item)
+    return sorted_by(frame, list(items), list(items))
 
 
 @LIST.add(
@@ -57,7 +42,7 @@ def _sort(frame: Frame, items: Any) -> list[Any]:
 )
 def _sort_by(frame: Frame, items: Any, field: str) -> list[Any]:
     get = _getter(frame, field)
-    return _sorted(frame, list(items), get)
+    return sorted_by(frame, list(items), [get(item) for item in items])
 
 
 def _getter(frame: Frame, field: str) -> Callable[[Any], Any]:
@@ -125,7 +110,7 @@ def _without_repeats(frame: Frame, items: list[Any]) -> list[Any]:
     others: list[Any] = []
     kept: list[Any] = []
     for item in items:
-        if is_list(item) or is_map(item):
+        if is_list(item) or is_map(item) or isinstance(item, OptionalValue):
             frame.charge(len(others))
             if any(equal(frame, item, other) for other in others):
                 continue

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 
 from segue.expr.errors import ExprEvalError
 from segue.expr.frame import Frame, text_bytes
-from segue.expr.ops import is_number
-from segue.expr.text import int_text, number_text, to_text
-from segue.expr.types import spoken
+from segue.expr.ops import is_list, is_map, is_number, keys_of
+from segue.expr.text import int_text, measure, number_text, to_text
+from segue.expr.types import BoolKey, spoken
 
 _CLAUSE: Final = re.compile(r"%(?:\.([0-9]{1,3}))?(.?)", re.DOTALL)
 _PRECISION_MAX: Final = 100
@@ -40,7 +41,9 @@ def printf(frame: Frame, pattern: str, values: Any) -> str:
 
 def _clause(frame: Frame, letter: str, digits: str | None, value: object) -> str:
     if letter == "s":
-        return "null" if value is None else to_text(frame, value)
+        if is_list(value) or is_map(value):
+            measure(frame, value)
+        return _shown(frame, value)
     if letter in "dfeboxX" and letter:
         if letter in "xX" and isinstance(value, str | bytes):
             encoded = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
@@ -54,6 +57,26 @@ def _clause(frame: Frame, letter: str, digits: str | None, value: object) -> str
     raise ExprEvalError("EXP106", "unknown clause in the pattern", suggestion="use `%s %d %f %.2f %e %x %X %o %b %%`")
 
 
+def _shown(frame: Frame, value: Any) -> str:
+    """A value as `%s` shows it: lists and maps without quotes, maps in the order of their keys' texts."""
+    if value is None:
+        return "null"
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if is_list(value):
+        frame.charge(len(value))
+        return f"[{', '.join(_shown(frame, item) for item in value)}]"
+    if is_map(value):
+        frame.charge(len(value))
+        keys = [(_shown(frame, key), BoolKey(key) if isinstance(key, bool) else key) for key in keys_of(value)]
+        return f"{{{', '.join(f'{text}: {_shown(frame, value[key])}' for text, key in sorted(keys, key=_text_of))}}}"
+    return to_text(frame, value)
+
+
+def _text_of(entry: tuple[str, object]) -> str:
+    return entry[0]
+
+
 def _number(letter: str, digits: str | None, value: Any) -> str:
     if letter in "fe":
         precision = min(int(digits or "6"), _PRECISION_MAX)
@@ -64,7 +87,7 @@ def _number(letter: str, digits: str | None, value: Any) -> str:
         text = number_text(number)
         return text if text[-1] in "Nny" else f"{number:.{precision}{letter}}"
     if isinstance(value, float):
-        if letter == "d" and value.is_integer():
+        if letter == "d" and (value.is_integer() or not math.isfinite(value)):
             return number_text(value)
         raise ExprEvalError("EXP103", f"`%{letter}` takes an int, not double")
     return int_text(value) if letter == "d" else format(int(value), letter)

@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any, Final
 
 from segue.expr.errors import ExprEvalError
-from segue.expr.types import Duration, Timestamp, TypeValue, Uint, spoken
+from segue.expr.types import Cidr, Duration, IpAddress, OptionalValue, Timestamp, TypeValue, Uint, spoken
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "null": (NoneType,),
@@ -30,6 +30,9 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "timestamp": (Timestamp,),
     "duration": (Duration,),
     "type": (TypeValue,),
+    "optional": (OptionalValue,),
+    "ip": (IpAddress,),
+    "cidr": (Cidr,),
 }
 _SIGNATURE: Final = re.compile(r"(?P<name>[\w.]+)\((?P<params>.*)\) -> (?P<returns>[\w|]+)")
 _PARAM: Final = re.compile(r"(?P<name>\w+)(?P<mark>\?|\.\.\.)?: (?P<types>[\w|]+)")

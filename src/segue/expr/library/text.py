@@ -22,6 +22,9 @@ from segue.expr.types import INT_MAX, Timestamp, spoken
 
 TEXT: Final = Table("text")
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_QUOTED: Final = str.maketrans(
+    {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", '"': r"\"", "\\": r"\\"}
+)
 _LOWER: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _UPPER: Final = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 
@@ -225,6 +228,19 @@ def _part(what: object) -> str:
     if isinstance(what, str):
         return what
     raise ExprEvalError("EXP103", f"a part of a string is a string, not {spoken(what)}")
+
+
+@TEXT.add(
+    "strings.quote(text: string) -> string",
+    "In double quotes, with line breaks, quotes, backslashes and control signs as escapes.",
+    "strings.quote('say \"hi\"')",
+    r'"say \"hi\""',
+)
+def _quote(frame: Frame, text: str) -> str:
+    frame.reserve_text(2 * text_bytes(text) + 2)
+    # Half of a surrogate pair has no UTF-8 form; the extension writes the replacement character for what is no text.
+    whole = "".join("\ufffd" if "\ud800" <= sign <= "\udfff" else sign for sign in text)
+    return f'"{whole.translate(_QUOTED)}"'
 
 
 @TEXT.add("repeat(text: string, times: int) -> string", "The text so many times.", "'ab'.repeat(3)", "ababab")
