@@ -53,21 +53,24 @@ class AttemptPool:
             return
         task = run.tasks[step.id] = asyncio.create_task(self._make(run, step, attempt))
         self._in_flight.add(task)
-        # One that is cancelled before its first step never gets to its own `finally`.
-        task.add_done_callback(self._landed)
 
     def drop(self, run: LiveRun, step: StepState) -> None:
         """The attempt's result no longer matters."""
         task = run.tasks.pop(step.id, None)
         if task is not None:
-            task.cancel()
+            self._cancel(task)
 
     def drop_all(self, run: LiveRun) -> None:
         """Nothing of the run is to go on here."""
         for task in run.tasks.values():
-            task.cancel()
+            self._cancel(task)
         if self._parked:
             self._parked = [parked for parked in self._parked if parked[0] is not run]
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        # One that is cancelled before its first step never gets to its own `finally`.
+        task.add_done_callback(self._landed)
 
     async def _make(self, run: LiveRun, step: StepState, attempt: int) -> None:
         task = asyncio.current_task()

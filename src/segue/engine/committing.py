@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from segue.engine.attempts import AttemptMaker
 from segue.engine.clock import Clock
@@ -28,6 +28,7 @@ from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus
 from segue.store.port import CallbackRow, Commit, JournalRow, RunHead, Store
 
+new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _log = logging.getLogger("segue.engine")
 
@@ -136,7 +137,11 @@ class Committing:
     def commit_of(self, run: LiveRun, decision: Decision) -> Commit:
         """All that the decision changes in the store."""
         encode = ev.encode
-        rows = [JournalRow(seq, event.KIND, step, at, encode(event)) for seq, step, at, event in decision.rows]
+        rows = [
+            # Not by `JournalRow(…)`, whose constructor is a Python function: there is one a journal row.
+            new_tuple(JournalRow, (seq, event.KIND, step, at, encode(event)))
+            for seq, step, at, event in decision.rows
+        ]
         commit = Commit(run_key=run.key, rows=rows)
         state = run.state
         status = state.status

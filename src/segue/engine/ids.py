@@ -7,13 +7,16 @@ so that nothing has to be kept for them, and new after a rewind.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import os
 from typing import Final
 
-_CROCKFORD: Final = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789abcdefghjkmnpqrstvwxyz")
+_CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+"""Ten bits at a time: half the work of one letter at a time."""
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = None) -> str:
@@ -21,7 +24,8 @@ def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = Non
     tail = int.from_bytes(entropy if entropy is not None else os.urandom(10), "big")
     number = (now_ms & 0xFFFF_FFFF_FFFF) << 80
     number |= 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & 0x3FFF_FFFF_FFFF_FFFF
-    return prefix + base64.b32hexencode(number.to_bytes(16, "big"))[:26].translate(_CROCKFORD).decode()
+    number <<= 2  # 26 letters hold 130 bits
+    return prefix + "".join([_PAIRS[number >> shift & 0x3FF] for shift in range(120, -10, -10)])
 
 
 def new_seed(*, entropy: bytes | None = None) -> str:
@@ -32,15 +36,20 @@ def new_seed(*, entropy: bytes | None = None) -> str:
 def idempotency_key(workspace: str, run_id: str, step: str, generation: int) -> str:
     """What is sent as `Idempotency-Key` for all attempts of one step instance: 43 characters."""
     digest = hashlib.sha256(f"{workspace}\n{run_id}\n{step}\n{generation}".encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return _url_safe(digest)
 
 
 def callback_token(server_key: bytes, run_id: str, step: str, generation: int) -> str:
     """The unguessable token of a step's callback: HMAC-SHA-256 under the server's key, 43 characters."""
     digest = hmac.new(server_key, f"callback\n{run_id}\n{step}\n{generation}".encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return _url_safe(digest)
 
 
 def token_hash(token: str) -> bytes:
     """What the database keeps of a token."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def _url_safe(digest: bytes) -> str:
+    """RFC 4648, section 5, without padding: 43 characters of 32 bytes."""
+    return binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE)[:-1].decode()

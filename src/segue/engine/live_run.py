@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from segue.errors import SegueError
 from segue.kernel import inputs as inp
@@ -14,8 +15,7 @@ from segue.kernel.state import RunState
 from segue.store.port import LogRow, NewRun
 
 
-@dataclass(slots=True)
-class Undecided:
+class Undecided(msgspec.Struct, eq=False):
     """An input whose commit is under way. `ack` is its caller outside, if it has one."""
 
     given: inp.Input
@@ -25,7 +25,7 @@ class Undecided:
     """The numbers of the attempts in `decision.start`; later decisions count the steps' own on."""
     judged: SegueError | None = None
     """The answer that the caller will get if what it is judged by is kept."""
-    followers: list[Undecided] = field(default_factory=list["Undecided"])
+    followers: list[Undecided] = []
     """Inputs that changed nothing on top of this decision: true only if it is kept."""
 
     def answer(self, error: SegueError | None) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+import msgspec
+
 from segue.flow.model import JsonValue, RawMap
 from segue.observe.masking import DEFAULT_MASKER, Masker
 
@@ -28,8 +30,7 @@ class LogSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptContext:
+class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Facts about the attempt at hand."""
 
     run_id: str

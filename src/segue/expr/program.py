@@ -26,6 +26,7 @@ class Program:
         "_slots",
         "end",
         "impure",
+        "plain_path",
         "references",
         "root",
         "source",
@@ -39,6 +40,8 @@ class Program:
         self.end: Final = root.end
         self.references: Final[tuple[Reference, ...]] = references(root)
         self.impure: Final[frozenset[str]] = frozenset(compiler.impure)
+        self.plain_path: Final[tuple[str, tuple[str, ...]] | None] = _plain_path(root)
+        """The name and the fields, if that is all: `$order.customer.email`."""
         self._budget = budget
         self._left = budget.nodes - compiler.cost
         self._slots = compiler.slots
@@ -91,6 +94,14 @@ def _passes_on(node: ast.Expr) -> bool:
             return _passes_on(node.then) and _passes_on(node.other)
         case _:
             return False
+
+
+def _plain_path(root: ast.Expr) -> tuple[str, tuple[str, ...]] | None:
+    fields: list[str] = []
+    while isinstance(root, ast.Select):
+        fields.append(root.field)
+        root = root.operand
+    return (root.name, tuple(reversed(fields))) if isinstance(root, ast.Name) and root.dollar else None
 
 
 def compile_expression(source: str, *, budget: Budget = DEFAULT_BUDGET, late_functions: bool = False) -> Program:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from segue.expr.budget import DEFAULT_BUDGET, VALUE_DEPTH_MAX, Budget
-from segue.expr.errors import BudgetExceeded, ExprError, ExprSyntaxError
+from segue.expr.errors import BudgetExceeded, ExprError, ExprSyntaxError, UnknownName
 from segue.expr.frame import Frame, Impure, Scope, text_bytes
 from segue.expr.lexer import tokenize, tokenize_until_braces
 from segue.expr.ops import is_list, is_map
@@ -28,6 +28,7 @@ _Make: TypeAlias = Callable[[Scope, Impure | None], Any]
 _REFERENCE: Final = re.compile(
     r"""\$[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[[0-9]+\]|\["(?:[^"\\\n]|\\.)*"\]|\['(?:[^'\\\n]|\\.)*'\])*"""
 )
+_NOTHING: Final = object()
 _SPECIAL: Final = re.compile(r"\$\$|\$?\{\{")
 
 
@@ -160,6 +161,8 @@ class _ValueCompiler:
 
     def _single(self, program: Program, path: Path) -> _Make:
         self.programs.append((path, program))
+        if program.plain_path is not None:
+            return _plain(program, *program.plain_path, path)
 
         def make(scope: Scope, impure: Impure | None) -> object:
             try:
@@ -193,6 +196,30 @@ class _ValueCompiler:
             return "".join(made)
 
         return make
+
+
+def _plain(program: Program, name: str, fields: tuple[str, ...], path: Path) -> _Make:
+    """Most parameters are plain references: they need no frame and no budget, as long as maps are on the way."""
+
+    def make(scope: Scope, impure: Impure | None) -> object:
+        try:
+            value = scope.lookup(name)
+        except UnknownName:
+            value = _NOTHING
+        for field in fields:
+            if type(value) is not dict:
+                value = _NOTHING
+                break
+            value = cast("dict[str, object]", value).get(field)
+        if value is not _NOTHING:
+            return value
+        try:
+            return program.evaluate(scope, impure)
+        except ExprError as error:
+            error.path = path
+            raise
+
+    return make
 
 
 def _piece_text(frame: Frame, program: Program, value: object) -> str:

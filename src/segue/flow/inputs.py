@@ -39,8 +39,11 @@ def resolve_inputs(flow: Flow, given: Mapping[str, JsonValue]) -> RawMap:
 
 def check_value(schema: RawMap, value: JsonValue) -> list[tuple[str, str]]:
     """One (path, sentence) pair for each way in which a value does not fit a schema; at most 50."""
+    checked = validator(schema)
+    if checked.is_valid(value):
+        return []
     details: list[tuple[str, str]] = []
-    errors: Iterable[Any] = validator(schema).iter_errors(value)
+    errors: Iterable[Any] = checked.iter_errors(value)
     for error in errors:
         details += _sentences(schema, error)
         if len(details) >= MAX_DETAILS:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -23,6 +25,8 @@ from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, keeps_callback
 from segue.kernel.status import UNSETTLED, StepStatus
 
+new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
 
 class Decider:
     """One decision in the making."""
@@ -37,9 +41,10 @@ class Decider:
 
     def emit(self, step: int, event: ev.Event) -> None:
         """Add an event to the decision and book it."""
-        state = self.state
-        self.decision.rows.append(Row(state.seq, step, self.now, event))
-        apply(state, step, event, self.now)
+        state, now = self.state, self.now
+        # Not by `Row(…)`, whose constructor is a Python function: there is one an event.
+        self.decision.rows.append(new_tuple(Row, (state.seq, step, now, event)))
+        apply(state, step, event, now)
 
     # ------------------------------------------------------------ going on
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from segue.kernel import events as ev
 from segue.kernel.state import StepState
@@ -20,17 +21,16 @@ class Row(NamedTuple):
     event: ev.Event
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct, eq=False):
     """Events to commit, then effects to carry out in this order."""
 
-    rows: list[Row] = field(default_factory=list)
-    start: list[StepState] = field(default_factory=list)
+    rows: list[Row] = []
+    start: list[StepState] = []
     """Attempts to make."""
-    cancel: list[StepState] = field(default_factory=list)
+    cancel: list[StepState] = []
     """Attempts in flight whose result no longer matters."""
-    callbacks_opened: list[StepState] = field(default_factory=list)
-    callbacks_closed: dict[int, tuple[StepState, str]] = field(default_factory=dict)
+    callbacks_opened: list[StepState] = []
+    callbacks_closed: dict[int, tuple[StepState, str]] = {}
     """By step number: the step and how its callback ended."""
 
     def close_callback(self, step: StepState, how: str) -> None:

@@ -279,7 +279,7 @@ ALL: tuple[type[Event], ...] = (
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _decoders: dict[int, msgspec.json.Decoder[Any]] = {event.KIND: msgspec.json.Decoder(event) for event in ALL}
 _EMPTY: dict[type[Event], Event] = {}
 E_ = TypeVar("E_", bound=Event)
@@ -289,13 +289,13 @@ def encode(event: Event) -> bytes:
     """The event's fields as JSON; no bytes at all if none is set."""
     if event is _EMPTY.get(type(event)):
         return b""
-    data = _encoder.encode(event)
+    data = _encode(event)
     return b"" if data == b"{}" else data
 
 
 def encode_data(data: JsonValue) -> bytes:
     """A JSON value beside an event (a log line's data); no bytes for an empty one."""
-    return _encoder.encode(data) if data else b""
+    return _encode(data) if data else b""
 
 
 def decode(kind: int, data: bytes) -> Event:

@@ -24,6 +24,7 @@ from segue.errors import TerminalError
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
+_BUILTINS = frozenset((dict, list, str, int, float, bool, type(None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ def _arguments(signature: _Signature, name: str, params: Mapping[str, Any]) -> d
         converted = msgspec.convert(params, struct)
     except msgspec.ValidationError as error:
         raise TerminalError(f"{name}: {error}", category="validation", code="invalid_params") from error
+    if len(params) == len(struct.__struct_fields__) and not signature.open_ended:
+        return msgspec.structs.asdict(converted)
     arguments = {field: getattr(converted, field) for field in struct.__struct_fields__ if field in params}
     if signature.open_ended:
         arguments.update({key: value for key, value in params.items() if key not in arguments})
@@ -151,6 +154,8 @@ def _arguments(signature: _Signature, name: str, params: Mapping[str, Any]) -> d
 
 def _as_builtins(value: Any) -> Any:
     """Models that know how to say themselves as JSON (pydantic) do; the rest is the engine's to encode."""
+    if type(value) in _BUILTINS:
+        return value
     dump = getattr(value, "model_dump", None)
     return dump(mode="json") if callable(dump) else value
 
