@@ -170,7 +170,7 @@ def to_json(value: Any, _depth: int = 0, _left: list[int] | None = None) -> Any:
     if kind is list:
         made = [to_json(item, _depth + 1, _left) for item in value]
         return value if all(one is other for one, other in zip(made, value, strict=True)) else made
-    if is_map(value):
+    if kind is dict or is_map(value):
         return _json_map(value, _depth, _left)
     if is_list(value):
         return [to_json(item, _depth + 1, _left) for item in value]
