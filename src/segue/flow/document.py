@@ -94,6 +94,8 @@ class Document:
         self.text = text
         self.file = file
         self.places: dict[tuple[str, str], Node] = {}
+        self.numbered: dict[str, tuple[str, str]] = {}
+        """By step path, for steps without a name: what the step counts as, and the id that it got."""
         self._line_starts: list[int] | None = None
 
     def span(self, node: Node | None) -> Span | None:

@@ -84,7 +84,7 @@ def _read(document: Document, problems: list[Problem], form: Form | None) -> Rea
     else:
         flow = _read_form(reader, document.root, chosen or "yaml")
     found = {(problem.code, problem.span, problem.path, problem.message): problem for problem in problems}
-    for problem in reader.problems:
+    for problem in (*reader.problems, *reader.numbering.problems()):
         found.setdefault((problem.code, problem.span, problem.path, problem.message), problem)
     return ReadResult(flow=flow, problems=tuple(islice(found.values(), MAX_PROBLEMS)), document=document)
 

@@ -15,6 +15,7 @@ from segue.flow.document import Document, Node
 from segue.flow.durations import MAX_SECONDS, format_duration, parse_duration
 from segue.flow.model import JsonValue, RawMap
 from segue.flow.nearest import Suggester
+from segue.flow.numbering import Numbering
 from segue.flow.problems import Patch, Problem
 from segue.flow.verbs import MODIFIERS
 
@@ -28,7 +29,6 @@ MAX_PROBLEMS: Final = 500
 """Problems that are reported: more of them help nobody, and a hostile text could hold a million."""
 
 _WHOLE_TEMPLATE = re.compile(r"\s*\$?\{\{(?P<inside>(?:(?!\{\{|\}\}).)*)\}\}\s*\Z", re.DOTALL)
-_NUMBERED = re.compile(r"\w+_\d+\Z")
 
 
 class Reader:
@@ -41,12 +41,11 @@ class Reader:
         self.definitions: dict[str, Node] = {}
         self.defaults: dict[str, Node] = {}
         self.did_you_mean = Suggester().did_you_mean
+        self.numbering = Numbering(document)
         self.depth = 0
         """Blocks within blocks that are being read, definitions put in."""
         self.expanding: list[str] = []
         """Definitions that are being put in, outermost first."""
-        self._counts: dict[str, int] = {}
-        self._taken: set[str] | None = None
         self._steps_left = MAX_READ_STEPS
 
     # -- problems and places
@@ -84,21 +83,6 @@ class Reader:
         if self._steps_left == -1:
             self.problem(codes.TOO_MANY_STEPS, node, f"more than {MAX_READ_STEPS:,} steps, definitions put in")
         return self._steps_left >= 0
-
-    def anonymous_id(self, word: str) -> str:
-        """A name for a step that has none: `parallel_1`, `parallel_2`, … in document order."""
-        if self._taken is None:
-            self._taken = set()
-            _collect_names(self.document.root, self._taken)
-        while True:
-            count = self._counts.get(word, 0) + 1
-            self._counts[word] = count
-            if f"{word}_{count}" not in self._taken:
-                return f"{word}_{count}"
-
-    def forget_numbers(self) -> None:
-        """Count anonymous steps from one again: what was read so far only looked for mistakes."""
-        self._counts.clear()
 
     # -- kinds of values
 
@@ -240,7 +224,7 @@ class Reader:
 
     def check_keys(self, entries: Mapping[str, Node], known: Iterable[str], what: str) -> None:
         """Report every key that is not known, with the nearest that is. `x-` keys are free."""
-        names = known if isinstance(known, (frozenset, dict)) else set(known)
+        names = frozenset(known)
         for key, node in entries.items():
             if key not in names and not key.startswith("x-"):
                 self.unknown_key(key, node, names, what)
@@ -268,22 +252,6 @@ def first_of(entries: Mapping[str, Node], *keys: str) -> Node | None:
         if key in entries:
             return entries[key]
     return None
-
-
-def _collect_names(node: Node, found: set[str]) -> None:
-    """Every word in the document that looks like a numbered name."""
-    if node.entries is not None:
-        for key, child in node.entries.items():
-            if _NUMBERED.match(key):
-                found.add(key)
-            # Tests and layout speak of steps; they are not where steps get their names.
-            if key not in ("tests", "layout"):
-                _collect_names(child, found)
-    elif node.items is not None:
-        for child in node.items:
-            _collect_names(child, found)
-    elif isinstance(node.scalar, str) and _NUMBERED.match(node.scalar):
-        found.add(node.scalar)
 
 
 def as_expression(value: JsonValue) -> str:

@@ -197,7 +197,21 @@ _TAKES: Final[dict[str, RawMap]] = {
     "flow.edges": {"type": "array", "items": ref("edge")},
     "flow.vars": {"type": ["object", "null"]},
     "env": {"type": ["object", "null"]},
-    "layout": {"type": ["object", "null"]},
+    "layout": {
+        "type": ["object", "null"],
+        "properties": {
+            "positions": {
+                "description": "Where each step's box stands on the canvas, by the step's name.",
+                "type": ["object", "null"],
+            },
+            "ids": {
+                "description": "By what a step without a name counts as (parallel_1), the id it is known by instead.",
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": r"_[0-9]+$"},
+                "additionalProperties": {"type": "string", "pattern": r"_[0-9]{1,9}$"},
+            },
+        },
+    },
 }  # fmt: skip
 """Keys that take less or more than their type says, by spelling, or `verb.key` (`flow.` for a flow's own keys)."""
 

@@ -347,7 +347,7 @@ FLOW_KEYS: Final = _table(
     Key(name="finally", type="steps", doc="Done at the end in any case.", example="[close_session]"),
     Key(name="experiment", type="map", doc="Variants of a step.", example="{}", runs=False),
     Key(name="tests", type="list", doc="Tests of this flow.", example="[]"),
-    Key(name="layout", type="map", doc="Canvas positions; no logic.", example="{}"),
+    Key(name="layout", type="map", doc="Canvas positions, and ids of unnamed steps; no logic.", example="{}"),
 )  # fmt: skip
 
 SCOPE_NAMES: Final = frozenset(

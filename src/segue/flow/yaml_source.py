@@ -114,9 +114,8 @@ class _Composer:
         is_moved, starts, budget = bool(self.source.added), self.template_starts, self.budget
         others = self._others()
         for event in _events(self.source.text):
-            kind: type[object] = type(event)
-            if kind is not ScalarEvent or not stack or event.anchor is not None or event.tag is not None:
-                others[kind](event)
+            if event.__class__ is not ScalarEvent or not stack or event.anchor is not None or event.tag is not None:
+                others[event.__class__](event)
                 continue
             start, end, text = event.start_mark.index, event.end_mark.index, event.value
             style = event.style

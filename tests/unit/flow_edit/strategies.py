@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -55,10 +55,12 @@ class Maker:
         self.count = 0
         self.anchors = 0
         self.last_anchor: str | None = None
+        self.names: list[str] = []
 
     def name(self) -> str:
         self.count += 1
-        return self.rng.choice(("step", "do_it", "Größe", "x", "send_mail")) + str(self.count)
+        self.names.append(self.rng.choice(("step", "do_it", "Größe", "x", "send_mail")) + str(self.count))
+        return self.names[-1]
 
     def text(self) -> str:
         return self.rng.choice(_TEXTS)
@@ -230,7 +232,26 @@ class Maker:
             made["finally"] = self.steps(1, 2)
         if rng.random() < 0.3:
             made["layout"] = {"viewport": {"zoom": 1.5}}
+        words = set(_words(made))
+        names = [name for name in self.names if name in words]
+        if rng.random() < 0.4 and names:
+            chosen = rng.sample(names, rng.randrange(1, min(4, len(names)) + 1))
+            placed = {name: {"x": rng.randrange(500), "y": rng.randrange(500)} for name in chosen}
+            made["layout"] = {"positions": placed, **made.get("layout", {})}
         return made
+
+
+def _words(value: JSON) -> Iterator[str]:
+    """Every text and key of a tree."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Anchored):
+        yield from _words(value.value)
+    elif isinstance(value, (dict, list)):
+        for child in value:
+            yield from _words(child)
+            if isinstance(value, dict):
+                yield from _words(value[child])
 
 
 def _need(steps: list[JSON], index: int, rng: random.Random) -> None:

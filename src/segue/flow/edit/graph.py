@@ -107,7 +107,8 @@ def _header(outline: Outline, value: JsonValue) -> RawMap:
         header.pop("steps", None)
     layout = header.get("layout")
     if isinstance(layout, dict):
-        rest = {key: child for key, child in layout.items() if key != "positions"}
+        # The nodes say where they stand, and by which ids they are known.
+        rest = {key: child for key, child in layout.items() if key not in ("positions", "ids")}
         header.pop("layout")
         if rest:
             header["layout"] = rest

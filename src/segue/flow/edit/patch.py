@@ -1,8 +1,8 @@
 """Edits of a flow's text: each one the smallest patch that makes it, proved by reading the text again.
 
 An edit either gives a text that reads as the old flow with exactly that change, every other byte as it was, or it
-raises RequestError and nothing has changed. Blocks without a name keep the ids they had: if an edit would renumber
-one, its id is written down beside it.
+raises RequestError and nothing has changed. Steps without a name keep the ids they had: if an edit would renumber
+one, its id is written down under `layout`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from typing import Final
 import msgspec
 
 from segue.errors import RequestError
-from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, Wrap, path_of
+from segue.flow.edit.changes import Change
+from segue.flow.edit.follow import followed
 from segue.flow.edit.operations import Edit, MoveStep
 from segue.flow.edit.outline import Outline
 from segue.flow.edit.plan import changes_of, second_half
 from segue.flow.edit.rewrite import Rewritten, compose, rewrite
+from segue.flow.model import walk
+from segue.flow.numbering import ids_node
 from segue.flow.problems import Patch, Problem
 from segue.flow.read import ReadResult, read_flow
 
-_PIN_ROUNDS: Final = 4
-"""Writing one id down can renumber another block, but never more often than there are kinds of odd numbering."""
+_FOLLOW_ROUNDS: Final = 2
+"""Ids first, then positions."""
 
 
 class EditResult(msgspec.Struct, frozen=True):
@@ -70,13 +73,27 @@ def _apply(read: ReadResult, edit: Edit) -> Rewritten:
         then = second_half(before, edit, first)
         stages.append(then)
         made = _then(read, made, then)
-    for _ in range(_PIN_ROUNDS):
-        pins = _pins(before, made.read, stages)
-        if not pins:
+    for _ in range(_FOLLOW_ROUNDS):
+        is_move = isinstance(edit, MoveStep)
+        after = _may_follow(read, made.read, is_move=is_move)
+        changes = followed(before, after, stages, is_move=is_move) if after is not None else []
+        if not changes:
             break
-        stages.append(pins)
-        made = _then(read, made, pins)
+        stages.append(changes)
+        made = _then(read, made, changes)
     return made
+
+
+def _may_follow(before: ReadResult, after: ReadResult, *, is_move: bool) -> Outline | None:
+    """The new text's outline, if `layout` may have to say something else now: most edits leave the steps alone."""
+    one, two = before.document, after.document
+    if one is None or two is None or after.flow is None or before.flow is None:
+        return None
+    layout = two.root.get("layout")
+    may_follow = one.numbered != two.numbered or ids_node(two.root) is not None or (is_move and bool(two.numbered))
+    if not may_follow and layout is not None and layout.get("positions") is not None:
+        may_follow = [step.id for step in walk(before.flow.root)] != [step.id for step in walk(after.flow.root)]
+    return Outline(two, after.flow) if may_follow else None
 
 
 def _then(read: ReadResult, made: Rewritten, changes: list[Change]) -> Rewritten:
@@ -84,52 +101,3 @@ def _then(read: ReadResult, made: Rewritten, changes: list[Change]) -> Rewritten
     after = rewrite(made.read, changes)
     text = read.document.text if read.document is not None else None
     return Rewritten(after.read, compose(text or "", made.patches, after.patches))
-
-
-def _pins(before: Outline, after: ReadResult, stages: list[list[Change]]) -> list[Change]:
-    """Changes that write down the ids of blocks which would have another number now."""
-    anonymous = [site for site in before.sites() if site.is_anonymous]
-    if not anonymous or after.flow is None or after.document is None:
-        return []
-    here = {path_of(site.item): site for site in Outline(after.document, after.flow).sites()}
-    pins: list[Change] = []
-    for site in anonymous:
-        path: Path | None = path_of(site.item)
-        for changes in stages:
-            path = None if path is None else _path_after(path, changes)
-        now = None if path is None else here.get(path)
-        if path is not None and now is not None and now.shape == "verb" and now.id != site.id:
-            pins.append(Put((*path, "id"), site.id, ""))
-    return pins
-
-
-def _path_after(path: Path, changes: list[Change]) -> Path | None:
-    """Where what stood at a path stands after one stage of changes; None if it is gone."""
-    moved = path
-    for change in changes:
-        if isinstance(change, Insert):
-            if change.source is not None and path[: len(change.source)] == change.source:
-                # The copy is what stays; the second stage takes the original away.
-                return (*change.path, change.index, *path[len(change.source) :])
-            moved = _shifted(path, moved, change.path, change.index, 1)
-        elif isinstance(change, Wrap):
-            if path[: len(change.path)] == change.path:
-                moved = (*change.path, len(change.before), *path[len(change.path) :])
-        elif isinstance(change, Drop):
-            if path[: len(change.path)] == change.path:
-                return None
-            last = change.path[-1]
-            if isinstance(last, int):
-                moved = _shifted(path, moved, change.path[:-1], last, -1)
-    return moved
-
-
-def _shifted(path: Path, moved: Path, home: Path, index: int, by: int) -> Path:
-    """`moved`, one further or back in a list if `path` comes from behind `index` there."""
-    depth = len(home)
-    if len(path) <= depth or path[:depth] != home:
-        return moved
-    old, new = path[depth], moved[depth]
-    if isinstance(old, int) and isinstance(new, int) and (old >= index if by > 0 else old > index):
-        return (*moved[:depth], new + by, *moved[depth + 1 :])
-    return moved

@@ -10,6 +10,7 @@ import re
 
 from segue.errors import RequestError
 from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, Wrap, difference, path_of
+from segue.flow.edit.follow import inside, rename_positions
 from segue.flow.edit.operations import (
     AddStep,
     After,
@@ -186,7 +187,8 @@ def _remove(outline: Outline, edit: RemoveStep) -> list[Change]:
                 kept = [heir for name in names_in(needs) for heir in (heirs if name == site.id else [name])]
                 kept = list(dict.fromkeys(kept))
                 changes += difference(needs.plain(), list[JsonValue](kept), path_of(needs))
-    return [*_without_item(site), *changes]
+    names = {inner.node_id: None for inner in inside(site)}
+    return [*_without_item(site), *changes, *rename_positions(outline, names)]
 
 
 def _without_item(site: Site) -> list[Change]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from segue.errors import RequestError
 from segue.flow.document import Node
 from segue.flow.edit.changes import Change, Put, RenameKey, path_of
+from segue.flow.edit.follow import inside, rename_positions
 from segue.flow.edit.operations import RenameStep
 from segue.flow.edit.outline import Outline, Site
 from segue.flow.edit.plan_links import name_nodes, needs_node
@@ -31,10 +32,12 @@ def rename_step(outline: Outline, edit: RenameStep) -> list[Change]:
         raise RequestError(f'several steps are called "{old}", and expressions refer to them; rename them in the text')
     changes += [Put(path_of(node), renamed(text, place, old, to)) for node, place, text in uses]
     changes += _rename_links(outline, site, to)
-    layout = outline.document.root.get("layout")
-    positions = layout.get("positions") if layout is not None else None
-    if positions is not None and positions.get(site.node_id) is not None and not shared:
-        changes.append(RenameKey((*path_of(positions), site.node_id), to))
+    names = {
+        inner.node_id: f"{to}{inner.node_id.removeprefix(old)}"
+        for inner in inside(site)
+        if inner is site or inner.node_id.startswith(f"{old}.")
+    }
+    changes += rename_positions(outline, {} if shared else dict(names))
     return changes
 
 

@@ -7,7 +7,6 @@ applies the patches reads the text again and compares: what is odd enough to dec
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import Final
 
 from segue.errors import RequestError
@@ -55,10 +54,17 @@ class Spans(Places):
                     found += self._wrap(change)
         found = [patch for patch in found if self.text[patch.start : patch.end] != patch.text]
         found.sort(key=lambda patch: (patch.start, patch.end))
-        for one, other in pairwise(found):
-            if one.end > other.start:
+        joined: list[Patch] = []
+        for patch in found:
+            last = joined[-1] if joined else None
+            if last is None or last.end <= patch.start:
+                joined.append(patch)
+            elif last.text == patch.text == "":
+                # Neighbours that both go share the line break, or the comma, between them.
+                joined[-1] = Patch(start=last.start, end=max(last.end, patch.end), text="")
+            else:
                 raise RequestError("two changes touch the same text; make them one after the other")
-        return found
+        return joined
 
     # -- values
 

@@ -54,7 +54,7 @@ def _typed(reader: Reader, item: Node, path: str) -> tuple[Step, Node | None] | 
     named = first_of(entries, "id", "name")
     id = named.text.strip() if named is not None and named.text else ""
     if not id.isidentifier():
-        id = reader.anonymous_id(kind.text.removesuffix("_node").replace(".", "_"))
+        id = reader.numbering.id_of(kind.text.removesuffix("_node").replace(".", "_"), path)
     made_id = Node(id, start=item.start, end=item.end)
     made_id.parent, made_id.key = item, "id"
     data = {key: child for key, child in entries.items() if key in MODIFIERS and key not in ("needs", "depends_on")}

@@ -44,4 +44,4 @@ def take_definitions(reader: Reader, entries: dict[str, Node]) -> None:
         else:
             read_block(reader, body, "do", body.path())
         reader.expanding.pop()
-    reader.forget_numbers()
+    reader.numbering.forget()

@@ -303,7 +303,7 @@ def _merged(base: Node, over: Node) -> Node:
 
 def _placeholder(reader: Reader, source: Source) -> tuple[Step, Node | None]:
     """A step that keeps its name known, so that one mistake does not make its followers look wrong."""
-    id = source.id or reader.anonymous_id("step")
+    id = source.id or reader.numbering.id_of("step", source.path)
     step = Step(id=id, kind="start", path=source.path, span=reader.document.span(source.node))
     return step, source.entries.get("needs")
 
@@ -323,7 +323,7 @@ def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | Non
         reader.check_keys(checked, _KNOWN[verb], what)
     id = source.id
     if id is None:
-        id = _id_of(reader, verb, entries)
+        id = _id_of(reader, verb, entries, source.path)
     if verb in BLOCK_VERBS:
         parts = read_block_verb(reader, verb, entries, source.path, read_block)
     else:
@@ -378,7 +378,7 @@ def _verb_of(reader: Reader, source: Source) -> str | None:
     return main[0]
 
 
-def _id_of(reader: Reader, verb: str, entries: dict[str, Node]) -> str:
+def _id_of(reader: Reader, verb: str, entries: dict[str, Node], path: str) -> str:
     """A name for a step that has none: what it calls, or the verb with a number."""
     if verb in ("call", "use", "python") and entries[verb].text:
         last = (entries[verb].text or "").rpartition(".")[2].strip()
@@ -389,7 +389,7 @@ def _id_of(reader: Reader, verb: str, entries: dict[str, Node]) -> str:
         word = (action.text if action is not None else entries["adapter"].text) or ""
         if word.isidentifier():
             return word
-    return reader.anonymous_id("conditional" if verb == "if" else verb)
+    return reader.numbering.id_of("conditional" if verb == "if" else verb, path)
 
 
 __all__ = ["Parts", "read_block", "read_step", "read_step_body"]
