@@ -1,7 +1,6 @@
 """A host that kills itself at a chosen commit, started by forking, so that a test can afford hundreds of deaths.
 
-Run as a program it reads one JSON order a line, forks, and prints how the child ended. Nothing of the product knows of
-it: the store is wrapped here.
+Run as a program it reads one JSON order a line, forks, and prints how the child ended.
 """
 
 from __future__ import annotations
@@ -19,19 +18,18 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from segue.bootstrap import Host, build_host
 from segue.flow import load_flow
 from segue.kernel.state import RunState
 from segue.net.egress import EgressPolicy
-from segue.store.port import Commit, CommitDone, RunFilter
+from segue.store.port import RunFilter
 from segue.store.sqlite import SqliteStore
+from segue.testing.crash.store import KillingStore, Moment
 
 FLOW = Path(__file__).with_name("killed_flow.yaml")
 SERVER_KEY = b"the key of the killed hosts' callbacks"
-Moment = Literal["before", "kept", "begun"]
-"""Before the commit is queued; after its flush, before anybody heard of it; after its effects were begun."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,41 +44,10 @@ class Order:
     runs: int = 1
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)  # no further instruction of ours is carried out
-
-
-class KillingStore(SqliteStore):
-    """Kills its own process around the n-th commit of events."""
-
-    def __init__(self, path: Path, kill_at: int, moment: Moment) -> None:
-        super().__init__(path)
-        self.kill_at = kill_at
-        self.moment = moment
-        self.commits = 0
-
-    def commit(self, commit: Commit, done: CommitDone) -> None:
-        if commit.rows:
-            self.commits += 1
-        if not commit.rows or self.commits != self.kill_at:
-            super().commit(commit, done)
-            return
-        if self.moment == "before":
-            die()
-
-        def last_word(kept: Commit, error: BaseException | None) -> None:
-            if self.moment == "begun":
-                done(kept, error)
-            die()
-
-        super().commit(commit, last_word)
-
-
 async def live(order: Order) -> dict[str, Any]:
     """Open the database, start the runs if they are not there, answer their callbacks, wait for their ends."""
     born = time.monotonic()
-    store = KillingStore(Path(order.database), order.kill_at, order.moment)
+    store = KillingStore(Path(order.database), kill_at=order.kill_at, moment=order.moment)
     host = build_host("", egress=EgressPolicy.local(), store=store, server_key=SERVER_KEY)
     await host.open()
     opened = time.monotonic()

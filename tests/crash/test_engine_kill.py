@@ -18,11 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from crash.killable import FLOW, Forker, Moment, Order, states_in
+from crash.killable import FLOW, Forker, Order, states_in
 from segue.engine.ids import idempotency_key
 from segue.kernel.state import RunState
 from segue.kernel.status import StepStatus
 from segue.testing.counting_receiver import CountingReceiver, Received
+from segue.testing.crash.store import Moment
 
 pytestmark = [pytest.mark.crash, pytest.mark.anyio]
 

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "fix": _Place("check", _FLOWS),
     "plan": _Place("plan", _FLOWS),
     "test": _Place("test", _FLOWS),
+    "crash-test": _Place("crash_test", _FLOWS),
     "eval": _Place("eval", _FLOWS),
     "schema": _Place("schema", _FLOWS),
     "runs": _Place("reading", _LOOKING),
@@ -65,7 +66,7 @@ def application(names: Sequence[str]) -> typer.Typer:
     app.callback()(_segue)
     for name in names:
         place = COMMANDS[name]
-        function: Callable[..., int] = getattr(import_module(f"segue.cli.{place.module}"), name)
+        function: Callable[..., int] = getattr(import_module(f"segue.cli.{place.module}"), name.replace("-", "_"))
         app.command(name, rich_help_panel=place.heading)(_ending(function))
     return app
 

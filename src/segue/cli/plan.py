@@ -53,12 +53,12 @@ def plan(
 
     found = load_offline(file, actions)
     if found.flow is None:
-        return _unusable(found, json=json)
+        return report_unusable(found, json=json)
     made = dry_run(
         found.flow,
         gather_inputs(input, inputs, found.flow.inputs),
         found.actions,
-        mocks=_mocks(found, mock, mocks),
+        mocks=mocks_given(found, mock, mocks),
         now=DEFAULT_MOMENT if now is None else _moment(now),
         document=found.document,
     )
@@ -76,7 +76,8 @@ def _as_map(made: DryRun) -> dict[str, Any]:
     return msgspec.to_builtins(made)
 
 
-def _unusable(found: OfflineFlow, *, json: bool) -> int:
+def report_unusable(found: OfflineFlow, *, json: bool) -> int:
+    """Say what is wrong with the flow; the exit code."""
     from segue.cli.output import console, print_json
     from segue.cli.problems import print_problems, summary
 
@@ -98,7 +99,7 @@ def _moment(text: str) -> int:
         raise RequestError(f"--now: {error}") from error
 
 
-def _mocks(found: OfflineFlow, pairs: list[str] | None, file: str | None) -> dict[str, Mock]:
+def mocks_given(found: OfflineFlow, pairs: list[str] | None, file: str | None) -> dict[str, Mock]:
     """The mocks of the file, then the pairs, which win. Raises RequestError."""
     from segue.cli.flow_file import read_bytes
     from segue.engine.answers import all_steps

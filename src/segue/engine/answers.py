@@ -49,11 +49,11 @@ class Answered:
 class Numbering(Protocol):
     """Which of a mock's answers a call gets: the mock is named by its key, answers are counted from 0."""
 
-    def next(self, key: str, step: StepState) -> int:
+    def next(self, key: str, state: RunState, step: StepState) -> int:
         """The number of the answer to the step's call at hand; it is not used up by asking."""
         ...
 
-    def use(self, key: str, step: StepState) -> None:
+    def use(self, key: str, state: RunState, step: StepState) -> None:
         """The answer was given."""
         ...
 
@@ -98,7 +98,7 @@ class Answers:
     def of_call(self, state: RunState, step: StepState, params: JsonValue, now: int) -> Answered:
         """The answer to one attempt. Raises MockError."""
         if step.callback:
-            return self._of_outside_job(step)
+            return self._of_outside_job(state, step)
         answer, source = self._answer(state, step)
         if answer.kind == "none":
             return Answered(source=source, is_silent=True)
@@ -114,16 +114,16 @@ class Answers:
         self._check_result(step, output, source)
         return Answered(source=source, output=output, after_seconds=answer.after_seconds)
 
-    def _of_outside_job(self, step: StepState) -> Answered:
+    def _of_outside_job(self, state: RunState, step: StepState) -> Answered:
         """The call of a step that then waits for its callback: a mock's error is the call's, an output the signal's."""
         mock = self.mock_of(step)
         if mock is None:
             return Answered(source="empty")
         key, answers = mock
-        answer = answers.answer(self._numbering.next(key, step))
+        answer = answers.answer(self._numbering.next(key, state, step))
         if answer.kind != "error":  # what it gives is still to come, as the signal
             return Answered()
-        self._numbering.use(key, step)
+        self._numbering.use(key, state, step)
         return _failed(answer)
 
     def of_signal(self, state: RunState, step: StepState, now: int) -> Answered:
@@ -132,7 +132,7 @@ class Answers:
         if mock is None:
             output, source = self._sample_signal(step)
             return Answered(source=source, output=output)
-        answer = self._next(mock, step)
+        answer = self._next(mock, state, step)
         if answer.kind == "none":
             return Answered(is_silent=True)
         if answer.kind == "error":
@@ -150,16 +150,16 @@ class Answers:
                 return key, self.mocks[key]
         return (f"mock of {own.path}", output_mock(own.mock)) if own.has_mock else None
 
-    def _next(self, mock: tuple[str, Mock], step: StepState) -> Answer:
+    def _next(self, mock: tuple[str, Mock], state: RunState, step: StepState) -> Answer:
         key, answers = mock
-        answer = answers.answer(self._numbering.next(key, step))
-        self._numbering.use(key, step)
+        answer = answers.answer(self._numbering.next(key, state, step))
+        self._numbering.use(key, state, step)
         return answer
 
     def _answer(self, state: RunState, step: StepState) -> tuple[Answer, Source]:
         mock = self.mock_of(step)
         if mock is not None:
-            return self._next(mock, step), "mock"
+            return self._next(mock, state, step), "mock"
         output, source = self._assumed(state, step)
         return Answer(kind="output", output=output), source
 

@@ -96,7 +96,7 @@ class AttemptMaker:
             unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
-                idempotency_key=idempotency_key(workspace, state.run_id, _keyed_as(step), step.generation),
+                idempotency_key=key_of(state, step, workspace),
                 log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
                 timeout_seconds=_timeout(step),
             )  # fmt: skip
@@ -128,10 +128,11 @@ def _timeout(step: StepState) -> float | None:
     return None if timeout is None else timeout.attempt_seconds or timeout.total_seconds
 
 
-def _keyed_as(step: StepState) -> str:
-    """What the idempotency key is made of: each question of a poll is a call of its own, its repeats are not."""
+def key_of(state: RunState, step: StepState, workspace: str) -> str:
+    """The call's idempotency key: each question of a poll is a call of its own, its repeats are not."""
     asks = step.job is not None or step.polls > 0
-    return f"{step.address}#{step.polls}" if asks and step.plan.step.poll is not None else step.address
+    address = f"{step.address}#{step.polls}" if asks and step.plan.step.poll is not None else step.address
+    return idempotency_key(workspace, state.run_id, address, step.generation)
 
 
 def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bool:

@@ -90,7 +90,7 @@ def run_test(flow: Flow, test: FlowTest, actions: ActionRegistry, trace: Trace) 
     seed = hashlib.sha256(f"{flow.id}/{test.seed or test.name}".encode()).hexdigest()[:32]
     line = _line(test.span)
     try:
-        inputs = resolve_inputs(flow, {**_from_trigger(flow, test), **test.inputs})
+        inputs = resolve_inputs(flow, {**from_trigger(flow, test), **test.inputs})
     except InvalidInputError as error:
         return _refused(test, error, line)
     played = Rehearsal(flow, actions, mocks=test.mocks, now=test.now, seed=seed)
@@ -115,7 +115,7 @@ def _line(span: Span | None) -> int | None:
     return None if span is None else span.line
 
 
-def _from_trigger(flow: Flow, test: FlowTest) -> RawMap:
+def from_trigger(flow: Flow, test: FlowTest) -> RawMap:
     """Inputs from a trigger's body: its fields of the same name (`semantics`, Values)."""
     body = None if test.trigger is None else test.trigger.get("body")
     declared = flow.inputs.get("properties")

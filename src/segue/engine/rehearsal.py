@@ -213,10 +213,10 @@ class _InOrder:
     def __init__(self) -> None:
         self._used: dict[str, int] = {}
 
-    def next(self, key: str, step: StepState) -> int:
+    def next(self, key: str, state: RunState, step: StepState) -> int:
         """See `Numbering.next`."""
         return self._used.get(key, 0)
 
-    def use(self, key: str, step: StepState) -> None:
+    def use(self, key: str, state: RunState, step: StepState) -> None:
         """See `Numbering.use`."""
         self._used[key] = self._used.get(key, 0) + 1
