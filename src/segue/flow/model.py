@@ -93,7 +93,8 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A group of steps with its edges: the root, a branch, a loop's body, a handler.
 
     `when` is the condition under which a branch of `conditional` is taken (None: always, that is `else`); `case` the
-    literal that a branch of `switch` stands for (`default` has the label "default").
+    literal that a branch of `switch` stands for (`default` has the label "default"); `match` the error categories that
+    a `catch` takes (empty: all).
     """
 
     label: str
@@ -101,15 +102,19 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     edges: tuple[Edge, ...] = ()
     when: str | None = None
     case: JsonValue = None
+    match: tuple[str, ...] = ()
     span: Span | None = None
 
 
 class Handler(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is done after a step's last try failed. An empty `match` takes every error category."""
+    """What is done after a step's last try failed. An empty `match` takes every error category.
+
+    `then` is `continue`, `fail` or `retry`, or a value (`{{ … }}`) that gives one of them once the block has ended.
+    """
 
     block: Block
     match: tuple[str, ...] = ()
-    then: Literal["continue", "fail", "retry"] = "continue"
+    then: str = "continue"
 
 
 StepKind: TypeAlias = Literal[

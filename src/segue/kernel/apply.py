@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from segue.errors import JournalCorruptError
+from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.plan import Plan
 from segue.kernel.state import (
@@ -19,11 +20,15 @@ from segue.kernel.state import (
     RunState,
     StepState,
     close_block,
+    count_finishing,
     derived_output,
     drop_timers,
     follow,
+    item_names,
     keeps_callback,
+    makes_tries,
     open_block,
+    reopen,
     settle,
     settle_dead,
     total_seconds,
@@ -78,8 +83,8 @@ def fold_onto(state: RunState, rows: Iterable[tuple[int, int, int, int, bytes]])
         except (KeyError, msgspec.MsgspecError) as error:
             raise _corrupt(state, seq, f"event {seq} (kind {kind}) cannot be read: {error}") from error
         apply(state, number, event, at)
-    state.ended_blocks.clear()
-    state.failed_blocks.clear()
+    for decided in (state.ended_blocks, state.failed_blocks, state.resumed, state.won):
+        decided.clear()
 
 
 def _corrupt(state: RunState, seq: int, what: str) -> JournalCorruptError:
@@ -133,6 +138,7 @@ def _deadline(state: RunState, _event: ev.RunDeadlineReached, _at: int) -> None:
 
 def _flow_handlers(state: RunState, event: ev.FlowHandlersStarted, _at: int) -> None:
     state.phase = "handlers"
+    state.ending = None
     state.flow_error = event.error
     if state.plan.flow_handlers is not None:
         state.phase_block = open_block(
@@ -140,8 +146,27 @@ def _flow_handlers(state: RunState, event: ev.FlowHandlersStarted, _at: int) -> 
         )
 
 
+def _ending(state: RunState, event: ev.RunEnding, _at: int) -> None:
+    state.ending = event
+
+
+def _compensation(state: RunState, event: ev.CompensationStarted, _at: int) -> None:
+    state.phase = "compensation"
+    state.phase_block = state.ending = None
+    state.compensating = event
+    state.drop_timer(RUN_STEP, "run")  # what was done is undone, however long that takes
+    for number in event.steps:
+        state.nodes[number].undone = state.nodes[number].undo_error = None
+
+
+def _undo(state: RunState, event: ev.UndoRequested, _at: int) -> None:
+    state.finished_at = None
+    state.undoing = event.reason or "undone"
+
+
 def _finally(state: RunState, event: ev.FinallyStarted, _at: int) -> None:
     state.phase = "finally"
+    state.ending = None
     state.outcome = event
     if state.plan.flow_finally is not None:
         bindings = None if event.error is None else {"error": msgspec.to_builtins(event.error)}
@@ -169,6 +194,9 @@ _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
     ev.HostRestarted: _host_restarted,
     ev.FlowHandlersStarted: _flow_handlers,
     ev.FinallyStarted: _finally,
+    ev.CompensationStarted: _compensation,
+    ev.RunEnding: _ending,
+    ev.UndoRequested: _undo,
 }
 
 
@@ -185,12 +213,14 @@ def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int,
     if plan.is_action:
         step.attempt = step.tries = 1
         state.active[step.id] = step
+    elif plan.step.retry is not None:
+        step.attempt = step.tries = 1
     timeout = plan.step.timeout
     if timeout is not None:
         total = total_seconds(step)
         if total is not None:
             state.set_timer(step.id, "total", at + round(total * 1000))
-        if timeout.attempt_seconds is not None and plan.is_action:
+        if timeout.attempt_seconds is not None and makes_tries(step):
             state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
     callback = plan.step.callback
     if callback is not None:
@@ -218,7 +248,7 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
 def _close_children(state: RunState, step: StepState) -> None:
     """A block whose open steps are all on dead paths holds nothing that could be cancelled: it ends with its owner."""
     for block in step.children or ():
-        if block.remaining:
+        if block.remaining and block.plan.role != "finally":
             close_block(state, block)
 
 
@@ -227,6 +257,7 @@ def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at
         _close_children(state, step)
     step.error = event.error
     step.callback = False
+    step.failing = None
     status = failed_status(event.error.category, deadline=event.deadline)
     step.status, step.settled_seq, step.ended_at = status, seq, at
     state.active.pop(step.id, None)
@@ -254,13 +285,20 @@ def _skipped(state: RunState, step: StepState, event: ev.StepSkipped, seq: int, 
 def _cancelled(state: RunState, step: StepState, event: ev.StepCancelled, seq: int, at: int) -> None:
     if step.open_blocks:
         _close_children(state, step)
+    state.background += step.open_blocks  # only its `finally` is open now, and it goes on
+    if step.open_blocks:
+        count_finishing(state, step, 1)
     step.status, step.settled_seq, step.ended_at = StepStatus.CANCELLED, seq, at
     step.reason = event.reason
-    close_block(state, step.block)
     step.callback = False
+    step.failing = None
     state.active.pop(step.id, None)
     state.ready.pop(step.id, None)
     drop_timers(state, step)
+    if event.alone:
+        settle_dead(state, step)
+    else:
+        close_block(state, step.block)
 
 
 def _recovered(state: RunState, step: StepState, event: ev.StepRecovered, seq: int, at: int) -> None:
@@ -269,6 +307,7 @@ def _recovered(state: RunState, step: StepState, event: ev.StepRecovered, seq: i
     step.output = derived_output(state, step) if event.derived else event.output
     step.error = event.error or step.error
     step.callback = False
+    step.failing = None
     settle(state, step, StepStatus.RECOVERED, seq, at)
 
 
@@ -280,7 +319,10 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
     step.attempt += 1
     step.status = StepStatus.RUNNING
     step.until = step.expires_at
-    state.active[step.id] = step
+    if step.plan.is_action:
+        state.active[step.id] = step
+    else:
+        reopen(state, step)
     for kind in ("retry", "poll"):
         state.drop_timer(step.id, kind)
     timeout = step.plan.step.timeout
@@ -293,6 +335,9 @@ def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _
     step.error = event.error
     step.until = event.retry_at
     step.waits_on = "retry"
+    step.failing = None
+    if step.open_blocks:
+        _close_children(state, step)
     state.active.pop(step.id, None)
     state.drop_timer(step.id, "attempt")
     state.set_timer(step.id, "retry", event.retry_at)
@@ -344,7 +389,7 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
     for number in event.blocks:
         block = state.plan.blocks[number]
         bindings: dict[str, object] | None = None
-        if block.role in ("catch", "finally"):
+        if block.role == "catch":
             failures = [child.failure for child in step.children or () if child.failure is not None]
             bindings = {"error": msgspec.to_builtins(failures[-1]) if failures else None}
         elif plan.kind == "repeat":
@@ -352,15 +397,11 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
             state.drop_timer(step.id, "every")
         open_block(state, block, step, event.first, bindings)
     if event.items is not None:
-        step.items = event.items
+        step.items, step.keys = event.items, event.keys
     if plan.kind == "foreach":
-        names = plan.step.params
-        item_name, index_name = str(names.get("as") or "item"), str(names.get("index") or "index")
         for index in range(event.first, event.first + event.count):
             item = (step.items or [])[index]
-            open_block(
-                state, plan.blocks[0], step, index, {"item": item, "index": index, item_name: item, index_name: index}
-            )
+            open_block(state, plan.blocks[0], step, index, item_names(step, index, item))
         step.next_item = event.first + event.count
     elif plan.kind == "parallel":
         step.next_item += len(event.blocks)
@@ -390,11 +431,56 @@ def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, seq: in
     step.callback = keeps_callback(step, step.plan.handlers.index(block), at)
     step.handling = event.block
     step.error = event.error
+    step.failing = None
     step.status = StepStatus.RUNNING
     state.active.pop(step.id, None)
     state.ready.pop(step.id, None)
     drop_timers(state, step)
     open_block(state, block, step, bindings={"error": msgspec.to_builtins(event.error)})
+
+
+def _failing(state: RunState, step: StepState, event: ev.StepFailing, _seq: int, _at: int) -> None:
+    step.failing = event
+    step.error = event.error
+    step.status = StepStatus.RUNNING
+    drop_timers(state, step)
+
+
+def _step_finally(state: RunState, step: StepState, event: ev.StepFinallyStarted, seq: int, at: int) -> None:
+    if step.started_at is None:
+        _began(state, step, seq, at)
+    step.failing = None
+    if step.status is not StepStatus.CANCELLED:
+        step.status = StepStatus.RUNNING
+        step.concluding = event
+        step.callback = False
+        state.active.pop(step.id, None)
+        state.ready.pop(step.id, None)
+        drop_timers(state, step)
+    final = step.plan.final
+    if final is None:
+        return
+    error = event.error or step.error or next((one.failure for one in step.children or () if one.failure), None)
+    output = derived_output(state, step) if event.derived else event.output
+    open_block(state, final, step, bindings=_told(output, error))
+
+
+def _compensate(state: RunState, step: StepState, _event: ev.StepCompensationStarted, _seq: int, _at: int) -> None:
+    step.undone = "running"
+    plan = step.plan.compensation
+    if plan is None or state.compensating is None:
+        return
+    frame = open_block(state, plan, step, bindings=_told(step.output, state.compensating.error)).frame
+    frame.as_of, frame.vars = step.settled_seq + 1, step.vars_after
+
+
+def _compensated(_state: RunState, step: StepState, event: ev.StepCompensated, _seq: int, _at: int) -> None:
+    step.undone = "done" if event.error is None else "failed"
+    step.undo_error = event.error
+
+
+def _told(output: JsonValue, error: ev.Failure | None) -> dict[str, object]:
+    return {"output": output, "error": None if error is None else msgspec.to_builtins(error)}
 
 
 def _edges(state: RunState, step: StepState, event: ev.EdgesChosen, _seq: int, _at: int) -> None:
@@ -420,4 +506,8 @@ _STEP_EVENTS: dict[type[ev.Event], Callable[[RunState, StepState, Any, int, int]
     ev.IterationEnded: _iteration,
     ev.HandlerStarted: _handler,
     ev.EdgesChosen: _edges,
+    ev.StepFailing: _failing,
+    ev.StepFinallyStarted: _step_finally,
+    ev.StepCompensationStarted: _compensate,
+    ev.StepCompensated: _compensated,
 }

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from segue.expr import Condition, Query
-from segue.flow.model import JsonValue
+from segue.flow.model import Block, JsonValue, Step
+from segue.kernel import compensation
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of
 from segue.kernel.evaluate import StopNow, stop
-from segue.kernel.scope import RunScope
-from segue.kernel.state import BlockState, RunState, StepState, block_output, derived_output
+from segue.kernel.plan import COMPOSITE_KINDS, THEN_WORDS, BlockPlan
+from segue.kernel.retry import matches
+from segue.kernel.scope import RunScope, step_scope
+from segue.kernel.state import BlockState, RunState, StepState, block_output, derived_output, item_names
 from segue.kernel.status import STEP_SETTLED
 
 if TYPE_CHECKING:
@@ -50,8 +53,7 @@ def _open_parallel(decider: Decider, step: StepState) -> None:
     blocks = step.plan.blocks
     if not blocks:
         return decider.succeed(step, derived=True)
-    limit = step.plan.step.params.get("limit")
-    count = min(limit, len(blocks)) if isinstance(limit, int) and limit > 0 else len(blocks)
+    count = min(_count(decider, step, "limit", len(blocks)), len(blocks))
     decider.emit(step.id, ev.BlocksOpened(blocks=tuple(block.index for block in blocks[:count])))
     return None
 
@@ -104,20 +106,39 @@ def _open_foreach(decider: Decider, step: StepState) -> None:
         raise stop("expression", f"items: a list or a map is needed, not {_short(items)}")
     if len(items) > MAX_ITEMS:
         raise stop("validation", f"items: {len(items):,} are more than the {MAX_ITEMS:,} that one step may fan out to")
-    count = min(len(items), _limit(decider, step))
-    decider.emit(step.id, ev.BlocksOpened(first=0, count=count, items=items))
+    count = min(len(items), _count(decider, step, "limit", DEFAULT_FOREACH_LIMIT))
+    keys = _keys(decider, step, items)
+    decider.emit(step.id, ev.BlocksOpened(first=0, count=count, items=items, keys=keys))
     if not items:
         _fan_in(decider, step)
 
 
-def _limit(decider: Decider, step: StepState) -> int:
-    program = step.plan.programs.get("limit")
+def _keys(decider: Decider, step: StepState, items: list[JsonValue]) -> list[str] | None:
+    """What each item is called, if the fan-out says so: its steps are addressed by it, whatever its place is."""
+    program = step.plan.programs.get("key")
     if program is None:
-        return DEFAULT_FOREACH_LIMIT
-    limit = decider.value(program, step, "limit")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise stop("expression", f"limit: a whole number above 0 is needed, not {_short(limit)}")
-    return limit
+        return None
+    found: dict[str, int] = {}
+    for index, item in enumerate(items):
+        scope = RunScope(decider.state, step=step, extra=item_names(step, index, item))
+        key = decider.value(program, step, "key", scope=scope)
+        if isinstance(key, bool) or not isinstance(key, str | int):
+            raise stop("expression", f"key: item {index} has {_short(key)}, and a text or a whole number is needed")
+        earlier = found.setdefault(str(key), index)
+        if earlier != index:
+            raise stop("validation", f"key: items {earlier} and {index} are both {_short(str(key))}", "duplicate_key")
+    return list(found)
+
+
+def _count(decider: Decider, step: StepState, name: str, default: int) -> int:
+    """A number that a step's parameter gives, as of the step's start: the same each time it is asked for."""
+    program = step.plan.programs.get(name)
+    if program is None:
+        return default
+    count = decider.value(program, step, name, scope=step_scope(decider.state, step))
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise stop("expression", f"{name}: a whole number above 0 is needed, not {_short(count)}")
+    return count
 
 
 def _open_repeat(decider: Decider, step: StepState) -> None:
@@ -170,8 +191,14 @@ _OPEN: dict[str, Callable[[Decider, StepState], None]] = {
 def on_block_ended(decider: Decider, block: BlockState) -> None:
     """All steps of the block are settled and none failed."""
     owner, role = block.owner, block.plan.role
-    if owner is None or owner.status in STEP_SETTLED:
+    if owner is not None and role == "compensate":
+        compensation.on_ended(decider, owner, None)
+    elif owner is None or owner.status in STEP_SETTLED:
         _finish_if_last(decider)
+    elif role == "finally":
+        decider.finally_ended(owner, None)
+    elif owner.concluding is not None or owner.failing is not None:
+        return  # a branch that went on while the step's `finally` runs
     elif role == "handler":
         _handler_ended(decider, owner, block)
     else:
@@ -187,8 +214,16 @@ def _finish_if_last(decider: Decider) -> None:
     Branches that went on after their join had what it needed keep a phase open until they end.
     """
     state = decider.state
+    if state.background:
+        return
+    if state.ending is not None:
+        told = state.ending
+        decider.finish(
+            ev.FinallyStarted(outcome=told.outcome, error=told.error, outputs=told.outputs, stopped_by=told.stopped_by)
+        )
+        return
     block = state.phase_block
-    if state.background or block is None or block.remaining or block.closed:
+    if block is None or block.remaining or block.closed:
         return
     if state.phase == "steps":
         decider.finish_well()
@@ -199,29 +234,52 @@ def _finish_if_last(decider: Decider) -> None:
 
 
 def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> None:
-    then = owner.plan.step.on_error[owner.plan.handlers.index(block.plan)].then
     error = owner.error
     assert error is not None
+    try:
+        then = _then(decider, owner, block)
+    except StopNow as stopped:
+        return decider.give_up(owner, stopped.failure)
+    kind = owner.plan.kind
+    may_retry = kind in COMPOSITE_KINDS or (
+        owner.plan.is_action and (owner.callback or owner.plan.step.callback is None)
+    )
     if then == "continue":
-        decider.emit(owner.id, ev.StepRecovered(derived=True))
-        decider.choose_edges(owner)
-    elif then == "retry" and owner.plan.is_action and (owner.callback or owner.plan.step.callback is None):
+        decider.recover(owner, derived=True)
+    elif then == "retry" and may_retry:
         decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now))
     else:
         decider.give_up(owner, error)
+    return None
+
+
+def _then(decider: Decider, owner: StepState, block: BlockState) -> str:
+    """What follows on the handler: a word of the flow, or what its steps found out."""
+    number = owner.plan.handlers.index(block.plan)
+    computed = owner.plan.thens[number]
+    if computed is None:
+        return owner.plan.step.on_error[number].then
+    then = decider.value(computed, owner, "then", scope=RunScope(decider.state, step=owner, block=block))
+    if not isinstance(then, str) or then not in THEN_WORDS:
+        raise stop("expression", f"then: continue, fail or retry is needed, not {_short(then)}")
+    return then
 
 
 def _parallel_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
     join = owner.plan.step.params.get("join", "all")
-    good = sum(1 for child in owner.children or () if child.remaining == 0 and child.failure is None)
+    good = sum(1 for child in _branches(owner) if child.remaining == 0 and child.failure is None)
     enough = 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
     if good >= enough:
         if join == "first":
-            for child in owner.children or ():
+            for child in _branches(owner):
                 if child.remaining and not child.closed:
                     decider.cancel_block(child, "another branch was first")
         return decider.succeed(owner, derived=True)
     return _next_branch_or_end(decider, owner, enough)
+
+
+def _branches(owner: StepState) -> list[BlockState]:
+    return [child for child in owner.children or () if child.plan.role == "branch"]
 
 
 def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None:
@@ -231,9 +289,9 @@ def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None
         return
     if owner.open_blocks:
         return
-    failures = [child.failure for child in owner.children or () if child.failure is not None]
+    failures = [child.failure for child in _branches(owner) if child.failure is not None]
     if failures:
-        good = len(owner.children or ()) - len(failures)
+        good = len(_branches(owner)) - len(failures)
         if len(failures) > 1 or enough < len(owner.plan.blocks):
             message = (
                 f"{len(failures)} of {len(owner.plan.blocks)} branches failed, {good} ended well: {failures[0].message}"
@@ -276,8 +334,7 @@ def _turn_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
     until = owner.plan.conditions.get("until")
     if until is not None and _in_last_turn(decider, owner, until, "until"):
         return decider.succeed(owner, derived=True, reason=f"ended after {index + 1} turns: `until` holds")
-    most = params.get("max")
-    bound = most if isinstance(most, int) and not isinstance(most, bool) else DEFAULT_MAX_TURNS
+    bound = _count(decider, owner, "max", DEFAULT_MAX_TURNS)
     if index + 1 >= bound:
         again = owner.plan.conditions.get("while")
         if again is not None and not _in_last_turn(decider, owner, again, "while"):
@@ -306,20 +363,9 @@ def _milliseconds(value: object) -> int:
 
 
 def _try_ended(decider: Decider, owner: StepState, block: BlockState) -> None:
-    if block.plan.label != "finally" and _open_role(decider, owner, "finally"):
-        return
-    _try_outcome(decider, owner)
-
-
-def _try_outcome(decider: Decider, owner: StepState) -> None:
-    """After the last of do, catch and finally: the error that nobody caught, or the output."""
-    bodies = [child for child in owner.children or () if child.plan.label in ("do", "catch")]
-    last = bodies[-1]
-    if last.failure is not None:
-        decider.fail(owner, last.failure)
-    elif last.plan.label == "catch":
-        decider.emit(owner.id, ev.StepRecovered(output=block_output(last), error=bodies[0].failure))
-        decider.choose_edges(owner)
+    if block.plan.role == "catch":
+        guarded = next(child for child in owner.children or () if child.plan.label == "do")
+        decider.recover(owner, block_output(block), error=guarded.failure)
     else:
         decider.succeed(owner, derived=True)
 
@@ -344,15 +390,21 @@ def on_block_failed(decider: Decider, block: BlockState) -> None:
     decider.cancel_block(block, f"`{failure.step or 'a step'}` failed")
     if owner is None:
         if role == "flow_finally" and state.outcome is not None and state.outcome.outcome != "succeeded":
-            decider.end(state.outcome)
+            decider.finish(state.outcome)
         elif role == "flow_finally":
-            decider.end(ev.FinallyStarted(outcome="failed", error=failure))
+            decider.finish(ev.FinallyStarted(outcome="failed", error=failure))
         else:
             decider.stop_all(f"`{failure.step or 'a step'}` failed")
             error = state.flow_error if role == "flow_on_error" and state.flow_error is not None else failure
             decider.finish(ev.FinallyStarted(outcome="failed", error=error))
+    elif role == "compensate":
+        compensation.on_ended(decider, owner, failure)
     elif owner.status in STEP_SETTLED:
         _finish_if_last(decider)
+    elif role == "finally":
+        decider.finally_ended(owner, failure)
+    elif owner.concluding is not None or owner.failing is not None:
+        return
     elif role == "handler":
         decider.give_up(owner, owner.error or failure)
     else:
@@ -374,7 +426,7 @@ def _parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> N
     if join == "all" and params.get("fail", "fast") == "fast":
         return decider.fail(owner, block.failure)
     enough = 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
-    failed = sum(1 for child in owner.children or () if child.failure is not None)
+    failed = sum(1 for child in _branches(owner) if child.failure is not None)
     if join != "all" and len(owner.plan.blocks) - failed < enough and params.get("fail", "fast") == "fast":
         message = f"{failed} of {len(owner.plan.blocks)} branches failed, too many for {enough} to end well: "
         message += block.failure.message
@@ -384,7 +436,7 @@ def _parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> N
 
 def _item_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
     assert block.failure is not None
-    tolerate = owner.plan.step.params.get("tolerate", 0)
+    tolerate = _tolerance(decider, owner)
     allowed = _tolerated(tolerate, len(owner.items or ()))
     failed = len(owner.tolerated or ()) + 1
     if failed > allowed:
@@ -397,7 +449,20 @@ def _item_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
     return _next_item_or_end(decider, owner)
 
 
-def _tolerated(tolerate: object, items: int) -> int:
+def _tolerance(decider: Decider, owner: StepState) -> JsonValue:
+    """How many items may fail, as of the step's start."""
+    program = owner.plan.programs.get("tolerate")
+    if program is None:
+        return owner.plan.step.params.get("tolerate", 0)
+    found = decider.value(program, owner, "tolerate", scope=step_scope(decider.state, owner))
+    is_share = isinstance(found, str) and found.endswith("%") and found[:-1].strip().isdecimal()
+    is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
+    if not (is_share or is_count or found in ("all", "collect")):
+        raise stop("expression", f"tolerate: a number, a share (`10%`), `all` or `collect`, not {_short(found)}")
+    return found
+
+
+def _tolerated(tolerate: JsonValue, items: int) -> int:
     if tolerate in ("all", "collect"):
         return items
     if isinstance(tolerate, str) and tolerate.endswith("%"):
@@ -406,15 +471,22 @@ def _tolerated(tolerate: object, items: int) -> int:
 
 
 def _try_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
-    label = block.plan.label
-    if label == "do" and _open_role(decider, owner, "catch"):
-        return None
-    if label != "finally" and _open_role(decider, owner, "finally"):
-        return None
-    if label == "finally":
-        assert block.failure is not None
-        return decider.fail(owner, block.failure)
-    return _try_outcome(decider, owner)
+    failure = block.failure
+    assert failure is not None
+    if block.plan.label == "do":
+        for one, plan in zip(_catches(owner.plan.step), _catch_plans(owner), strict=True):
+            if not one.match or any(matches(failure.category, wanted) for wanted in one.match):
+                decider.emit(owner.id, ev.BlocksOpened(blocks=(plan.index,)))
+                return
+    decider.fail(owner, failure)
+
+
+def _catches(step: Step) -> list[Block]:
+    return [block for block in step.blocks if block.label.startswith("catch")]
+
+
+def _catch_plans(owner: StepState) -> list[BlockPlan]:
+    return [block for block in owner.plan.blocks if block.role == "catch"]
 
 
 _FAILED: dict[str, Callable[[Decider, StepState, BlockState], None]] = {

@@ -17,7 +17,7 @@ import msgspec
 from segue.errors import ConflictError
 from segue.expr import ExprError, to_json
 from segue.flow.model import JsonValue
-from segue.kernel import composites
+from segue.kernel import compensation, composites
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
@@ -190,15 +190,24 @@ def _wait_over(decider: Decider, step: StepState) -> None:
 
 def _retry_due(decider: Decider, step: StepState) -> None:
     decider.emit(step.id, ev.empty(ev.AttemptStarted))
-    decider.decision.start.append(step)
+    if step.plan.is_action:
+        decider.decision.start.append(step)
+        return
+    try:
+        composites.open_step(decider, step)
+    except StopNow as stopped:
+        decider.fail(step, stopped.failure)
 
 
 def _attempt_timeout(decider: Decider, step: StepState) -> None:
     assert step.plan.step.timeout is not None
-    decider.decision.cancel.append(step)
     seconds = step.plan.step.timeout.attempt_seconds
     failure = ev.Failure(category="timeout", code="attempt_timeout", message=f"no result within {seconds:g} s")
+    if not step.plan.is_action:
+        return decider.fail(step, failure)
+    decider.decision.cancel.append(step)
     _attempt_failed(decider, step, failure)
+    return None
 
 
 def _total_timeout(decider: Decider, step: StepState) -> None:
@@ -247,11 +256,28 @@ def _cancel(decider: Decider, given: inp.CancelRun) -> None:
     state = decider.state
     if state.ended:
         raise ConflictError(f"run {state.run_id} is over already ({state.status})")
-    if state.cancelling is not None:
+    reason = given.reason or "the run was cancelled"
+    is_first = state.cancelling is None
+    if not is_first and not given.force:
         return
     decider.emit(RUN_STEP, ev.CancelRequested(reason=given.reason))
-    decider.stop_all(given.reason or "the run was cancelled")
+    if state.phase == "compensation":
+        if given.force:
+            compensation.stop(decider, reason)
+        return
+    decider.stop_all(reason, force=given.force)
     decider.finish(ev.FinallyStarted(outcome="cancelled"))
+
+
+def _undo(decider: Decider, given: inp.UndoRun) -> None:
+    state = decider.state
+    if not state.ended:
+        raise ConflictError(f"run {state.run_id} is not over ({state.status}): cancel it, and it is undone as it ends")
+    if not compensation.due_compensations(state):
+        raise ConflictError(f"run {state.run_id} has nothing to undo: no step that ended well has a `compensate` left")
+    outcome = compensation.outcome_of(state)
+    decider.emit(RUN_STEP, ev.UndoRequested(reason=given.reason))
+    compensation.begin(decider, outcome)
 
 
 def _pause(decider: Decider, given: inp.PauseRun) -> None:
@@ -299,6 +325,7 @@ _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: igno
     inp.TimersDue: _timers_due,
     inp.CallbackArrived: _callback_arrived,
     inp.CancelRun: _cancel,
+    inp.UndoRun: _undo,
     inp.PauseRun: _pause,
     inp.ResumeRun: _resume,
     inp.AdoptRun: _adopt,

@@ -13,16 +13,16 @@ import msgspec
 
 from segue.expr import Condition, ExprError, Program, Query, Value, to_json
 from segue.flow.model import JsonValue
-from segue.kernel import composites
+from segue.kernel import compensation, composites
 from segue.kernel import events as ev
 from segue.kernel.apply import apply
 from segue.kernel.decision import Decision, Row
 from segue.kernel.evaluate import StopNow, compute, expression_failure, holds
 from segue.kernel.plan import COMPOSITE_KINDS
-from segue.kernel.pure_steps import PURE_STEPS
-from segue.kernel.retry import matches
+from segue.kernel.pure_steps import PURE_STEPS, end_run
+from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, keeps_callback
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, is_shielded, keeps_callback
 from segue.kernel.status import UNSETTLED, StepStatus
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -49,11 +49,17 @@ class Decider:
     # ------------------------------------------------------------ going on
 
     def drain(self) -> None:
-        """Until nothing more can be decided: failed blocks first, then dead paths, ended blocks, ready steps."""
+        """Until nothing more can be decided: what failed first, then dead paths, ended blocks, ready steps."""
         state = self.state
         while not state.ended:
             if state.failed_blocks:
                 composites.on_block_failed(self, state.failed_blocks.popleft())
+            elif state.resumed:
+                step = state.resumed.popleft()
+                if step.failing is not None:
+                    self.fail(step, step.failing.error, deadline=step.failing.deadline)
+            elif state.won:
+                self.cancel_losers(state.won.popleft())
             elif state.dead:
                 step = next(iter(state.dead.values()))
                 if step.block.closed:
@@ -127,10 +133,39 @@ class Decider:
                 self.fail(step, stopped.failure)
                 return
         if derived or output is not None or reason is not None:
-            self.emit(step.id, ev.StepSucceeded(output=None if derived else output, derived=derived, reason=reason))
+            last = ev.StepSucceeded(output=None if derived else output, derived=derived, reason=reason)
         else:
-            self.emit(step.id, ev.empty(ev.StepSucceeded))
-        self.choose_edges(step)
+            last = ev.empty(ev.StepSucceeded)
+        self.conclude(step, last)
+
+    def recover(
+        self, step: StepState, output: JsonValue = None, *, derived: bool = False, error: ev.Failure | None = None
+    ) -> None:
+        """End well although it failed."""
+        self.conclude(step, ev.StepRecovered(output=output, derived=derived, error=error))
+
+    def conclude(self, step: StepState, last: ev.StepSucceeded | ev.StepRecovered | ev.StepFailed) -> None:
+        """Settle the step with its last event; its `finally` steps come before."""
+        if step.plan.final is not None and step.concluding is None:
+            self.emit(step.id, _held(last))
+            return
+        self.emit(step.id, last)
+        if not isinstance(last, ev.StepFailed):
+            self.choose_edges(step)
+
+    def finally_ended(self, step: StepState, failure: ev.Failure | None) -> None:
+        """The step's `finally` steps are over: it settles as was decided before them, or fails with them."""
+        held = step.concluding
+        assert held is not None
+        if held.ends == "failed" and held.error is not None:
+            self.conclude(step, ev.StepFailed(error=held.error, deadline=held.deadline, continues=held.continues))
+        elif failure is not None:
+            self.fail(step, failure)
+        elif held.ends == "recovered":
+            self.recover(step, held.output, derived=held.derived, error=held.error)
+        else:
+            self.conclude(step, ev.StepSucceeded(output=held.output, derived=held.derived, reason=held.reason))
+            end_run(self, step)
 
     def choose_edges(self, step: StepState) -> None:
         """Journal which out-edges live, where that is a decision (`branch`, conditions on edges, an error edge)."""
@@ -177,6 +212,11 @@ class Decider:
         self.close_inside(step, f"`{step.plan.step.id}` failed", keep_callback=kept)
         if failure.step is None:  # else it comes from a step inside this one, which stays its origin
             failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
+        if step.finishing:
+            return self.emit(step.id, ev.StepFailing(error=failure, deadline=deadline))
+        again_at = None if deadline else self.block_again_at(step, failure)
+        if again_at is not None:
+            return self.emit(step.id, ev.AttemptFailed(error=failure, retry_at=again_at))
         if handler is not None:
             self.emit(step.id, ev.HandlerStarted(block=step.plan.handlers[handler].index, error=failure))
             return None
@@ -189,19 +229,31 @@ class Decider:
                 except StopNow as stopped:
                     failure, on_timeout = stopped.failure, "fail"
             if on_timeout != "fail":
-                self.emit(step.id, ev.StepRecovered(output=output, error=failure))
-                return self.choose_edges(step)
+                return self.recover(step, output, error=failure)
         if step.plan.has_error_edge:
-            self.emit(step.id, ev.StepRecovered(output=msgspec.to_builtins(failure), error=failure))
-            return self.choose_edges(step)
+            return self.recover(step, msgspec.to_builtins(failure), error=failure)
         return self.give_up(step, failure, deadline=deadline)
 
+    def block_again_at(self, step: StepState, failure: ev.Failure) -> int | None:
+        """When a block that failed is tried again as a whole, by its `retry`; None: it is not."""
+        policy = step.plan.step.retry
+        if policy is None or step.plan.kind not in COMPOSITE_KINDS or step.concluding is not None:
+            return None
+        share = self.impure(step, "jitter").random()
+        started = self.now if step.started_at is None else step.started_at
+        return retry_at(policy, failure, tries=step.tries, started_at=started, now=self.now, share=share)
+
     def handler_of(self, step: StepState, category: str) -> int | None:
-        """The number of the step's first handler that takes errors of this category; a step is handled once."""
-        if step.handling is None:
-            for number, handler in enumerate(step.plan.step.on_error):
-                if not handler.match or any(matches(category, one) for one in handler.match):
-                    return number
+        """The number of the step's first handler that takes errors of this category.
+
+        A step is handled once; one whose handler had it tried again is handled as long as its `retry` has tries left.
+        """
+        retry = step.plan.step.retry
+        if step.handling is not None and (retry is None or not 0 < step.tries < retry.max_attempts):
+            return None
+        for number, handler in enumerate(step.plan.step.on_error):
+            if not handler.match or any(matches(category, one) for one in handler.match):
+                return number
         return None
 
     def give_up(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
@@ -211,7 +263,7 @@ class Decider:
         if flow.strategy == "priority" and step.plan.step.priority >= flow.fail_fast_priority:
             continues = False
         self.close_callback(step)
-        self.emit(step.id, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
+        self.conclude(step, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
 
     def timeout_policy(self, step: StepState) -> str:
         """What the step does when its time is over."""
@@ -228,30 +280,55 @@ class Decider:
         only_timeouts = any(policy != "fail" for policy in said)
         return "default" if step.plan.default is not None and not only_timeouts else "fail"
 
-    def close_inside(self, step: StepState, reason: str, *, keep_callback: bool = False) -> None:
-        """Cancel what still runs within the step, and its own attempt and callback."""
+    def close_inside(self, step: StepState, reason: str, *, keep_callback: bool = False, force: bool = False) -> None:
+        """Cancel what still runs within the step, and its own attempt and callback. Its `finally` goes on, unless
+        that is forced.
+        """
         if step.id in self.state.active:
             self.decision.cancel.append(step)
         if not keep_callback:
             self.close_callback(step)
         background = self.state.background
         for block in step.children or ():
-            if not block.closed and (block.remaining or background):
-                self.cancel_block(block, reason)
+            is_final = block.plan.role in ("finally", "compensate") and not force
+            if not block.closed and (block.remaining or background) and not is_final:
+                self.cancel_block(block, reason, force=force)
 
     def close_callback(self, step: StepState) -> None:
         """Nobody waits for the step's callback any more."""
         if step.callback:
             self.decision.close_callback(step, "cancelled")
 
-    def cancel_block(self, block: BlockState, reason: str) -> None:
+    def cancel_block(self, block: BlockState, reason: str, *, force: bool = False) -> None:
         """Nothing more happens in the block: whatever runs or waits in it is cancelled."""
         for step in block.nodes:
             if step.status in UNSETTLED:
-                self.close_inside(step, reason)
-                self.emit(step.id, ev.StepCancelled(reason=reason))
+                self.cancel_step(step, reason, force=force)
             elif step.children and self.state.background:
-                self.close_inside(step, reason)  # branches that went on after their join had what it needed
+                # branches that went on after their join had what it needed
+                self.close_inside(step, reason, force=force)
+
+    def cancel_step(self, step: StepState, reason: str, *, alone: bool = False, force: bool = False) -> None:
+        """Cancel a step that is not settled, and what runs in it; if it had begun, its `finally` steps begin."""
+        self.close_inside(step, reason, force=force)
+        had_begun = step.started_at is not None
+        self.emit(step.id, ev.StepCancelled(reason=reason, alone=alone))
+        if had_begun and step.plan.final is not None and step.concluding is None and not force:
+            self.emit(step.id, ev.StepFinallyStarted(ends="cancelled"))
+
+    def cancel_losers(self, join: StepState) -> None:
+        """The first path to a join has arrived: what leads only to it is of no use any more."""
+        reason = f"another path to `{join.plan.step.id}` was first"
+        nodes = join.block.nodes
+        for local in join.plan.losers:
+            loser = nodes[local]
+            if loser.status is StepStatus.PENDING:
+                self.state.dead.pop(loser.id, None)
+                self.emit(loser.id, ev.StepSkipped(reason=reason, dead=True))
+            elif loser.status in UNSETTLED:
+                self.cancel_step(loser, reason, alone=True)
+            elif loser.children and self.state.background:
+                self.close_inside(loser, reason)
 
     # ------------------------------------------------------------ values
 
@@ -294,13 +371,26 @@ class Decider:
     # ------------------------------------------------------------ ends of the run
 
     def finish(self, outcome: ev.FinallyStarted) -> None:
-        """The flow's steps are over: handlers, then `finally`, then the run's last event."""
+        """The flow's steps are over: handlers, compensations, `finally`, the run's last event.
+
+        Where `finally` steps of what was cancelled are still running, all of that waits for them.
+        """
         state, plan = self.state, self.state.plan
+        if state.background:
+            self.emit(
+                RUN_STEP,
+                ev.RunEnding(
+                    outcome=outcome.outcome, error=outcome.error, outputs=outcome.outputs, stopped_by=outcome.stopped_by
+                ),
+            )
+            return
         if outcome.outcome == "failed" and plan.flow_handlers is not None and state.phase == "steps":
             assert outcome.error is not None
             self.emit(RUN_STEP, ev.FlowHandlersStarted(error=outcome.error))
             return
-        if plan.flow_finally is not None and state.phase != "finally":
+        if state.phase in ("steps", "handlers") and compensation.begin(self, outcome):
+            return
+        if plan.flow_finally is not None and state.phase != "finally" and state.undoing is None:
             self.emit(RUN_STEP, outcome)
             return
         self.end(outcome)
@@ -318,7 +408,7 @@ class Decider:
         elif outcome.outcome == "timed_out":
             last = ev.RunTimedOut(error=error)
         else:
-            last = ev.RunCancelled(reason=self.state.cancelling)
+            last = ev.RunCancelled(reason=self.state.cancelling or self.state.undoing)
         self.emit(RUN_STEP, last)
 
     def finish_well(self, *, outputs: JsonValue = None, stopped_by: str | None = None) -> None:
@@ -335,12 +425,23 @@ class Decider:
         self.finish(ev.FinallyStarted(outcome="succeeded", outputs=outputs, stopped_by=stopped_by))
         return None
 
-    def stop_all(self, reason: str) -> None:
-        """Cancel everything in flight, in whatever phase the run is and in branches that outlived their join."""
+    def stop_all(self, reason: str, *, force: bool = False) -> None:
+        """Cancel everything in flight, in whatever phase the run is and in branches that outlived their join.
+
+        What is in the `finally` of a step goes on, unless that is forced.
+        """
         for step in list(self.state.nodes):
-            if step.status in UNSETTLED:
-                self.close_inside(step, reason)
-                self.emit(step.id, ev.StepCancelled(reason=reason))
+            if step.status in UNSETTLED and (force or not is_shielded(step.block)):
+                self.cancel_step(step, reason, force=force)
+
+
+def _held(last: ev.StepSucceeded | ev.StepRecovered | ev.StepFailed) -> ev.StepFinallyStarted:
+    """How a step will end, told before its `finally` steps begin."""
+    if isinstance(last, ev.StepFailed):
+        return ev.StepFinallyStarted(ends="failed", error=last.error, deadline=last.deadline, continues=last.continues)
+    if isinstance(last, ev.StepRecovered):
+        return ev.StepFinallyStarted(ends="recovered", output=last.output, derived=last.derived, error=last.error)
+    return ev.StepFinallyStarted(output=last.output, derived=last.derived, reason=last.reason)
 
 
 def _dead_reason(step: StepState) -> str:

@@ -133,6 +133,35 @@ class FinallyStarted(Event, frozen=True):
     stopped_by: str | None = None
 
 
+class CompensationStarted(Event, frozen=True):
+    """What the run has done is undone: `steps` are instances with a `compensate` block, in the order of undoing.
+
+    The other fields say how the run ends after it.
+    """
+
+    KIND: ClassVar[int] = 60
+    steps: tuple[int, ...] = ()
+    outcome: Literal["failed", "cancelled", "timed_out"] = "failed"
+    error: Failure | None = None
+
+
+class RunEnding(Event, frozen=True):
+    """How the run ends is decided; the `finally` steps of what was cancelled for it are still running."""
+
+    KIND: ClassVar[int] = 61
+    outcome: Literal["succeeded", "failed", "cancelled", "timed_out"] = "succeeded"
+    error: Failure | None = None
+    outputs: JsonValue = None
+    stopped_by: str | None = None
+
+
+class UndoRequested(Event, frozen=True):
+    """A person or program asked that a run that is over be undone."""
+
+    KIND: ClassVar[int] = 62
+    reason: str | None = None
+
+
 # ---------------------------------------------------------------- of a step instance
 
 
@@ -170,10 +199,11 @@ class StepSkipped(Event, frozen=True):
 
 
 class StepCancelled(Event, frozen=True):
-    """The step was stopped, or given up before it began."""
+    """The step was stopped, or given up before it began. `alone`: the block around it goes on without it."""
 
     KIND: ClassVar[int] = 24
     reason: str = ""
+    alone: bool = False
 
 
 class StepRecovered(Event, frozen=True):
@@ -241,6 +271,8 @@ class BlocksOpened(Event, frozen=True):
     count: int = 0
     items: list[JsonValue] | None = None
     """All items of a fan-out, told once, at its first opening."""
+    keys: list[str] | None = None
+    """What the items are called, if the fan-out has a `key`; told with them."""
     reason: str | None = None
 
 
@@ -271,11 +303,47 @@ class EdgesChosen(Event, frozen=True):
     reason: str | None = None
 
 
+class StepFailing(Event, frozen=True, kw_only=True):
+    """The step has failed, and waits for the `finally` steps of what was cancelled inside it."""
+
+    KIND: ClassVar[int] = 42
+    error: Failure
+    deadline: bool = False
+
+
+class StepFinallyStarted(Event, frozen=True):
+    """The step's `finally` steps begin. `ends` and the fields after it: how the step ends when they are done."""
+
+    KIND: ClassVar[int] = 43
+    ends: Literal["succeeded", "recovered", "failed", "cancelled"] = "succeeded"
+    output: JsonValue = None
+    derived: bool = False
+    reason: str | None = None
+    error: Failure | None = None
+    deadline: bool = False
+    continues: bool = False
+
+
+class StepCompensationStarted(Event, frozen=True):
+    """The step's `compensate` steps begin."""
+
+    KIND: ClassVar[int] = 44
+
+
+class StepCompensated(Event, frozen=True):
+    """The step is undone, or could not be, because of `error`."""
+
+    KIND: ClassVar[int] = 45
+    error: Failure | None = None
+
+
 ALL: tuple[type[Event], ...] = (
     RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed, CancelRequested,
-    RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, StepStarted, StepSucceeded, StepFailed,
+    RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, CompensationStarted, RunEnding,
+    UndoRequested, StepStarted, StepSucceeded, StepFailed,
     StepSkipped, StepCancelled, StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted,
-    CallbackReceived, PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen,
+    CallbackReceived, PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, StepFailing,
+    StepFinallyStarted, StepCompensationStarted, StepCompensated,
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}

@@ -47,7 +47,15 @@ class CallbackArrived:
 
 @dataclass(slots=True)
 class CancelRun:
-    """A person or program asks for the end."""
+    """A person or program asks for the end. `force`: `finally` steps and compensations are cut off, too."""
+
+    reason: str | None = None
+    force: bool = False
+
+
+@dataclass(slots=True)
+class UndoRun:
+    """A person or program asks that a run that is over be undone, as far as its steps say how."""
 
     reason: str | None = None
 
@@ -71,4 +79,6 @@ class AdoptRun:
     unsafe: frozenset[int] = frozenset()
 
 
-Input: TypeAlias = Begin | AttemptEnded | TimersDue | CallbackArrived | CancelRun | PauseRun | ResumeRun | AdoptRun
+Input: TypeAlias = (
+    Begin | AttemptEnded | TimersDue | CallbackArrived | CancelRun | UndoRun | PauseRun | ResumeRun | AdoptRun
+)

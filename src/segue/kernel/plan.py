@@ -35,7 +35,15 @@ PURE_KINDS = frozenset({"start", "set", "map", "log", "return", "fail", "stop", 
 WAIT_KINDS = frozenset({"wait"})
 RUNNABLE_KINDS = ACTION_KINDS | COMPOSITE_KINDS | PURE_KINDS | WAIT_KINDS
 
-BlockRole = Literal["root", "branch", "body", "handler", "catch", "finally", "flow_on_error", "flow_finally"]
+THEN_WORDS = frozenset({"continue", "fail", "retry"})
+_PROGRAMS = {
+    "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("max",), "parallel": ("limit",),
+}  # fmt: skip
+"""Parameters that are bare expressions, by kind."""
+
+BlockRole = Literal[
+    "root", "branch", "body", "handler", "catch", "finally", "compensate", "flow_on_error", "flow_finally"
+]
 
 
 @dataclass(slots=True, eq=False)
@@ -76,10 +84,17 @@ class NodePlan:
     blocks: tuple[BlockPlan, ...] = ()
     handlers: tuple[BlockPlan, ...] = ()
     """One a handler, in the order of `step.on_error`."""
+    thens: tuple[Value | None, ...] = ()
+    """What follows on each handler, where that is computed."""
+    final: BlockPlan | None = None
+    """Its `finally`, as a modifier or as that of `try`."""
+    compensation: BlockPlan | None = None
+    losers: tuple[int, ...] = ()
+    """Of a join that takes the first: nodes of the block that lead to it alone, the nearest first."""
     conditions: dict[str, Condition | Query] = field(default_factory=dict)
     """By parameter name: while, until, success, failure."""
     programs: dict[str, Program | Value] = field(default_factory=dict)
-    """By parameter name: on, items, aggregate, tolerate."""
+    """By parameter name: on, items, key, aggregate, limit, tolerate, max."""
     choices: tuple[tuple[str, Condition | None], ...] = ()
     """For `branch`: (label, condition) pairs; a condition of None is the else."""
 
@@ -179,6 +194,9 @@ class _Compiler:
             node.is_chooser = node.kind == "branch" or node.has_error_edge or any(edge.when for edge in edges)
         plan.entries = tuple(node.local for node in made if node.in_degree == 0)
         plan.sinks = tuple(node.local for node in made if not node.out)
+        for node in made:
+            if node.step.join == "first" and node.in_degree > 1:
+                node.losers = _leading_only_to(node, made)
         return plan
 
     def node(self, step: Step, local: int, block: BlockPlan) -> NodePlan:
@@ -197,25 +215,41 @@ class _Compiler:
         if step.has_default:
             node.default = self.value(step.default, step.path)
         self.kind_parts(node)
-        node.blocks = tuple(self.inner(node, inner) for inner in step.blocks)
+        inner = tuple(self.inner(node, inner) for inner in step.blocks)
+        node.blocks = tuple(one for one in inner if one.role != "finally")
         node.handlers = tuple(
             self.block(handler.block, "handler", node, FramePlan(block.frame)) for handler in step.on_error
         )
+        node.thens = tuple(
+            None if handler.then in THEN_WORDS else self.value(handler.then, step.path) for handler in step.on_error
+        )
+        node.final = next((one for one in inner if one.role == "finally"), None)
+        if step.finally_ is not None:
+            node.final = self.block(step.finally_, "finally", node, FramePlan(block.frame))
+        if step.compensate is not None:
+            node.compensation = self.block(step.compensate, "compensate", node, FramePlan(block.frame))
+        if node.final is not None or node.compensation is not None:
+            self.bindings.add("output")
         return node
 
     def inner(self, node: NodePlan, block: Block) -> BlockPlan:
         frame = node.block.frame
         if node.kind in ("foreach", "repeat"):
             return self.block(block, "body", node, FramePlan(frame))
-        role: BlockRole = "catch" if block.label == "catch" else "finally" if block.label == "finally" else "branch"
-        return self.block(block, role, node, frame)
+        if node.kind != "try":
+            return self.block(block, "branch", node, frame)
+        role: BlockRole = "catch" if block.label.startswith("catch") else "branch"
+        return self.block(block, "finally" if block.label == "finally" else role, node, frame)
 
     def kind_parts(self, node: NodePlan) -> None:
         step, params, path = node.step, dict(node.step.params), node.step.path
-        for name in {"switch": ("on",), "foreach": ("items", "aggregate", "limit")}.get(node.kind, ()):
+        for name in _PROGRAMS.get(node.kind, ()):
             raw = params.pop(name, None)
             if raw is not None:
                 node.programs[name] = self.program(raw, path)
+        if node.kind == "foreach" and isinstance(tolerate := params.get("tolerate"), str):
+            if tolerate not in ("all", "collect") and not tolerate.endswith("%"):
+                node.programs["tolerate"] = self.program(params.pop("tolerate"), path)
         for name in {"repeat": ("while", "until")}.get(node.kind, ()):
             raw = params.pop(name, None)
             if raw is not None:
@@ -276,3 +310,17 @@ class _Compiler:
 
     def problem(self, code: str, message: str, path: str) -> None:
         self.problems.append(Problem(code=code, message=message, path=path))
+
+
+def _leading_only_to(join: NodePlan, nodes: list[NodePlan]) -> tuple[int, ...]:
+    """Nodes from which every path comes to `join`, the nearest to it first."""
+    found: dict[int, None] = {}
+    is_changed = True
+    while is_changed:
+        is_changed = False
+        for node in reversed(nodes):
+            targets = [edge.target for edge in node.out]
+            if node.local not in found and targets and all(one == join.local or one in found for one in targets):
+                found[node.local] = None
+                is_changed = True
+    return tuple(found)

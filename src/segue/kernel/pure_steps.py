@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of, moment_of
 from segue.kernel.evaluate import stop
-from segue.kernel.state import StepState
+from segue.kernel.state import StepState, is_shielded
 from segue.kernel.status import StepStatus
 
 if TYPE_CHECKING:
@@ -40,20 +40,23 @@ def _branch_step(decider: Decider, step: StepState) -> None:
 
 
 def _return_step(decider: Decider, step: StepState) -> None:
-    value = decider.params(step).get("value")
-    decider.succeed(step, value)
-    if step.status is not StepStatus.SUCCEEDED:
-        return
-    decider.stop_all(f"`{step.address}` ended the run")
-    decider.finish_well(outputs=value, stopped_by=step.address)
+    decider.succeed(step, decider.params(step).get("value"))
+    end_run(decider, step)
 
 
 def _stop_step(decider: Decider, step: StepState) -> None:
     decider.succeed(step, reason="ended the run quietly")
-    if step.status is not StepStatus.SUCCEEDED:
+    end_run(decider, step)
+
+
+def end_run(decider: Decider, step: StepState) -> None:
+    """A `return` or `stop` that ended well ends the run; inside the `finally` or the compensation of a step it cannot."""
+    if step.plan.kind not in ("return", "stop"):
+        return
+    if step.status is not StepStatus.SUCCEEDED or is_shielded(step.block):
         return
     decider.stop_all(f"`{step.address}` ended the run")
-    decider.finish_well(stopped_by=step.address)
+    decider.finish_well(outputs=step.output if step.plan.kind == "return" else None, stopped_by=step.address)
 
 
 def _fail_step(decider: Decider, step: StepState) -> None:

@@ -89,10 +89,13 @@ class RunScope:
                     return block.bindings[name]
                 block = None if block.owner is None else block.owner.block
         frame = self.block.frame if self.block is not None else None if state.root is None else state.root.frame
+        limit = self.limit
         while frame is not None:
             found = frame.plan.names.get(name)
             if found is not None:
-                return self._output(frame, found)
+                return _output(frame, found, limit)
+            if frame.as_of is not None:
+                limit = min(limit, frame.as_of)
             frame = frame.parent
         reader = _SPECIAL.get(name)
         if reader is not None:
@@ -100,17 +103,6 @@ class RunScope:
         if name in state.plan.binding_names:
             return None
         raise UnknownName(name)
-
-    def _output(self, frame: Frame, candidates: list[NodePlan]) -> object:
-        """The output of the one that ran; null if none has settled by the scope's moment."""
-        nodes = frame.nodes
-        for plan in candidates:
-            step = nodes.get(plan.index)
-            if step is not None and step.status in STEP_SETTLED and step.settled_seq < self.limit:
-                if step.status is StepStatus.SKIPPED and len(candidates) > 1:
-                    continue
-                return step.output
-        return None
 
     def names(self) -> list[str]:
         """All names in scope, for suggestions."""
@@ -122,6 +114,18 @@ class RunScope:
             found += frame.plan.names
             frame = frame.parent
         return found
+
+
+def _output(frame: Frame, candidates: list[NodePlan], limit: int) -> object:
+    """The output of the one that ran; null if none has settled before event `limit`."""
+    nodes = frame.nodes
+    for plan in candidates:
+        step = nodes.get(plan.index)
+        if step is not None and step.status in STEP_SETTLED and step.settled_seq < limit:
+            if step.status is StepStatus.SKIPPED and len(candidates) > 1:
+                continue
+            return step.output
+    return None
 
 
 def step_scope(
@@ -148,9 +152,19 @@ def _data(scope: RunScope) -> object:
 
 def _vars(scope: RunScope) -> object:
     step = scope.step
+    past = None if scope.block is None else _past_of(scope.block.frame)
+    if past is not None:
+        return past.vars
     if step is not None and step.vars is not None and scope.limit != _NO_LIMIT:
         return step.vars
     return scope.state.vars
+
+
+def _past_of(frame: Frame | None) -> Frame | None:
+    """The compensation that this frame belongs to: outside of it, names are what they were when its step had ended."""
+    while frame is not None and frame.as_of is None:
+        frame = frame.parent
+    return frame
 
 
 def _secrets(scope: RunScope) -> object:
@@ -180,22 +194,27 @@ def _self(scope: RunScope) -> object:
 def _steps(scope: RunScope) -> object:
     """All steps by id: a step's output; of a loop the list of its items, each a map of inner steps to outputs."""
     frame = None if scope.state.root is None else scope.state.root.frame
-    return {} if frame is None else _frame_outputs(scope, frame)
+    past = None if scope.block is None else _past_of(scope.block.frame)
+    limit = scope.limit if past is None or past.as_of is None else min(scope.limit, past.as_of)
+    return {} if frame is None else _frame_outputs(frame, limit)
 
 
-def _frame_outputs(scope: RunScope, frame: Frame) -> dict[str, object]:
+def _frame_outputs(frame: Frame, limit: int) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, candidates in frame.plan.names.items():
         step = next((frame.nodes[plan.index] for plan in candidates if plan.index in frame.nodes), None)
         if step is None:
             found[name] = None
             continue
-        settled = step.status in STEP_SETTLED and step.settled_seq < scope.limit
+        settled = step.status in STEP_SETTLED and step.settled_seq < limit
         found[name] = step.output if settled else None
         if step.plan.kind in ("foreach", "repeat"):
-            opened = [child for child in step.children or () if child.opened_seq < scope.limit]
-            if opened:
-                found[name] = [_frame_outputs(scope, child.frame) for child in opened if child.plan.role == "body"]
+            opened = [one for one in step.children or () if one.plan.role == "body" and one.opened_seq < limit]
+            keys = step.keys
+            if opened and keys is not None:
+                found[name] = {keys[one.index]: _frame_outputs(one.frame, limit) for one in opened}
+            elif opened:
+                found[name] = [_frame_outputs(one.frame, limit) for one in opened]
     return found
 
 

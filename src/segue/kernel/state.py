@@ -13,6 +13,7 @@ nodes. The order of events fixes the order of openings, so a fold gives every in
 from __future__ import annotations
 
 import heapq
+import json
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final, Literal
@@ -34,20 +35,24 @@ _STALE_TIMERS: Final = 1_024
 class Frame:
     """A region's names at run time: which instance stands for each node of the plan."""
 
-    __slots__ = ("nodes", "parent", "plan", "prefix")
+    __slots__ = ("as_of", "nodes", "parent", "plan", "prefix", "vars")
 
     def __init__(self, plan: FramePlan, parent: Frame | None, prefix: str) -> None:
         self.plan = plan
         self.parent = parent
         self.prefix = prefix
         self.nodes: dict[int, StepState] = {}
+        self.as_of: int | None = None
+        """In a compensation: what is outside of it is seen as it was when its step had ended, up to this event."""
+        self.vars: RawMap | None = None
 
 
 class BlockState:
     """An opened block. `bindings` are names that it gives to its steps (item, index, error)."""
 
     __slots__ = (
-        "bindings", "closed", "data", "failure", "frame", "index", "nodes", "opened_seq", "owner", "plan", "remaining",
+        "bindings", "closed", "data", "failure", "frame", "generation", "index", "nodes", "opened_seq", "owner", "plan",
+        "remaining",
     )  # fmt: skip
 
     def __init__(self, plan: BlockPlan, owner: StepState | None, frame: Frame, index: int) -> None:
@@ -62,16 +67,18 @@ class BlockState:
         self.failure: ev.Failure | None = None
         self.closed = False
         self.opened_seq = -1
+        self.generation = 0
 
 
 class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "broken", "callback", "children", "edges_reason", "ended_at", "error",
-        "expires_at", "generation", "handling", "id", "items", "job", "live", "live_from", "lost", "next_item",
-        "open_blocks", "output", "plan", "polls", "reason", "results", "signals", "started_at", "started_seq",
-        "settled_seq", "status", "tolerated", "tries", "until", "vars", "waiting", "waits_on",
+        "answer", "attempt", "block", "broken", "callback", "children", "concluding", "edges_reason", "ended_at",
+        "error", "expires_at", "failing", "finishing", "generation", "handling", "id", "inner_generation", "items",
+        "job", "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls", "reason",
+        "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "undo_error",
+        "undone", "until", "vars", "vars_after", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
@@ -90,7 +97,8 @@ class StepState:
         self.polls = 0
         self.job: JsonValue = None
         """What the call answered that started an outside job, once the step asks how it goes (`call` with `poll`)."""
-        self.generation = 0
+        self.generation = self.inner_generation = block.generation
+        """`inner_generation` is that of the blocks it opens: each try of a block makes new instances of its steps."""
         self.started_at: int | None = None
         self.ended_at: int | None = None
         self.started_seq = -1
@@ -110,9 +118,20 @@ class StepState:
         self.children: list[BlockState] | None = None
         self.open_blocks = 0
         self.items: list[JsonValue] | None = None
+        self.keys: list[str] | None = None
         self.tolerated: list[int] | None = None
         self.next_item = 0
         self.results: dict[int, JsonValue] | None = None
+        self.concluding: ev.StepFinallyStarted | None = None
+        """How it ends once its `finally` steps are done."""
+        self.failing: ev.StepFailing | None = None
+        """It has failed, and waits until `finishing` is 0."""
+        self.finishing = 0
+        """`finally` blocks of cancelled steps inside it that are still open."""
+        self.undone: Literal["running", "done", "failed"] | None = None
+        self.undo_error: ev.Failure | None = None
+        self.vars_after: RawMap | None = None
+        """`vars` as they were when it ended, for what undoes it."""
 
     @property
     def address(self) -> str:
@@ -124,17 +143,18 @@ class RunState:
     """The state of one run. Only `apply` changes it."""
 
     __slots__ = (
-        "_status", "accepted_at", "active", "background", "cancelling", "dead", "ended_blocks", "error",
-        "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome", "outputs", "phase",
-        "phase_block", "plan", "ready", "recovered", "root", "run_id", "seed", "seq", "started_at", "stopped_by",
-        "takeovers", "timed_out", "timer_heap", "timers", "trigger", "turns", "vars",
+        "_status", "accepted_at", "active", "background", "cancelling", "compensating", "dead", "ended_blocks",
+        "ending", "error", "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome",
+        "outputs", "phase", "phase_block", "plan", "ready", "recovered", "reopened", "resumed", "root", "run_id",
+        "seed", "seq", "started_at", "stopped_by", "takeovers", "timed_out", "timer_heap", "timers", "trigger",
+        "turns", "undoing", "vars", "won",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
         self.plan = plan
         self.run_id = run_id
         self._status = RunStatus.QUEUED
-        self.phase: Literal["steps", "handlers", "finally"] = "steps"
+        self.phase: Literal["steps", "handlers", "compensation", "finally"] = "steps"
         self.seq = 0
         self.nodes: list[StepState] = []
         self.root: BlockState | None = None
@@ -155,9 +175,19 @@ class RunState:
         self.dead: OrderedDict[int, StepState] = OrderedDict()
         self.ended_blocks: deque[BlockState] = deque()
         self.failed_blocks: deque[BlockState] = deque()
+        self.resumed: deque[StepState] = deque()
+        """Failed steps that no `finally` inside them holds up any more."""
+        self.won: deque[StepState] = deque()
+        """Joins of a graph that were decided by the first of their paths: the others are cancelled."""
+        self.reopened = 0
+        """How often blocks were opened again: each time gives a generation to the instances in them."""
         self.background = 0
         """Open blocks whose step has its result already (`join: any`): the run ends after them."""
         self.outcome: ev.FinallyStarted | None = None
+        self.ending: ev.RunEnding | None = None
+        self.compensating: ev.CompensationStarted | None = None
+        self.undoing: str | None = None
+        """What was asked for, if a run that was over is being undone."""
         self.cancelling: str | None = None
         self.timed_out = False
         self.flow_error: ev.Failure | None = None
@@ -226,6 +256,14 @@ class RunState:
         return heap[0][0] if heap else None
 
 
+def item_names(step: StepState, index: int, item: JsonValue) -> dict[str, object]:
+    """What a fan-out's body knows of its item: `item`, `index`, and the flow's own names for them."""
+    names = step.plan.step.params
+    return {
+        "item": item, "index": index, str(names.get("as") or "item"): item, str(names.get("index") or "index"): index,
+    }  # fmt: skip
+
+
 # ---------------------------------------------------------------- helpers of apply
 
 
@@ -233,17 +271,12 @@ def open_block(
     state: RunState, plan: BlockPlan, owner: StepState | None, index: int = 0, bindings: dict[str, object] | None = None
 ) -> BlockState:
     """Number and register the instances of a block; its entries become ready."""
-    if owner is None:
-        root = state.root
-        frame = Frame(plan.frame, None if root is None else root.frame, "" if root is None else f"{plan.label}.")
-    elif plan.frame is owner.block.plan.frame:
-        frame = owner.block.frame
-    else:
-        frame = Frame(plan.frame, owner.block.frame, _prefix(plan, owner, index))
-    block = BlockState(plan, owner, frame, index)
+    block = BlockState(plan, owner, _frame_for(state, plan, owner, index), index)
     block.bindings = bindings
     block.opened_seq = state.seq - 1
-    names, nodes, number = frame.nodes, state.nodes, len(state.nodes)
+    if owner is not None:
+        block.generation = _generation(state, plan, owner)
+    names, nodes, number = block.frame.nodes, state.nodes, len(state.nodes)
     for node in plan.nodes:
         step = StepState(number, node, block)
         number += 1
@@ -257,20 +290,71 @@ def open_block(
             owner.children = []
         owner.children.append(block)
         owner.open_blocks += 1
+        if owner.status in STEP_SETTLED:
+            state.background += 1
+            if plan.role == "finally":
+                count_finishing(state, owner, 1)
     if not plan.nodes:
         end_block(state, block)
     return block
 
 
+def _frame_for(state: RunState, plan: BlockPlan, owner: StepState | None, index: int) -> Frame:
+    if owner is None:
+        root = state.root
+        return Frame(plan.frame, None if root is None else root.frame, "" if root is None else f"{plan.label}.")
+    if plan.frame is owner.block.plan.frame:
+        return owner.block.frame
+    return Frame(plan.frame, owner.block.frame, _prefix(plan, owner, index))
+
+
 def _prefix(plan: BlockPlan, owner: StepState, index: int) -> str:
     if plan.role == "body":
-        return f"{owner.address}[{index}]."
+        item = index if owner.keys is None else json.dumps(owner.keys[index], ensure_ascii=False)
+        return f"{owner.address}[{item}]."
     return f"{owner.address}.{'on_error' if plan.role == 'handler' else plan.role}."
+
+
+def _generation(state: RunState, plan: BlockPlan, owner: StepState) -> int:
+    """A handler or a compensation that is opened again does its calls anew, so they get keys of their own."""
+    if plan.role in ("handler", "compensate") and any(child.plan is plan for child in owner.children or ()):
+        state.reopened += 1
+        return state.reopened
+    return owner.inner_generation
+
+
+def reopen(state: RunState, step: StepState) -> None:
+    """Forget a composite's blocks before another try of it: their instances stay, but nothing refers to them."""
+    state.reopened += 1
+    step.inner_generation = state.reopened
+    for block in step.children or ():
+        _forget_names(block)
+    step.children = step.items = step.keys = step.tolerated = step.results = step.reason = None
+    step.next_item = 0
+
+
+def _forget_names(block: BlockState) -> None:
+    names = block.frame.nodes
+    for step in block.nodes:
+        if names.get(step.plan.index) is step:
+            del names[step.plan.index]
+        for inner in step.children or ():
+            _forget_names(inner)
+
+
+def count_finishing(state: RunState, step: StepState, change: int) -> None:
+    """A `finally` of a step that is over was opened, or has ended: the steps around it know."""
+    owner = step.block.owner
+    while owner is not None:
+        owner.finishing += change
+        if not owner.finishing and owner.failing is not None:
+            state.resumed.append(owner)
+        owner = owner.block.owner
 
 
 def keeps_callback(step: StepState, handler: int, at: int) -> bool:
     """Whether the step's callback stays open while handler number `handler` runs: the step is tried again after it."""
-    retried = step.plan.step.on_error[handler].then == "retry"
+    retried = step.plan.step.on_error[handler].then not in ("continue", "fail")
     return retried and step.callback and step.expires_at is not None and step.expires_at > at
 
 
@@ -286,6 +370,8 @@ def settle(state: RunState, step: StepState, status: StepStatus, seq: int, at: i
     """Book an end that lets the flow go on; the block's counter and the out-edges follow."""
     _end(state, step, status, seq, at)
     state.background += step.open_blocks
+    if step.plan.compensation is not None:
+        step.vars_after = state.vars
     block = step.block
     block.remaining -= 1
     if not step.plan.is_chooser:
@@ -311,9 +397,7 @@ def end_block(state: RunState, block: BlockState) -> None:
     owner = block.owner
     if owner is None:
         return
-    owner.open_blocks -= 1
-    if owner.status in STEP_SETTLED:
-        state.background -= 1
+    _no_longer_open(state, block, owner)
     if owner.plan.kind == "foreach" and block.plan.role == "body":
         if owner.results is None:
             owner.results = {}
@@ -335,7 +419,12 @@ def total_seconds(step: StepState) -> float | None:
     timeout = step.plan.step.timeout
     if timeout is None or timeout.total_seconds is not None:
         return None if timeout is None else timeout.total_seconds
-    return None if step.plan.is_action else timeout.attempt_seconds
+    return None if makes_tries(step) else timeout.attempt_seconds
+
+
+def makes_tries(step: StepState) -> bool:
+    """Whether the step is tried more than once: an action, or a block with a `retry`."""
+    return step.plan.is_action or step.plan.step.retry is not None
 
 
 def drop_timers(state: RunState, step: StepState) -> None:
@@ -361,8 +450,19 @@ def follow(state: RunState, source: StepState, edge: EdgePlan, *, live: bool) ->
     enough = join if isinstance(join, int) else 1 if join in ("any", "first") else 0
     if (enough and target.live >= enough) or (target.waiting == 0 and target.live > 0 and not target.broken):
         make_ready(state, target)
+        if target.plan.losers and target.waiting:
+            state.won.append(target)
     elif target.waiting == 0:
         state.dead[target.id] = target
+
+
+def is_shielded(block: BlockState) -> bool:
+    """Whether the block is, or is in, the `finally` or the compensation of a step: cancellations let it go on."""
+    while block.owner is not None:
+        if block.plan.role in ("finally", "compensate"):
+            return True
+        block = block.owner.block
+    return False
 
 
 def block_output(block: BlockState) -> JsonValue:
@@ -379,23 +479,30 @@ def close_block(state: RunState, block: BlockState) -> None:
         return
     block.closed = True
     if block.owner is not None:
-        block.owner.open_blocks -= 1
-        if block.owner.status in STEP_SETTLED:
-            state.background -= 1
+        _no_longer_open(state, block, block.owner)
+
+
+def _no_longer_open(state: RunState, block: BlockState, owner: StepState) -> None:
+    owner.open_blocks -= 1
+    if owner.status in STEP_SETTLED:
+        state.background -= 1
+        if block.plan.role == "finally":
+            count_finishing(state, owner, -1)
 
 
 def derived_output(state: RunState, step: StepState) -> JsonValue:
     """A composite's output from its blocks (`semantics`, Outputs); what flowed in for a graph's `start`."""
-    children, kind = step.children, step.plan.kind
-    if step.handling is not None and children:
+    kind = step.plan.kind
+    children = [block for block in step.children or () if block.plan.role not in ("finally", "compensate")]
+    if children and children[-1].plan.role == "handler":
         return block_output(children[-1])
     if kind == "parallel":
-        return {block.plan.label: block_output(block) for block in children or ()}
+        return {block.plan.label: block_output(block) for block in children}
     if kind == "foreach":
         results = step.results or {}
         return [results.get(index) for index in range(len(step.items or ()))]
     if kind in ("conditional", "switch", "repeat", "try"):
-        bodies = [block for block in children or () if block.plan.role != "finally" and block.failure is None]
+        bodies = [block for block in children if block.failure is None]
         return block_output(bodies[-1]) if bodies else None
     return incoming(state, step)  # pyright: ignore[reportReturnType]
 

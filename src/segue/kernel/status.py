@@ -63,7 +63,9 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
         ev.RunDeadlineReached: R.RUNNING,
         ev.HostRestarted: R.RUNNING,
         ev.FlowHandlersStarted: R.RUNNING,
+        ev.CompensationStarted: R.RUNNING,
         ev.FinallyStarted: R.RUNNING,
+        ev.RunEnding: R.RUNNING,
         ev.RunSucceeded: R.SUCCEEDED,
         ev.RunFailed: R.FAILED,
         ev.RunCancelled: R.CANCELLED,
@@ -76,16 +78,19 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
         ev.HostRestarted: R.PAUSED,
         # The last attempt may end while the run is paused: nothing new starts, but what is over is over.
         ev.FlowHandlersStarted: R.PAUSED,
+        ev.CompensationStarted: R.PAUSED,
         ev.FinallyStarted: R.PAUSED,
+        ev.RunEnding: R.PAUSED,
         ev.RunSucceeded: R.SUCCEEDED,
         ev.RunFailed: R.FAILED,
         ev.RunCancelled: R.CANCELLED,
         ev.RunTimedOut: R.TIMED_OUT,
     },
-    R.SUCCEEDED: {},
-    R.FAILED: {},
-    R.CANCELLED: {},
-    R.TIMED_OUT: {},
+    # What is over can be undone, where its steps say how.
+    R.SUCCEEDED: {ev.UndoRequested: R.RUNNING},
+    R.FAILED: {ev.UndoRequested: R.RUNNING},
+    R.CANCELLED: {ev.UndoRequested: R.RUNNING},
+    R.TIMED_OUT: {ev.UndoRequested: R.RUNNING},
 }
 
 _IN_FLIGHT_ENDS: dict[type[ev.Event], StepStatus] = {
@@ -93,6 +98,8 @@ _IN_FLIGHT_ENDS: dict[type[ev.Event], StepStatus] = {
     ev.StepRecovered: S.RECOVERED,
     ev.StepFailed: S.FAILED,  # or unknown_outcome, timed_out: by the error's category, see `failed_status`
     ev.StepCancelled: S.CANCELLED,
+    ev.StepFailing: S.RUNNING,
+    ev.StepFinallyStarted: S.RUNNING,
 }
 
 STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
@@ -105,6 +112,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.HandlerStarted: S.RUNNING,
         ev.StepRecovered: S.RECOVERED,
         ev.StepCancelled: S.CANCELLED,
+        ev.StepFinallyStarted: S.RUNNING,
     },
     S.RUNNING: {
         **_IN_FLIGHT_ENDS,
@@ -130,13 +138,18 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.HandlerStarted: S.RUNNING,
         ev.BlocksOpened: S.RUNNING,
     },
-    # A chooser's branch is journaled right after its success; settled states are otherwise never left.
-    S.SUCCEEDED: {ev.EdgesChosen: S.SUCCEEDED},
+    # A chooser's branch is journaled right after its success, and a step that ended well may be undone later. No event
+    # leaves a settled state.
+    S.SUCCEEDED: {
+        ev.EdgesChosen: S.SUCCEEDED,
+        ev.StepCompensationStarted: S.SUCCEEDED,
+        ev.StepCompensated: S.SUCCEEDED,
+    },
     S.RECOVERED: {ev.EdgesChosen: S.RECOVERED},
     S.SKIPPED: {ev.EdgesChosen: S.SKIPPED},
     S.FAILED: {},
     S.UNKNOWN_OUTCOME: {},
-    S.CANCELLED: {},
+    S.CANCELLED: {ev.StepFinallyStarted: S.CANCELLED},
     S.TIMED_OUT: {},
 }
 

@@ -1,0 +1,127 @@
+"""Undoing what a run has done: the steps with `compensate` that ended well, backwards, one after the other.
+
+When a run is going to end badly, after the flow's own `on_error` steps and before its `finally`, the compensations of
+its steps are run in the reverse order in which the steps settled (H. Garcia-Molina and K. Salem, "Sagas", SIGMOD 1987).
+One that fails is recorded on its step, and the others still run. What has been undone is in the journal, so a crash at
+any point goes on with the next. A run that is over is undone the same way when it is asked for.
+
+A block with a `compensate` of its own is undone by that alone; the compensations of the steps inside it are then not
+run. A step that was recovered has failed, so there is nothing of it to undo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from segue.kernel import events as ev
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState
+from segue.kernel.status import StepStatus
+
+if TYPE_CHECKING:
+    from segue.kernel.decider import Decider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoPreview:
+    """What undoing a run now would do. Lists are in the order in which it would be done."""
+
+    undone_by: tuple[StepState, ...] = ()
+    """Steps whose `compensate` steps would run."""
+    done: tuple[StepState, ...] = ()
+    """Steps that are undone already."""
+    kept: tuple[StepState, ...] = ()
+    """Calls that ended well and that nothing undoes."""
+    unknown: tuple[StepState, ...] = ()
+    """Calls of which nobody knows whether they took effect."""
+
+
+def due_compensations(state: RunState) -> list[StepState]:
+    """Steps that ended well, say how to undo them and are not undone, the last one first."""
+    found = [
+        step
+        for step in state.nodes
+        if step.plan.compensation is not None
+        and step.status is StepStatus.SUCCEEDED
+        and step.undone != "done"
+        and not _is_covered(step)
+    ]
+    return sorted(found, key=lambda step: -step.settled_seq)
+
+
+def _is_covered(step: StepState) -> bool:
+    """Whether a block around the step answers for it, or the step is itself part of an undoing."""
+    block: BlockState = step.block
+    while block.owner is not None:
+        owner = block.owner
+        if block.plan.role == "compensate":
+            return True
+        if owner.plan.compensation is not None and owner.status is StepStatus.SUCCEEDED:
+            return True
+        block = owner.block
+    return False
+
+
+def undo_preview(state: RunState) -> UndoPreview:
+    """What can and what cannot be undone of the run as it is now; changes nothing."""
+    calls = [step for step in reversed(state.nodes) if step.plan.is_action and step.plan.compensation is None]
+    calls = [step for step in calls if not _is_covered(step)]
+    return UndoPreview(
+        undone_by=tuple(due_compensations(state)),
+        done=tuple(step for step in state.nodes if step.undone == "done"),
+        kept=tuple(step for step in calls if step.status is StepStatus.SUCCEEDED),
+        unknown=tuple(step for step in reversed(state.nodes) if step.status is StepStatus.UNKNOWN_OUTCOME),
+    )
+
+
+def begin(decider: Decider, outcome: ev.FinallyStarted) -> bool:
+    """Start to undo, if there is anything to undo before the run ends with `outcome`."""
+    state = decider.state
+    due = due_compensations(state)
+    if not due or outcome.outcome == "succeeded":
+        return False
+    steps = tuple(step.id for step in due)
+    decider.emit(RUN_STEP, ev.CompensationStarted(steps=steps, outcome=outcome.outcome, error=outcome.error))
+    go_on(decider)
+    return True
+
+
+def go_on(decider: Decider) -> None:
+    """Undo the next step; after the last one the run goes on to its end."""
+    state = decider.state
+    started = state.compensating
+    assert started is not None
+    for number in started.steps:
+        if state.nodes[number].undone is None:
+            decider.emit(number, ev.empty(ev.StepCompensationStarted))
+            return
+    decider.finish(ev.FinallyStarted(outcome=started.outcome, error=started.error))
+
+
+def on_ended(decider: Decider, step: StepState, failure: ev.Failure | None) -> None:
+    """The compensation of one step is over."""
+    if step.undone != "running":
+        return
+    decider.emit(step.id, ev.StepCompensated(error=failure))
+    go_on(decider)
+
+
+def stop(decider: Decider, reason: str) -> None:
+    """Undo no more: what is under way is cancelled, and what was not reached stays as it is. `undo` can be asked for
+    again later.
+    """
+    state = decider.state
+    started = state.compensating
+    assert started is not None
+    decider.stop_all(reason, force=True)
+    for number in started.steps:
+        step = state.nodes[number]
+        if step.undone == "running":
+            decider.emit(number, ev.StepCompensated(error=ev.Failure(category="cancelled", message=reason)))
+    decider.finish(ev.FinallyStarted(outcome=started.outcome, error=started.error))
+
+
+def outcome_of(state: RunState) -> ev.FinallyStarted:
+    """How a run ends that is undone after its end: a good run becomes a cancelled one, another stays what it was."""
+    words = {"failed": "failed", "timed_out": "timed_out"}
+    return ev.FinallyStarted(outcome=words.get(state.status.value, "cancelled"), error=state.error)  # pyright: ignore[reportArgumentType]
