@@ -48,6 +48,12 @@ def come_to_an_end(made: Flow, seed: int) -> None:
             break
         chaos.one()
     chaos.to_the_end()
+    if not seed % 3:
+        chaos.undo()
+        for _ in range(10):
+            if not play.state.ended:
+                chaos.one()
+        chaos.to_the_end()
     check_journal(play)
     if play.status is RunStatus.SUCCEEDED and play.state.stopped_by is None:
         open_blocks = [block for block in blocks_of(play.state) if not block.closed]

@@ -335,7 +335,7 @@ def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _
     step.error = event.error
     step.until = event.retry_at
     step.waits_on = "retry"
-    step.failing = None
+    step.failing = step.concluding = None
     if step.open_blocks:
         _close_children(state, step)
     state.active.pop(step.id, None)

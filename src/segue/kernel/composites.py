@@ -197,10 +197,10 @@ def on_block_ended(decider: Decider, block: BlockState) -> None:
         _finish_if_last(decider)
     elif role == "finally":
         decider.finally_ended(owner, None)
-    elif owner.concluding is not None or owner.failing is not None:
-        return  # a branch that went on while the step's `finally` runs
     elif role == "handler":
         _handler_ended(decider, owner, block)
+    elif owner.concluding is not None or owner.failing is not None:
+        return  # a branch that went on while the step's `finally` runs
     else:
         try:
             _ENDED[owner.plan.kind](decider, owner, block)
@@ -403,10 +403,10 @@ def on_block_failed(decider: Decider, block: BlockState) -> None:
         _finish_if_last(decider)
     elif role == "finally":
         decider.finally_ended(owner, failure)
-    elif owner.concluding is not None or owner.failing is not None:
-        return
     elif role == "handler":
         decider.give_up(owner, owner.error or failure)
+    elif owner.concluding is not None or owner.failing is not None:
+        return
     else:
         try:
             _FAILED.get(owner.plan.kind, _pass_up)(decider, owner, block)

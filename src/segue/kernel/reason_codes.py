@@ -22,6 +22,8 @@ class ReasonCode(StrEnum):
     RUN_PAUSED = "run-paused"
     RUN_HANDLING_ERROR = "run-handling-error"
     RUN_FINALLY = "run-finally"
+    RUN_LETTING_GO = "run-letting-go"
+    RUN_UNDOING = "run-undoing"
     RUN_SUCCEEDED = "run-succeeded"
     RUN_RECOVERED = "run-recovered"
     RUN_WITH_FAILURES = "run-succeeded-with-failures"
@@ -43,6 +45,8 @@ class ReasonCode(StrEnum):
     STEP_RETRIED_AFTER_HOST_STOPPED = "step-retried-after-host-stopped"
     STEP_BLOCKS_OPEN = "step-blocks-open"
     STEP_HANDLING_ERROR = "step-handling-error"
+    STEP_FINALLY = "step-finally"
+    STEP_LETTING_GO = "step-letting-go"
     STEP_UNDECIDED = "step-undecided"
     STEP_WAITING_RETRY = "step-waiting-retry"
     STEP_WAITING_TIME = "step-waiting-time"
@@ -51,6 +55,10 @@ class ReasonCode(StrEnum):
     STEP_WAITING_TURN = "step-waiting-turn"
     STEP_SUCCEEDED = "step-succeeded"
     STEP_TOOK_BRANCH = "step-took-branch"
+    STEP_UNDOING = "step-undoing"
+    STEP_UNDONE = "step-undone"
+    STEP_NOT_UNDONE = "step-not-undone"
+    STEP_UNDO_NOT_NEEDED = "step-undo-not-needed"
     STEP_RECOVERED_BY_HANDLER = "step-recovered-by-handler"
     STEP_RECOVERED_BY_CATCH = "step-recovered-by-catch"
     STEP_RECOVERED_AFTER_TIMEOUT = "step-recovered-after-timeout"
@@ -82,6 +90,8 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.RUN_PAUSED: "A person paused it: nothing new starts, attempts in flight end, timers wait.",
     R.RUN_HANDLING_ERROR: "An error reached the top and the flow's `on_error` steps are running.",
     R.RUN_FINALLY: "The flow's `finally` steps are running; how the run will end is decided.",
+    R.RUN_LETTING_GO: "How it ends is decided; the `finally` steps of what was cancelled for it are still running.",
+    R.RUN_UNDOING: "What its steps did is being undone by their `compensate` steps, the last one first.",
     R.RUN_SUCCEEDED: "Every step that was to run ended well.",
     R.RUN_RECOVERED: "It ended well, and steps that failed were recovered.",
     R.RUN_WITH_FAILURES: "It ended well under `on_error: continue`, and steps failed.",
@@ -103,6 +113,8 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_RETRIED_AFTER_HOST_STOPPED: "An attempt is being made again, since its host stopped during the one before.",
     R.STEP_BLOCKS_OPEN: "Steps inside it are running or waiting.",
     R.STEP_HANDLING_ERROR: "It failed, and its `on_error` steps are running.",
+    R.STEP_FINALLY: "What it does is over, and its `finally` steps are running.",
+    R.STEP_LETTING_GO: "It failed, and waits for the `finally` steps of what was cancelled inside it.",
     R.STEP_UNDECIDED: "Between two events of one decision. Past states can be so; a present one cannot.",
     R.STEP_WAITING_RETRY: "An attempt failed; the next one is made at a stated time.",
     R.STEP_WAITING_TIME: "It sleeps until a stated time.",
@@ -111,6 +123,10 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_WAITING_TURN: "A loop's next turn begins at a stated time.",
     R.STEP_SUCCEEDED: "It ended well.",
     R.STEP_TOOK_BRANCH: "It chose a branch (or none), for the stated reason.",
+    R.STEP_UNDOING: "It ended well, and its `compensate` steps are running.",
+    R.STEP_UNDONE: "It ended well, and was undone by its `compensate` steps.",
+    R.STEP_NOT_UNDONE: "It ended well, and its `compensate` steps failed: what it did may still stand.",
+    R.STEP_UNDO_NOT_NEEDED: "It undoes a step, which has not been needed.",
     R.STEP_RECOVERED_BY_HANDLER: "It failed, and its `on_error` steps ended well.",
     R.STEP_RECOVERED_BY_CATCH: "Its `do` block failed, and its `catch` block ended well.",
     R.STEP_RECOVERED_AFTER_TIMEOUT: "Its time ran out, and `on_timeout` says to go on.",

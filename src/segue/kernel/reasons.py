@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from segue.errors import JournalCorruptError
-from segue.kernel.events import Failure
+from segue.kernel.events import CompensationStarted, Failure
 from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
 from segue.kernel.reason_codes import Reason
 from segue.kernel.reason_codes import ReasonCode as R
@@ -69,6 +69,11 @@ def _running(state: RunState, now: int) -> Reason:
 
 def _phase(state: RunState) -> Reason | None:
     """Once the steps are over, what the run does is said by its phase rather than by its steps."""
+    if state.ending is not None:
+        how = state.ending.outcome.replace("_", " ")
+        return Reason(R.RUN_LETTING_GO, f"ends as {how} once the `finally` steps of what was cancelled are over")
+    if state.phase == "compensation" and state.compensating is not None:
+        return _undoing(state, state.compensating)
     if state.phase == "finally" and state.outcome is not None:
         how = state.outcome.outcome.replace("_", " ")
         cause = "" if state.outcome.error is None else f" ({_told(state.outcome.error)})"
@@ -77,6 +82,23 @@ def _phase(state: RunState) -> Reason | None:
         sentence = f"{_told(state.flow_error)}; the flow's `on_error` steps are running"
         return Reason(R.RUN_HANDLING_ERROR, sentence)
     return None
+
+
+def _undoing(state: RunState, started: CompensationStarted) -> Reason:
+    steps = [state.nodes[number] for number in started.steps]
+    over = sum(1 for step in steps if step.undone in ("done", "failed"))
+    now = next((f"undoes `{step.address}`" for step in steps if step.undone == "running"), "undoes what was done")
+    cause = "" if started.error is None else f" ({_told(started.error)})"
+    how = started.outcome.replace("_", " ")
+    return Reason(R.RUN_UNDOING, f"{now}, {over} of {_counted(len(steps), 'step')} are over; then it ends as {how}{cause}")
+
+
+def _undone(state: RunState) -> str:
+    """What the end of a run says of what it undid."""
+    done = [step.address for step in state.nodes if step.undone == "done"]
+    failed = [step.address for step in state.nodes if step.undone not in (None, "done")]
+    told = f"; undone: {_names(done)}" if done else ""
+    return told + (f"; could not be undone: {_names(failed)}" if failed else "")
 
 
 def _waiting(state: RunState, now: int) -> Reason:
@@ -125,18 +147,25 @@ def _run_succeeded(state: RunState, _now: int) -> Reason:
 
 def _run_failed(state: RunState, _now: int) -> Reason:
     told = "an error reached the top" if state.error is None else _told(state.error)
-    return Reason(R.RUN_FAILED, f"failed: {told}", _START_AGAIN)
+    return Reason(R.RUN_FAILED, f"failed: {told}{_undone(state)}", _start_again(state))
 
 
 def _run_cancelled(state: RunState, _now: int) -> Reason:
-    why = "" if state.cancelling in (None, "cancelled") else f": {state.cancelling}"
-    return Reason(R.RUN_CANCELLED, f"cancelled{why}", _START_AGAIN)
+    reason = state.undoing or state.cancelling
+    why = "" if reason in (None, "cancelled") else f": {reason}"
+    return Reason(R.RUN_CANCELLED, f"cancelled{why}{_undone(state)}", _start_again(state))
+
+
+def _start_again(state: RunState) -> str:
+    if any(step.undone == "failed" for step in state.nodes):
+        return f"mend the cause, then undo the rest: segue undo {state.run_id}"
+    return _START_AGAIN
 
 
 def _run_timed_out(state: RunState, _now: int) -> Reason:
     limit = state.plan.flow.timeout_seconds
     what = "" if limit is None else f": it was not done within {limit:g} s"
-    return Reason(R.RUN_TIMED_OUT, f"timed out{what}", "raise the flow's `timeout`, then start it again")
+    return Reason(R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", "raise the flow's `timeout`, then start it again")
 
 
 def _run_quarantined(state: RunState, _now: int) -> Reason:
@@ -215,6 +244,12 @@ def _step_running(state: RunState, step: StepState, _now: int) -> Reason:
         since = "" if step.started_at is None else f"; the step began at {_when(step.started_at)}"
         lost = f"; its host stopped {_times(step.lost)} during earlier attempts" if step.lost else ""
         return Reason(R.STEP_IN_FLIGHT, f"{_attempt(step)} is in flight{since}{lost}")
+    if step.concluding is not None:
+        ends = step.concluding.ends
+        return Reason(R.STEP_FINALLY, f"its `finally` steps are running; then it is {ends}")
+    if step.failing is not None:
+        told = _told(step.failing.error)
+        return Reason(R.STEP_LETTING_GO, f"{told}; `finally` steps of what was cancelled inside it are running")
     if step.handling is not None and step.error is not None:
         sentence = f"failed with {step.error.category}: {step.error.message}; its `on_error` steps are running"
         return Reason(R.STEP_HANDLING_ERROR, sentence)
@@ -270,7 +305,14 @@ def _step_waiting(state: RunState, step: StepState, now: int) -> Reason:
 # ---------------------------------------------------------------- steps at their end
 
 
-def _step_succeeded(_state: RunState, step: StepState, _now: int) -> Reason:
+def _step_succeeded(state: RunState, step: StepState, _now: int) -> Reason:
+    if step.undone == "running":
+        return Reason(R.STEP_UNDOING, "ended well; its `compensate` steps are running")
+    if step.undone == "done":
+        return Reason(R.STEP_UNDONE, "ended well, and was undone by its `compensate` steps")
+    if step.undone == "failed":
+        why = "" if step.undo_error is None else f": {_told(step.undo_error)}"
+        return Reason(R.STEP_NOT_UNDONE, f"ended well, and could not be undone{why}", f"segue undo {state.run_id}")
     why = step.edges_reason or step.reason
     if step.plan.kind in ("conditional", "switch", "branch") and why is not None:
         return Reason(R.STEP_TOOK_BRANCH, why)
@@ -340,7 +382,9 @@ def _unknown_outcome(state: RunState, step: StepState, _now: int) -> Reason:
 
 
 def _cancelled(_state: RunState, step: StepState, _now: int) -> Reason:
-    return Reason(R.STEP_CANCELLED, "cancelled" + (f": {step.reason}" if step.reason else ""))
+    why = f": {step.reason}" if step.reason else ""
+    cleaning = "; its `finally` steps are running" if step.open_blocks else ""
+    return Reason(R.STEP_CANCELLED, f"cancelled{why}{cleaning}")
 
 
 def _timed_out(_state: RunState, step: StepState, _now: int) -> Reason:
@@ -380,6 +424,9 @@ def explain_unopened(node: NodePlan, state: RunState) -> Reason:
     if instance is None:
         outer = explain_unopened(owner, state)
         return msgspec.structs.replace(outer, sentence=f"stands in `{owner.step.id}`: {outer.sentence}", action=None)
+    if role == "compensate":
+        sentence = f"not needed: undoes `{instance.address}`, if the run ends badly or is to be undone"
+        return Reason(R.STEP_UNDO_NOT_NEEDED, sentence)
     if role in ("handler", "catch"):
         if instance.status in STEP_SETTLED:
             sentence = f"not needed: `{instance.address}` ended as {instance.status.replace('_', ' ')}"

@@ -79,7 +79,8 @@ def switch(
 
 def foreach(id: str, items: Any, *steps: Step, **settings: Any) -> Step:
     params = {"items": items}
-    params |= {key: settings.pop(key) for key in ("limit", "tolerate", "aggregate", "as", "index") if key in settings}
+    keys = ("limit", "tolerate", "aggregate", "as", "index", "key")
+    params |= {key: settings.pop(key) for key in keys if key in settings}
     return step(id, "foreach", params=params, blocks=(seq(*steps, label="do"),), **settings)
 
 
@@ -108,6 +109,14 @@ def callback(**settings: Any) -> Callback:
 
 def failure(category: str = "timeout", message: str = "no answer", **settings: Any) -> ev.Failure:
     return ev.Failure(category=category, message=message, **settings)
+
+
+def final(*steps: Step) -> Block:
+    return seq(*steps, label="finally")
+
+
+def compensate(*steps: Step) -> Block:
+    return seq(*steps, label="compensate")
 
 
 class Play:
@@ -273,7 +282,7 @@ def snapshot(state: RunState) -> dict[str, Any]:
             for name in (
                 "status", "phase", "seq", "inputs", "trigger", "seed", "vars", "timers", "background", "outcome",
                 "cancelling", "timed_out", "flow_error", "outputs", "error", "recovered", "stopped_by", "accepted_at",
-                "started_at", "finished_at",
+                "started_at", "finished_at", "ending", "compensating", "undoing", "reopened",
             )
         },
         "active": sorted(state.active),
@@ -286,10 +295,11 @@ def snapshot(state: RunState) -> dict[str, Any]:
 
 def _step_snapshot(one: StepState) -> tuple[Any, ...]:
     plain = (
-        "answer", "attempt", "broken", "callback", "edges_reason", "ended_at", "error", "expires_at",
-        "generation", "handling", "id", "items", "job", "live", "lost", "next_item", "open_blocks", "output",
-        "polls", "reason", "results", "signals", "started_at", "started_seq", "settled_seq", "status",
-        "tolerated", "tries", "until", "vars", "waiting", "waits_on",
+        "answer", "attempt", "broken", "callback", "concluding", "edges_reason", "ended_at", "error", "expires_at",
+        "failing", "finishing", "generation", "handling", "id", "inner_generation", "items", "job", "keys", "live",
+        "lost", "next_item", "open_blocks", "output", "polls", "reason", "results", "signals", "started_at",
+        "started_seq", "settled_seq", "status", "tolerated", "tries", "undo_error", "undone", "until", "vars",
+        "vars_after", "waiting", "waits_on",
     )  # fmt: skip
     return (one.address, [source.id for source in one.live_from or ()], *(getattr(one, name) for name in plain))
 
@@ -313,6 +323,8 @@ def check_counters(state: RunState) -> None:
         assert one.open_blocks == len(held), f"{one.address}: {one.open_blocks} open blocks, but {len(held)} are"
         background += len(held) if one.status in STEP_SETTLED else 0
     assert state.background == background
+    finishing = _open_finallys(state)
+    assert all(one.finishing == finishing.get(one.id, 0) for one in state.nodes)
     for block in blocks_of(state):
         if block.closed or state.ended:
             continue
@@ -328,6 +340,21 @@ def check_counters(state: RunState) -> None:
         for one in block.nodes:
             assert one.waiting == one.plan.in_degree - decided[one.plan.local], one.address
     _check_lists(state)
+
+
+def _open_finallys(state: RunState) -> dict[int, int]:
+    """How many `finally` blocks of settled steps are open inside each step, whichever of its tries they belong to."""
+    found: dict[int, int] = {}
+    for one in state.nodes:
+        if one.status not in STEP_SETTLED or one.plan.final is None:
+            continue
+        blocks = [block for block in one.children or () if block.plan.role == "finally"]
+        count = sum(1 for block in blocks if block.remaining and not block.closed)
+        owner = one.block.owner
+        while owner is not None:
+            found[owner.id] = found.get(owner.id, 0) + count
+            owner = owner.block.owner
+    return found
 
 
 def _check_lists(state: RunState) -> None:
@@ -350,7 +377,7 @@ def _check_lists(state: RunState) -> None:
 
 def _may_be_in_flight(one: StepState) -> bool:
     handled = any(block.plan.role == "handler" and block.remaining and not block.closed for block in one.children or ())
-    return one.plan.kind in ACTION_KINDS and not handled
+    return one.plan.kind in ACTION_KINDS and not handled and one.concluding is None and one.failing is None
 
 
 def check_reasons(state: RunState, now: int) -> None:

@@ -8,12 +8,14 @@ from itertools import count
 from typing import Any
 from zlib import crc32
 
+import pytest
 from hypothesis import strategies as some
 
 from segue.errors import ConflictError
 from segue.flow.model import Block, Callback, Edge, Flow, Handler, Poll, Retry, Step, Timeout
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.compensation import due_compensations
 from segue.kernel.state import StepState
 from unit.kernel.builders import Play, seq, step
 
@@ -74,23 +76,32 @@ class _Maker:
                 attempt_seconds=self.pick(None, 1.0, 5.0), total_seconds=self.pick(None, 2.0, 8.0),
                 on_timeout=self.pick("fail", "continue", "default"),
             )  # fmt: skip
+        if depth and self.maybe(True, one_in=6):
+            settings["finally_"] = self.block("finally", depth - 1, most=2)
+        if depth and self.maybe(True, one_in=4):
+            settings["compensate"] = self.block("compensate", depth - 1, most=2)
         kinds = [self.call, self.call, self.call, self.pure, self.wait, self.branch]
         if depth:
             kinds += [self.parallel, self.conditional, self.foreach, self.repeat, self.try_]
-        return self.pick(*kinds)(name, depth - 1, settings)
+        made = self.pick(*kinds)
+        if made in kinds[6:] and self.maybe(True, one_in=4):
+            settings["retry"] = self.retry()
+        return made(name, depth - 1, settings)
+
+    def retry(self) -> Retry:
+        return Retry(
+            max_attempts=self.pick(2, 3), initial_delay_seconds=self.pick(0.0, 0.5, 2.0), jitter="none",
+            backoff=self.pick("constant", "linear", "exponential"),
+        )  # fmt: skip
 
     def handler(self, depth: int) -> Handler:
         match = self.pick((), ("timeout",), ("http",))
-        return Handler(
-            block=self.block("on_error", depth, most=2), match=match, then=self.pick("continue", "fail", "retry")
-        )
+        then = self.pick("continue", "fail", "retry", "{{ inputs.flag ? 'retry' : 'fail' }}")
+        return Handler(block=self.block("on_error", depth, most=2), match=match, then=then)
 
     def call(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
         if self.maybe(True, one_in=2):
-            settings["retry"] = Retry(
-                max_attempts=self.pick(2, 3), initial_delay_seconds=self.pick(0.0, 0.5, 2.0), jitter="none",
-                backoff=self.pick("constant", "linear", "exponential"),
-            )  # fmt: skip
+            settings["retry"] = self.retry()
         if self.maybe(True, one_in=6):
             expires, uses = self.pick(1.0, 60.0), self.pick(1, 1, 2)
             settings["callback"] = Callback(
@@ -139,6 +150,8 @@ class _Maker:
         }  # fmt: skip
         if self.flag():
             params["aggregate"] = "size(results)"
+        if self.maybe(True, one_in=4):
+            params["key"] = "item"
         return step(name, "foreach", params=params, blocks=(self.block("do", depth, most=2),), **settings)
 
     def repeat(self, name: str, depth: int, settings: dict[str, Any]) -> Step:
@@ -180,7 +193,7 @@ CATEGORIES = ("timeout", "http.500", "http.404", "dns", "adapter.odd")
 
 def outcome(seed: int, one: StepState, bad_in_8: int = 3) -> Any:
     """What an attempt gives: a function of the step and of which of its tries and polls this is, not of lost ones."""
-    drawn = crc32(f"{seed}/{one.address}/{one.tries}/{one.polls}".encode())
+    drawn = crc32(f"{seed}/{one.address}/{one.generation}/{one.tries}/{one.polls}".encode())
     if drawn % 8 < bad_in_8:
         return ev.Failure(category=CATEGORIES[drawn // 8 % len(CATEGORIES)], message="drawn")
     return drawn // 8 % 4
@@ -264,7 +277,17 @@ class Chaos:
 
     def cancel(self) -> None:
         if not self.play.state.ended:
-            self.play.give(inp.CancelRun("drawn"))
+            self.play.give(inp.CancelRun("drawn", force=self.random.random() < 0.3))
+
+    def undo(self) -> None:
+        """A run that is over is undone, once."""
+        if due_compensations(self.play.state):
+            self.play.give(inp.UndoRun("drawn"))
+        else:
+            count = len(self.play.rows)
+            with pytest.raises(ConflictError):
+                self.play.give(inp.UndoRun())
+            assert len(self.play.rows) == count
 
     def to_the_end(self, most: int = 3_000) -> None:
         """The world behaves: everything is answered in turn, then time passes."""

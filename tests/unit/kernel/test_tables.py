@@ -40,6 +40,9 @@ RUN_EVENTS: list[ev.Event] = [
     ev.HostRestarted(),
     ev.FlowHandlersStarted(error=ERROR),
     ev.FinallyStarted(),
+    ev.CompensationStarted(error=ERROR),
+    ev.RunEnding(),
+    ev.UndoRequested(),
 ]
 STEP_EVENTS: list[ev.Event] = [
     ev.StepStarted(),
@@ -58,6 +61,10 @@ STEP_EVENTS: list[ev.Event] = [
     ev.IterationEnded(),
     ev.HandlerStarted(block=1, error=ERROR),
     ev.EdgesChosen(),
+    ev.StepFailing(error=ERROR),
+    ev.StepFinallyStarted(),
+    ev.StepCompensationStarted(),
+    ev.StepCompensated(),
 ]
 
 
@@ -73,10 +80,11 @@ def test_every_status_has_a_row_and_only_known_events_stand_in_it() -> None:
     assert all(event in {type(one) for one in STEP_EVENTS} for row in STEP_TRANSITIONS.values() for event in row)
 
 
-def test_nothing_follows_on_an_end() -> None:
-    assert all(not RUN_TRANSITIONS[status] for status in RUN_ENDED)
+def test_no_end_is_left_but_by_undoing_the_run() -> None:
+    for status in RUN_ENDED:
+        assert set(RUN_TRANSITIONS[status]) == {ev.UndoRequested}
     for status in STEP_SETTLED:
-        assert set(STEP_TRANSITIONS[status]) <= {ev.EdgesChosen}
+        assert set(STEP_TRANSITIONS[status].values()) <= {status}
 
 
 # ---------------------------------------------------------------- runs
