@@ -7,7 +7,7 @@ from typing import Final
 
 from segue.flow import codes
 from segue.flow.findings import Findings
-from segue.flow.model import Block, Flow, Step
+from segue.flow.model import Block, Flow, Step, walk
 from segue.flow.scopes import Scopes, Site, in_edges
 from segue.flow.verbs import FLOW_KEYS, SCOPE_NAMES, VERBS
 
@@ -26,6 +26,7 @@ def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, count: in
     for site in scopes.sites:
         _name(findings, site)
         _joins(findings, site)
+        _cleaning_up(findings, site.step)
         if runnable:
             _can_run(findings, site.step)
     if runnable:
@@ -82,8 +83,20 @@ def _joins(findings: Findings, site: Site) -> None:
         findings.add(codes.ENDLESS_JOIN, message, step=step)
 
 
-_TRIED = ("call", "http", "poll")
-"""Kinds whose attempts are repeated; a block's steps have retries of their own."""
+_TRIED = ("call", "http", "poll", "parallel", "conditional", "switch", "foreach", "repeat", "try")
+"""Kinds that are tried again: calls, and blocks as a whole. What only computes or waits gives the same again."""
+
+
+def _cleaning_up(findings: Findings, step: Step) -> None:
+    """A step's own `finally` and `compensate` cannot end the run, and undoing is not itself undone."""
+    for what, block in (("finally", step.finally_), ("compensate", step.compensate)):
+        for inner in [] if block is None else walk(block):
+            if inner.kind in ("return", "stop"):
+                message = f"`{inner.kind}` ends the run, which the `{what}` of {step.id} cannot"
+                findings.add(codes.NOT_ALLOWED, message, step=inner)
+            if what == "compensate" and inner.compensate is not None:
+                message = f"it undoes {step.id}, and what undoes a step is not itself undone"
+                findings.add(codes.NOT_ALLOWED, message, step=inner, field="compensate")
 
 
 def _can_run(findings: Findings, step: Step) -> None:
@@ -94,9 +107,6 @@ def _can_run(findings: Findings, step: Step) -> None:
         findings.add(codes.CANNOT_RUN, "the engine cannot run `wait` for an event yet", step=step)
     retried = step.retry is not None and step.retry.max_attempts > 1
     asked = {
-        "`compensate`": step.compensate is not None,
-        "`finally` on a step": step.finally_ is not None,
-        "`foreach.key`": step.kind == "foreach" and "key" in step.params,
         "`http.connection`": "connection" in step.params and "http" in (step.kind, step.use),
         f"`retry` on `{step.kind}`": retried and step.kind not in _TRIED,
     }

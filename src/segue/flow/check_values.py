@@ -18,7 +18,8 @@ from segue.flow.scopes import Frame, Scopes, Site
 from segue.flow.verbs import SCOPE_NAMES
 
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
-    "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until"),
+    "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until", "max"),
+    "parallel": ("limit",),
 }  # fmt: skip
 _BODY_PARAMS: Final = frozenset(("key", "while", "until"))
 """Expressions that are computed inside a loop's body, and see its steps."""
@@ -65,6 +66,9 @@ def _places(site: Site) -> Iterator[_Place]:
     for block in step.blocks:
         if block.when is not None:
             yield _Place(step, f"{block.label}.when", block.when, "condition", frame, visible)
+    for index, computed in site.thens.items():
+        then = step.on_error[index].then
+        yield _Place(step, f"on_error[{index}].then", then, "value", computed[0], computed[1])
 
 
 def _wait_places(site: Site, after: int) -> Iterator[_Place]:
@@ -101,6 +105,9 @@ def _param_places(site: Site) -> Iterator[_Place]:
                 visible | site.body if inside else visible,
                 frozenset(("results",)) if name == "aggregate" else frozenset(),
             )  # fmt: skip
+    tolerate = params.get("tolerate") if step.kind == "foreach" else None
+    if isinstance(tolerate, str) and tolerate not in ("all", "collect") and not tolerate.endswith("%"):
+        yield _Place(step, "params.tolerate", tolerate, "expression", frame, visible)
     if special:
         params = {key: value for key, value in params.items() if key not in special}
     if is_dynamic(params):

@@ -153,6 +153,7 @@ _WORDS: Final[dict[str, tuple[JsonValue, ...]]] = {
 """The words that a key takes, by the key's name, or `verb.key` where a verb has words of its own."""
 
 _JOIN: Final = any_of({"enum": ["all", "any", "first"]}, {"type": "integer", "minimum": 1, "maximum": 10_000})
+_COUNT: Final = any_of({"type": "integer", "minimum": 1}, ref("expression"))
 _MAP_OR_COMPUTED: Final = any_of({"type": "object"}, ref("computed"))
 _TAKES: Final[dict[str, RawMap]] = {
     "jitter": {"enum": ["full", "none", True, False]},
@@ -165,8 +166,13 @@ _TAKES: Final[dict[str, RawMap]] = {
     "multiplier": {"type": "number", "minimum": 1, "maximum": 100},
     "foreach.items": any_of(ref("expression"), {"type": ["array", "object"]}),
     "tolerate": any_of(
-        {"type": "integer", "minimum": 0}, {"enum": ["all", "collect"]}, {"type": "string", "pattern": _SHARE}
+        {"type": "integer", "minimum": 0}, {"enum": ["all", "collect"]}, {"type": "string", "pattern": _SHARE},
+        ref("computed"),
     ),
+    "foreach.limit": _COUNT,
+    "parallel.limit": _COUNT,
+    "repeat.max": _COUNT,
+    "catch": ref("catches"),
     "elif": any_of({"$ref": "#/$defs/elif"}, {"type": "array", "items": ref("elif")}),
     "cases": {"type": "object", "additionalProperties": ref("steps"), "minProperties": 1},
     "branches": any_of(
@@ -337,13 +343,20 @@ def _part_defs() -> RawMap:
                 "match": {"description": "Error categories that are handled.", **ref("names")},
                 "do": ref("steps"),
                 "steps": ref("steps"),
-                "then": {"enum": ["continue", "fail", "retry"], "default": "continue"},
+                "then": {
+                    **any_of({"enum": ["continue", "fail", "retry"]}, ref("computed")), "default": "continue",
+                },
             }
         ),
         "handlers": {
             "description": "Steps; or what is done for which errors.",
             "anyOf": [ref("steps"), ref("handler"), {"type": "array", "items": ref("handler")}, {"type": "null"}],
         },
+        "catches": {
+            "description": "Steps; or what is caught of which errors.",
+            "anyOf": [ref("steps"), ref("caught"), {"type": "array", "items": ref("caught")}, {"type": "null"}],
+        },
+        "caught": a_map({"match": ref("names"), "do": ref("steps"), "steps": ref("steps")}),
         "secrets": any_of(
             {"type": "array", "items": ref("text")},
             {

@@ -59,6 +59,8 @@ class Site:
     """Mask of inner steps that later steps see."""
     body: int = 0
     """Mask of the steps of a loop's body."""
+    thens: dict[int, tuple[Frame, int]] = field(default_factory=dict[int, "tuple[Frame, int]"])
+    """By number of a handler whose `then` is computed: the frame of its steps, and what is visible after them."""
     choices: dict[int, int] = field(default_factory=dict[int, int])
     """Number of each choosing step around this one, and which of its branches this one is in."""
 
@@ -134,11 +136,14 @@ def _visit_step(scopes: Scopes, block: Block, step: Step, frame: Frame, visible:
             site.body |= _visit(scopes, inner, site.inner_frame, visible, {})
     site.exports = exports
     after = visible | own | exports | site.body
-    for handler in step.on_error:
-        _visit(scopes, handler.block, Frame(frame), after, {})
+    for index, handler in enumerate(step.on_error):
+        inner_frame = Frame(frame)
+        handled = _visit(scopes, handler.block, inner_frame, after, {})
+        if handler.then not in ("continue", "fail", "retry"):
+            site.thens[index] = (inner_frame, after | handled)
     for inner in (step.finally_, step.compensate):
         if inner is not None:
-            _visit(scopes, inner, Frame(frame), after, {})
+            _visit(scopes, inner, Frame(frame, bindings=frozenset(("output",))), after, {})
     return own | exports
 
 

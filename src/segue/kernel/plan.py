@@ -26,7 +26,7 @@ from segue.expr import (
     compile_poll_condition,
     compile_value,
 )
-from segue.flow.model import Block, Flow, Step
+from segue.flow.model import Block, Flow, JsonValue, Step
 from segue.flow.problems import Problem
 
 ACTION_KINDS = frozenset({"call", "http", "poll"})
@@ -243,13 +243,7 @@ class _Compiler:
 
     def kind_parts(self, node: NodePlan) -> None:
         step, params, path = node.step, dict(node.step.params), node.step.path
-        for name in _PROGRAMS.get(node.kind, ()):
-            raw = params.pop(name, None)
-            if raw is not None:
-                node.programs[name] = self.program(raw, path)
-        if node.kind == "foreach" and isinstance(tolerate := params.get("tolerate"), str):
-            if tolerate not in ("all", "collect") and not tolerate.endswith("%"):
-                node.programs["tolerate"] = self.program(params.pop("tolerate"), path)
+        self.computed_params(node, params)
         for name in {"repeat": ("while", "until")}.get(node.kind, ()):
             raw = params.pop(name, None)
             if raw is not None:
@@ -268,6 +262,17 @@ class _Compiler:
         node.params = self.value(params, path)
         asked = () if node.poll_params is None else node.poll_params.references
         node.uses_secrets = any(reference.root == "secrets" for reference in (*node.params.references, *asked))
+
+    def computed_params(self, node: NodePlan, params: dict[str, JsonValue]) -> None:
+        """Move the parameters that are bare expressions from `params` to the node's programs."""
+        computed = [*_PROGRAMS.get(node.kind, ())]
+        tolerate = params.get("tolerate") if node.kind == "foreach" else None
+        if isinstance(tolerate, str) and tolerate not in ("all", "collect") and not tolerate.endswith("%"):
+            computed.append("tolerate")
+        for name in computed:
+            raw = params.pop(name, None)
+            if raw is not None:
+                node.programs[name] = self.program(raw, node.step.path)
 
     def choices(self, raw: object, path: str) -> Iterator[tuple[str, Condition | None]]:
         for choice in cast("list[dict[str, object]]", raw) if isinstance(raw, list) else ():

@@ -50,7 +50,7 @@ def _stop_step(decider: Decider, step: StepState) -> None:
 
 
 def end_run(decider: Decider, step: StepState) -> None:
-    """A `return` or `stop` that ended well ends the run; inside the `finally` or the compensation of a step it cannot."""
+    """A `return` or `stop` that ended well ends the run, but not from inside the `finally` or undoing of a step."""
     if step.plan.kind not in ("return", "stop"):
         return
     if step.status is not StepStatus.SUCCEEDED or is_shielded(step.block):

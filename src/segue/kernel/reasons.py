@@ -90,7 +90,9 @@ def _undoing(state: RunState, started: CompensationStarted) -> Reason:
     now = next((f"undoes `{step.address}`" for step in steps if step.undone == "running"), "undoes what was done")
     cause = "" if started.error is None else f" ({_told(started.error)})"
     how = started.outcome.replace("_", " ")
-    return Reason(R.RUN_UNDOING, f"{now}, {over} of {_counted(len(steps), 'step')} are over; then it ends as {how}{cause}")
+    return Reason(
+        R.RUN_UNDOING, f"{now}, {over} of {_counted(len(steps), 'step')} are over; then it ends as {how}{cause}"
+    )
 
 
 def _undone(state: RunState) -> str:
@@ -165,7 +167,9 @@ def _start_again(state: RunState) -> str:
 def _run_timed_out(state: RunState, _now: int) -> Reason:
     limit = state.plan.flow.timeout_seconds
     what = "" if limit is None else f": it was not done within {limit:g} s"
-    return Reason(R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", "raise the flow's `timeout`, then start it again")
+    return Reason(
+        R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", "raise the flow's `timeout`, then start it again"
+    )
 
 
 def _run_quarantined(state: RunState, _now: int) -> Reason:

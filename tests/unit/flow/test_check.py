@@ -275,9 +275,6 @@ def test_a_wide_and_a_long_flow_are_checked_in_linear_time() -> None:
         "flow: x\nsteps: [{wait: {event: paid}}]",
         "flow: x\nsteps: [{wait: {callback: {signature: {secret: x}}}}]",
         "flow: x\nsteps: [{a: {log: x, cache: {for: 1h}}}]",
-        "flow: x\nsteps: [{a: {log: x, compensate: [{log: y}]}}]",
-        "flow: x\nsteps: [{try: {do: [{log: x}], catch: [{log: y}], match: timeout}}]",
-        "flow: x\nsteps: [{foreach: {items: [1], key: item, do: [{log: x}]}}]",
     ],
 )
 def test_what_the_engine_cannot_run_is_refused_only_when_it_shall_run(text: str) -> None:

@@ -365,7 +365,7 @@ def test_try_guards_steps() -> None:
             catch: {log: $error.message}
     """)
     assert [block.label for block in step_of(flow, "a").blocks] == ["do", "catch", "finally"]
-    assert step_of(flow, "a").extras == {"try.match": ["http.5xx"]}
+    assert step_of(flow, "a").blocks[1].match == ("http.5xx",)
     assert [block.label for block in step_of(flow, "try_1").blocks] == ["do", "catch"]
     assert step_of(flow, "try_1").finally_ is None
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from segue.errors import RequestError
 from segue.flow.document import Document, Node
+from segue.flow.forms.modifiers import is_handler_map
 from segue.flow.model import Block, Flow, Step, walk
 from segue.flow.verbs import MODIFIERS, VERBS, keys_of
 
@@ -318,22 +319,25 @@ def _own_branches(site: Site) -> list[Branch]:
         add("default", inner.get("default"), blocks.get("default"))
     else:
         add("body", inner.get("do") or inner.get("steps"), blocks.get("do"))
-        add("catch", inner.get("catch"), blocks.get("catch"))
+        for label, child in [] if inner.get("catch") is None else _catches(inner["catch"]):
+            add(label, child, blocks.get(label))
         add("finally", inner.get("finally"), blocks.get("finally"))
     return found
+
+
+def _catches(node: Node) -> list[tuple[str, Node | None]]:
+    """`catch` as steps, as `{match, do}`, or as a list of these: the labels of its blocks and where their steps are."""
+    maps = [node] if is_handler_map(node) else node.items or []
+    if not maps or not all(is_handler_map(item) for item in maps):
+        return [("catch", node)]
+    return [
+        (f"catch:{index}" if index else "catch", item.get("do") or item.get("steps")) for index, item in enumerate(maps)
+    ]
 
 
 def is_text_case(text: str) -> bool:
     """Whether an unquoted case stands for a text, not for a number, truth value or null."""
     return text not in ("true", "false", "null") and not (text.removeprefix("-").isdecimal() and len(text) < 19)
-
-
-def is_handler_map(node: Node) -> bool:
-    """Whether `on_error` is in its map form `{match, do, then}`."""
-    entries = node.entries
-    return entries is not None and (
-        "do" in entries or ("then" in entries and "if" not in entries) or "match" in entries
-    )
 
 
 def _handlers(site: Site) -> list[Branch]:

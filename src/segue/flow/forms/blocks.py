@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import structs
+
 from segue.flow import codes
 from segue.flow.document import Node, join_path
 from segue.flow.forms.leaves import Parts
-from segue.flow.forms.modifiers import read_join
+from segue.flow.forms.modifiers import is_handler_map, read_join
 from segue.flow.model import Block, JsonValue, RawMap
 from segue.flow.reader import Reader, as_expression, first_of
 from segue.flow.verbs import VERBS, keys_of
@@ -73,7 +75,7 @@ def _parallel(reader: Reader, inner: dict[str, Node], path: str, read_block: Rea
     if join := inner.get("join"):
         params["join"] = read_join(reader, join) or "all"
     if limit := inner.get("limit"):
-        params["limit"] = reader.integer(limit, "limit", minimum=1)
+        params["limit"] = _count(reader, limit, "limit", path, 10_000)
     if fail := inner.get("fail"):
         params["fail"] = reader.choice(fail, "fail", _FAIL) or "fast"
     parts = Parts("parallel", {key: value for key, value in params.items() if value is not None})
@@ -216,21 +218,24 @@ def foreach_params(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
             params[key] = reader.expression(node, key)
             reader.place(path, f"params.{key}", node)
     if limit := first_of(inner, "limit", "concurrency"):
-        is_computed = limit.text is not None and not limit.text.strip().isdecimal()
-        params["limit"] = (
-            reader.expression(limit, "limit")
-            if is_computed
-            else reader.integer(limit, "limit", minimum=1, maximum=10_000)
-        )
-        reader.place(path, "params.limit", limit)
+        params["limit"] = _count(reader, limit, "limit", path, 10_000)
     tolerate = _tolerate(reader, inner)
+    if isinstance(tolerate, str) and tolerate not in ("all", "collect") and not tolerate.endswith("%"):
+        reader.place(path, "params.tolerate", inner["tolerate"])
     if tolerate is not None:
         params["tolerate"] = tolerate
     return {key: value for key, value in params.items() if value is not None}
 
 
+def _count(reader: Reader, node: Node, what: str, path: str, maximum: int) -> JsonValue:
+    """A whole number above 0, or an expression that gives one when the step starts."""
+    is_computed = node.text is not None and not node.text.strip().isdecimal()
+    reader.place(path, f"params.{what}", node)
+    return reader.expression(node, what) if is_computed else reader.integer(node, what, minimum=1, maximum=maximum)
+
+
 def _tolerate(reader: Reader, inner: dict[str, Node]) -> JsonValue:
-    """A count, a share such as `10%`, `all`, or `collect`."""
+    """A count, a share such as `10%`, `all`, `collect`, or an expression (`$…` or `{{ … }}`) that gives one of them."""
     node = first_of(inner, "on_item_error", "onItemError")
     if node is not None:
         word = reader.choice(node, "on_item_error", {"fail": "fail", "continue": "continue", "collect": "collect"})
@@ -245,8 +250,10 @@ def _tolerate(reader: Reader, inner: dict[str, Node]) -> JsonValue:
         return text
     if text.endswith("%") and text[:-1].strip().isdecimal() and int(text[:-1]) <= 100:
         return f"{int(text[:-1])}%"
+    if text.startswith(("$", "{{")):
+        return reader.expression(node, "tolerate")
     if node.text is not None:
-        hint = "write a number, `10%`, `all` or `collect`"
+        hint = "write a number, `10%`, `all`, `collect` or `$inputs.most`"
         reader.problem(
             codes.NOT_ALLOWED, node, f'tolerate: "{text[:40]}" is neither a count nor a share', suggestion=hint
         )
@@ -272,7 +279,7 @@ def repeat_params(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
     if within := inner.get("within"):
         params["within"] = reader.duration(within, "within", minimum=0.001)
     if most := inner.get("max"):
-        params["max"] = reader.integer(most, "max", minimum=1, maximum=MAX_ROUNDS)
+        params["max"] = _count(reader, most, "max", path, MAX_ROUNDS)
     if not {"while", "until", "max", "within"} & set(inner):
         reader.problem(
             codes.MISSING_KEY, inner.get("do"), "repeat needs an end", path=path, at_key=True,
@@ -293,11 +300,9 @@ def _body(reader: Reader, inner: dict[str, Node], path: str, verb: str, read_blo
 def _try(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBlock) -> Parts:
     parts = Parts("try")
     blocks = list(_body(reader, inner, path, "try", read_block))
-    for label in ("catch", "finally"):
-        if (node := inner.get(label)) and not node.is_null:
-            blocks.append(read_block(reader, node, label, join_path(path, label)))
-    if "match" in inner:
-        parts.extras["try.match"] = list(reader.names(inner["match"], "match"))
+    blocks += _catches(reader, inner, path, read_block)
+    if (node := inner.get("finally")) and not node.is_null:
+        blocks.append(read_block(reader, node, "finally", join_path(path, "finally")))
     if blocks and not {"catch", "finally"} & set(inner) and "do" in inner:
         hint = "add `catch` or `finally`"
         reader.problem(
@@ -305,3 +310,32 @@ def _try(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBloc
         )
     parts.blocks = tuple(blocks)
     return parts
+
+
+def _catches(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBlock) -> list[Block]:
+    """`catch`: steps, `{match, do}`, or a list of these; `match` beside it says what plain steps catch."""
+    node, match = inner.get("catch"), inner.get("match")
+    if node is None or node.is_null:
+        return []
+    where = join_path(path, "catch")
+    if is_handler_map(node):
+        if match is not None:
+            reader.problem(codes.CONFLICT, match, "`match` stands in `catch` and beside it", at_key=True)
+        return [_catch(reader, node, "catch", where, read_block)]
+    if match is None and node.items and all(is_handler_map(item) for item in node.items):
+        labels = ("catch", *(f"catch:{number}" for number in range(1, len(node.items))))
+        return [
+            _catch(reader, item, label, join_path(where, index), read_block)
+            for index, (item, label) in enumerate(zip(node.items, labels, strict=True))
+        ]
+    block = read_block(reader, node, "catch", where)
+    return [block if match is None else structs.replace(block, match=reader.names(match, "match"))]
+
+
+def _catch(reader: Reader, node: Node, label: str, path: str, read_block: ReadBlock) -> Block:
+    entries = node.entries or {}
+    reader.check_keys(entries, ("match", "do", "steps"), "catch")
+    match = reader.names(entries["match"], "match") if "match" in entries else ()
+    do = first_of(entries, "do", "steps")
+    block = Block(label=label) if do is None else read_block(reader, do, label, join_path(path, str(do.key)))
+    return structs.replace(block, match=match)

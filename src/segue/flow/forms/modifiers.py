@@ -21,6 +21,7 @@ from segue.flow.policies import (
     read_timeout,
 )
 from segue.flow.reader import Reader, first_of
+from segue.flow.verbs import VERBS
 
 ReadBlock = Callable[[Node, str, str], Block]
 """(node, label, path) → the block: handlers hold steps, so the form's own block reader is passed in."""
@@ -122,9 +123,9 @@ def _timeout(reader: Reader, entries: dict[str, Node]) -> Timeout | None:
 def read_handlers(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> tuple[Handler, ...]:
     """`on_error`: a list of steps, one step, the map form `{match, do, then}`, or a list of map forms."""
     where = join_path(path, str(node.key))
-    if _is_handler_map(node):
+    if is_handler_map(node):
         return (_handler(reader, node, where, read_block),)
-    if node.items and all(_is_handler_map(item) for item in node.items):
+    if node.items and all(is_handler_map(item) for item in node.items):
         return tuple(
             _handler(reader, item, join_path(where, index), read_block) for index, item in enumerate(node.items)
         )
@@ -133,20 +134,21 @@ def read_handlers(reader: Reader, node: Node, path: str, read_block: ReadBlock) 
     return (Handler(block=read_block(node, "on_error", where)),)
 
 
-def _is_handler_map(node: Node) -> bool:
+def is_handler_map(node: Node) -> bool:
+    """Whether it says what it handles (`{match, do, then}`), rather than being a step that has a `do` of its own."""
     entries = node.entries
-    return entries is not None and (
-        "do" in entries or ("then" in entries and "if" not in entries) or "match" in entries
-    )
+    return entries is not None and not VERBS.keys() & entries and bool({"do", "then", "match"} & entries.keys())
 
 
 def _handler(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> Handler:
     entries = node.entries or {}
     reader.check_keys(entries, _HANDLER_KEYS, "on_error")
     match = reader.names(entries["match"], "match") if "match" in entries else ()
-    then: Literal["continue", "fail", "retry"] = "continue"
+    then = "continue"
     if "then" in entries:
-        then = reader.choice(entries["then"], "then", _THEN) or then  # pyright: ignore[reportAssignmentType]
+        node_then = entries["then"]
+        is_computed = (node_then.text or "").strip().startswith(("$", "{{"))
+        then = (node_then.text if is_computed else reader.choice(node_then, "then", _THEN)) or then
     do = first_of(entries, "do", "steps")
     block = Block(label="on_error") if do is None else read_block(do, "on_error", join_path(path, str(do.key)))
     return Handler(block=block, match=match, then=then)

@@ -16,7 +16,7 @@ from segue.flow.forms.node_settings import Made, Settings, step_of
 from segue.flow.forms.steps import read_step_body
 from segue.flow.forms.webhook import read_webhook
 from segue.flow.http_params import read_http
-from segue.flow.model import JsonValue, RawMap, Step
+from segue.flow.model import Block, JsonValue, RawMap, Step
 from segue.flow.policies import read_callback, read_poll
 from segue.flow.reader import Reader, as_expression, first_of
 from segue.flow.verbs import HTTP_KEYS, MODIFIERS, VERBS
@@ -195,7 +195,8 @@ def _boundary(reader: Reader, node: Node, settings: Settings) -> Made:
         return _body(reader, node, settings, settings.view({"try": settings.view(settings.rest), **settings.modifiers}))
     parts = Parts("try")
     if match := first_of(settings.rest, "match", "errors"):
-        parts.extras["try.match"] = list(reader.names(match, "match"))
+        # The handle for errors leads to the steps of this block.
+        parts.blocks = (Block(label="catch", match=reader.names(match, "match")),)
     return Made(step_of(reader, node, settings, parts), node, is_container=True)
 
 

@@ -113,9 +113,13 @@ def _split(
             kept = Edge(id, edge.target)
         if kept.source != kept.target:
             rest.setdefault((kept.source, kept.target, kept.label, kept.when), kept)
+    match = {block.label: block.match for block in steps[id].blocks}
     blocks = tuple(
         Block(
-            label=role, steps=tuple(steps.pop(node) for node in list(steps) if node in region), edges=tuple(inner[role])
+            label=role,
+            steps=tuple(steps.pop(node) for node in list(steps) if node in region),
+            edges=tuple(inner[role]),
+            match=match.get(role, ()),
         )
         for role, region in regions.items()
         if region
