@@ -232,8 +232,9 @@ def test_a_compensation_of_unknown_outcome_is_not_repeated_blindly() -> None:
     play.bad("b")
     play.crash()
     assert (play.status, play.step("a").undone) == ("failed", "failed")
-    assert play.step("a").undo_error is not None
-    assert play.step("a").undo_error.category == "unknown_outcome"
+    error = play.step("a").undo_error
+    assert error is not None
+    assert error.category == "unknown_outcome"
 
 
 def test_an_empty_compensation_undoes_nothing_and_ends() -> None:
