@@ -141,7 +141,7 @@ def _scenarios(
 
 def _of_tests(found: OfflineFlow, file: str, name: str | None, *, live: bool) -> list[Scenario]:
     from segue.cli.offline import beside, read_all_tests
-    from segue.engine.flow_test_run import from_trigger
+    from segue.engine.flow_test_run import beginning_of
     from segue.flow.inputs import resolve_inputs
     from segue.testing.crash import Scenario
 
@@ -155,7 +155,10 @@ def _of_tests(found: OfflineFlow, file: str, name: str | None, *, live: bool) ->
     for one in tests:
         if one.expect.status == "refused" or (name is not None and name not in one.name):
             continue
-        given = {**from_trigger(found.flow, one), **one.inputs}
+        beginning = beginning_of(found.flow, one)
+        if not beginning.begins:
+            continue
+        given = {**beginning.inputs, **one.inputs}
         scenarios.append(
             Scenario(
                 name=one.name, flow=found.flow, inputs=resolve_inputs(found.flow, given), mocks=dict(one.mocks),

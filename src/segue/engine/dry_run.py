@@ -12,17 +12,22 @@ from typing import Any, Final, cast
 import msgspec
 
 from segue.engine.answers import ASSUMED
+from segue.engine.flow_tests import NOT_STARTED
 from segue.engine.mocks import Mock
+from segue.engine.needs import Needs, needs_of
 from segue.engine.port import ActionRegistry, Effect
 from segue.engine.rehearsal import DEFAULT_MOMENT, DEFAULT_SEED, Call, Rehearsal
+from segue.engine.samples import sample_of
 from segue.engine.views import failure_view, masker_of, rfc3339
 from segue.flow.document import Document
 from segue.flow.durations import format_duration
 from segue.flow.findings import Findings
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap
+from segue.flow.starting import Beginning, begin_from, trigger_for
 from segue.kernel import events as ev
 from segue.kernel.reasons import explain_step, explain_unopened
+from segue.kernel.scope import SeededImpure
 from segue.kernel.state import StepState
 from segue.kernel.status import STEP_SETTLED, RunStatus, StepStatus
 from segue.observe.masking import Masker
@@ -80,6 +85,17 @@ class PlanProblem(msgspec.Struct, frozen=True, kw_only=True):
     assumes: list[str] = []
 
 
+class PlannedBeginning(msgspec.Struct, frozen=True, kw_only=True):
+    """The trigger's part: what comes of the event that was given. `inputs` are what it gives the run."""
+
+    kind: str | None
+    """None: the flow has no trigger for such an event, and takes the body's fields as inputs."""
+    begins: bool
+    reason: str | None
+    inputs: JsonValue
+    line: int | None = None
+
+
 class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """The whole plan. `ok`: a real run with these answers would end well."""
 
@@ -99,6 +115,11 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     """Instances of steps in loops beyond the first hundred of each."""
     not_reached: list[PlannedStep]
     problems: list[PlanProblem]
+    needs: Needs = Needs()
+    beginning: PlannedBeginning | None = None
+    """What the trigger does with the event; None if no event was given."""
+    sampled_inputs: list[str] = []
+    """Required inputs that were not given, and are samples."""
 
 
 def dry_run(
@@ -111,15 +132,43 @@ def dry_run(
     now: int = DEFAULT_MOMENT,
     seed: str = DEFAULT_SEED,
     document: Document | None = None,
+    samples: bool = False,
 ) -> DryRun:
     """What would happen. `now` is in ms since the epoch; `document` gives problems their exact place.
 
+    With `trigger`, an event such as `{kind: webhook, body: …}`, the flow's trigger is played, too: its `when`, and the
+    inputs that it makes of the event (`given` wins). With `samples`, required inputs that are missing are made up.
+
     Raises InvalidInputError, InvalidFlowError, MockError, RehearsalError.
     """
-    inputs = resolve_inputs(flow, given)
     played = Rehearsal(flow, actions, mocks=mocks, now=now, seed=seed)
-    played.play(inputs, trigger)
-    return _Report(played, actions, document).make(inputs)
+    beginning, found = None, dict(given)
+    if trigger is not None:
+        chosen = trigger_for(flow, trigger)
+        beginning = begin_from(flow, chosen, trigger, SeededImpure(seed, "trigger", now))
+        found = {**beginning.inputs, **given}
+        if not beginning.begins:
+            return _Report(played, actions, document).not_started(beginning, trigger)
+    sampled = _sampled(flow, found) if samples else {}
+    inputs = resolve_inputs(flow, {**sampled, **found})
+    played.play(inputs, trigger if trigger is None else {"kind": "test", **trigger})
+    report = _Report(played, actions, document)
+    made = report.make(inputs)
+    began = None if beginning is None or trigger is None else report.beginning(beginning, trigger)
+    return msgspec.structs.replace(made, beginning=began, sampled_inputs=list(sampled))
+
+
+def _sampled(flow: Flow, given: Mapping[str, JsonValue]) -> RawMap:
+    """A sample for each required input that is missing and has no default."""
+    properties, required = flow.inputs.get("properties"), flow.inputs.get("required")
+    if not isinstance(properties, dict) or not isinstance(required, list):
+        return {}
+    schemas = {name: properties.get(name) for name in required if isinstance(name, str) and name not in given}
+    return {
+        name: sample_of(schema)[0]
+        for name, schema in schemas.items()
+        if isinstance(schema, dict) and "default" not in schema
+    }
 
 
 class _Report:
@@ -142,13 +191,14 @@ class _Report:
         listed = self.listed(order)
         status = "waiting" if played.stuck else state.status.value
         flow = state.plan.flow
+        steps = [self.step(state.nodes[number]) for number in listed]
         return DryRun(
             flow=flow.id, version=flow.version, ok=state.status is RunStatus.SUCCEEDED, status=status,
             inputs=cast("RawMap", self.masked(inputs)), outputs=self.masked(state.outputs),
             outputs_assume=played.assumptions.of_outputs(state.plan),
             error=failure_view(state.error, self.masker), starts_at=rfc3339(played.began) or "",
             took_seconds=(played.now - played.began) / 1000,
-            steps=[self.step(state.nodes[number]) for number in listed], not_listed=len(order) - len(listed),
+            steps=steps, not_listed=len(order) - len(listed),
             not_reached=[
                 *(self.unreached(step) for step in idle),
                 *(
@@ -160,7 +210,23 @@ class _Report:
                     if plan.index not in opened
                 ),
             ],
-            problems=self.problems(),
+            problems=self.problems(), needs=needs_of(state.plan, steps, self.outside_calls()),
+        )  # fmt: skip
+
+    def beginning(self, found: Beginning, event: RawMap) -> PlannedBeginning:
+        chosen = trigger_for(self.state.plan.flow, event)
+        return PlannedBeginning(
+            kind=None if chosen is None else chosen.kind, begins=found.begins,
+            reason=None if found.reason is None else self.masker.mask_text(found.reason),
+            inputs=self.masked(found.inputs), line=None if chosen is None else _line(chosen.span),
+        )  # fmt: skip
+
+    def not_started(self, found: Beginning, event: RawMap) -> DryRun:
+        flow = self.state.plan.flow
+        return DryRun(
+            flow=flow.id, version=flow.version, ok=False, status=NOT_STARTED, inputs={}, outputs=None,
+            outputs_assume=[], error=None, starts_at=rfc3339(self.played.began) or "", took_seconds=0.0, steps=[],
+            not_listed=0, not_reached=[], problems=[], beginning=self.beginning(found, event),
         )  # fmt: skip
 
     def listed(self, order: list[int]) -> list[int]:
@@ -172,6 +238,9 @@ class _Report:
             if seen[plan] <= ENOUGH:
                 found.append(number)
         return found
+
+    def outside_calls(self) -> int:
+        return sum(call.kind == "attempt" and call.params is not None for call in self.played.calls)
 
     def masked(self, value: object) -> JsonValue:
         return cast("JsonValue", self.masker.mask_json(value))
@@ -339,4 +408,4 @@ def _label(message: str) -> str:
     return head if colon and head.isidentifier() else ""
 
 
-__all__ = ["DryRun", "PlanProblem", "PlannedCall", "PlannedStep", "dry_run"]
+__all__ = ["DryRun", "Needs", "PlanProblem", "PlannedBeginning", "PlannedCall", "PlannedStep", "dry_run"]

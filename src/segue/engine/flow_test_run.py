@@ -15,7 +15,7 @@ import msgspec
 
 from segue.engine.answers import ASSUMED
 from segue.engine.coverage import Coverage, Trace
-from segue.engine.flow_tests import REFUSED, CallExpectation, Expectations, FlowTest, StepExpectation
+from segue.engine.flow_tests import NOT_STARTED, REFUSED, CallExpectation, Expectations, FlowTest, StepExpectation
 from segue.engine.mocks import MockError
 from segue.engine.port import ActionRegistry
 from segue.engine.rehearsal import Call, Rehearsal, RehearsalError
@@ -25,8 +25,9 @@ from segue.expr import ExprError
 from segue.flow.durations import format_duration
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap, Span
+from segue.flow.starting import Beginning, begin_from, trigger_for
 from segue.kernel.reasons import explain_step
-from segue.kernel.scope import RunScope
+from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.state import StepState
 from segue.kernel.status import StepStatus
 from segue.observe.masking import Masker
@@ -87,13 +88,15 @@ def run_tests(flow: Flow, tests: Sequence[FlowTest], actions: ActionRegistry) ->
 
 def run_test(flow: Flow, test: FlowTest, actions: ActionRegistry, trace: Trace) -> TestResult:
     """Run one test and book in `trace` what it went through."""
-    seed = hashlib.sha256(f"{flow.id}/{test.seed or test.name}".encode()).hexdigest()[:32]
     line = _line(test.span)
     try:
-        inputs = resolve_inputs(flow, {**from_trigger(flow, test), **test.inputs})
+        beginning = beginning_of(flow, test)
+        if not beginning.begins:
+            return _not_started(test, beginning, line)
+        inputs = resolve_inputs(flow, {**beginning.inputs, **test.inputs})
     except InvalidInputError as error:
         return _refused(test, error, line)
-    played = Rehearsal(flow, actions, mocks=test.mocks, now=test.now, seed=seed)
+    played = Rehearsal(flow, actions, mocks=test.mocks, now=test.now, seed=_seed_of(flow, test))
     try:
         played.play(inputs, {"kind": "test", **test.trigger} if test.trigger is not None else None)
     except (MockError, RehearsalError) as error:
@@ -115,13 +118,26 @@ def _line(span: Span | None) -> int | None:
     return None if span is None else span.line
 
 
-def from_trigger(flow: Flow, test: FlowTest) -> RawMap:
-    """Inputs from a trigger's body: its fields of the same name (`semantics`, Values)."""
-    body = None if test.trigger is None else test.trigger.get("body")
-    declared = flow.inputs.get("properties")
-    if not isinstance(body, dict) or not isinstance(declared, dict):
-        return {}
-    return {name: value for name, value in body.items() if name in declared}
+def beginning_of(flow: Flow, test: FlowTest) -> Beginning:
+    """What the flow's trigger makes of the test's event. Raises InvalidInputError."""
+    if test.trigger is None:
+        return Beginning(begins=True)
+    impure = SeededImpure(_seed_of(flow, test), "trigger", test.now)
+    return begin_from(flow, trigger_for(flow, test.trigger), test.trigger, impure)
+
+
+def _seed_of(flow: Flow, test: FlowTest) -> str:
+    return hashlib.sha256(f"{flow.id}/{test.seed or test.name}".encode()).hexdigest()[:32]
+
+
+def _not_started(test: FlowTest, beginning: Beginning, line: int | None) -> TestResult:
+    differences: list[Difference] = []
+    if test.expect.status != NOT_STARTED:
+        why = beginning.reason
+        differences.append(Difference(what="status", expected=test.expect.status, actual=NOT_STARTED, why=why))
+    return TestResult(
+        name=test.name, passed=not differences, status=NOT_STARTED, differences=differences, file=test.file, line=line
+    )
 
 
 def _refused(test: FlowTest, error: InvalidInputError, line: int | None) -> TestResult:

@@ -44,7 +44,10 @@ ERROR_KEYS: Final = ("category", "code", "message", "step", "status")
 LOG_KEYS: Final = ("message", "level")
 CALL_KEYS: Final = ("times", "with")
 REFUSED: Final = "refused"
-RUN_STATUSES: Final = (*sorted(status.value for status in RUN_ENDED), "waiting", REFUSED)
+"""The inputs do not fit: there is no run."""
+NOT_STARTED: Final = "not_started"
+"""The trigger's `when` does not hold for the event: there is no run."""
+RUN_STATUSES: Final = (*sorted(status.value for status in RUN_ENDED), "waiting", REFUSED, NOT_STARTED)
 STEP_STATUSES: Final = tuple(status.value for status in StepStatus)
 _MOCKED_KINDS: Final = frozenset(("call", "http", "poll", "flow", "approve", "emit", "respond"))
 
@@ -76,7 +79,7 @@ class CallExpectation:
 class Expectations:
     """The `expect:` of a test."""
 
-    status: Literal["succeeded", "failed", "cancelled", "timed_out", "waiting", "refused"] = "succeeded"
+    status: Literal["succeeded", "failed", "cancelled", "timed_out", "waiting", "refused", "not_started"] = "succeeded"
     outputs: JsonValue = None
     has_outputs: bool = False
     exact: bool = False

@@ -175,3 +175,53 @@ def test_a_run_is_recorded_as_a_test_that_passes(tmp_path: Path, capsys: pytest.
     assert "b: skipped" in test.read_text(encoding="utf-8")
     assert command("test", file) == 0
     assert "✓ as it was" in printed(capsys)
+
+
+LOOP = """\
+flow: loop
+trigger: {webhook: true, when: $data.count > 0, inputs: {count: $data.count}}
+inputs: {count: integer}
+secrets: {token: {from: env:NO_SUCH_VARIABLE}}
+steps:
+  - each:
+      foreach: "{{ range(inputs.count) }}"
+      do:
+        - late: {log: "the seventh", when: $item == 6}
+        - send: {http: {method: POST, url: https://example.com/x, headers: {authorization: $secrets.token}}}
+  - bye: {log: bye}
+"""
+
+
+@pytest.mark.req("BAR-5.loops")
+def test_plan_folds_items_of_a_loop_that_go_alike_and_shows_the_one_that_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "loop.yaml", LOOP)
+    assert command("plan", file, "--trigger", '{"body": {"count": 20}}') == 0
+    text = printed(capsys)
+
+    assert "trigger (webhook): would start a run" in text
+    assert text.count("would send POST") == 3
+    assert "✓ each[6].late  would log (info): the seventh" in text
+    assert "… 17 more items alike" in text
+    assert text.index("each[0].send") < text.index("each[1].late") < text.index("alike") < text.index("bye")
+    assert "20 calls would go out: http" in text
+    assert "secret token from env:NO_SUCH_VARIABLE: read by send" in text
+    assert "access to example.com" in text
+
+
+def test_plan_says_that_a_trigger_starts_no_run_and_how_to_give_missing_inputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "loop.yaml", LOOP)
+    event = written(tmp_path, "event.json", '{"body": {"count": 0}}')
+    assert command("plan", file, "--trigger", event) == 1
+    text = printed(capsys)
+    assert "would start no run" in text
+    assert "would end" not in text
+
+    assert command("plan", file) == 2
+    assert "--input count=…, or let samples stand in with --samples" in capsys.readouterr().err
+    assert command("plan", file, "--samples") == 0
+    assert 'assumes sample inputs: {"count":' in printed(capsys)
+    assert command("plan", file, "--trigger", "[1]") == 2

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from segue.engine.dry_run import DryRun, PlannedStep
+from segue.engine.dry_run import DryRun, PlannedStep, dry_run
 from segue.errors import InvalidInputError
-from unit.engine_dry.flows import planned
+from unit.engine_dry.flows import REGISTRY, loaded, planned
 
 
 def step(plan: DryRun, name: str) -> PlannedStep:
@@ -235,3 +235,67 @@ def test_a_chain_of_a_thousand_steps_that_read_each_other_is_planned() -> None:
     lines += [f"  - s{number}: {{set: {{x: $s{number - 1}.x}}}}" for number in range(1, 900)]
     plan = planned("\n".join(lines) + "\n")
     assert step(plan, "s899").assumes == ["s0"]
+
+
+SALE = """
+flow: sale
+trigger:
+  webhook: {inputs: {amount: $data.amount, who: "{{ $data.customer.name | upper }}"}}
+  when: $data.amount > 100
+inputs: {amount: number, who: string}
+secrets: {token: {from: env:NO_SUCH_VARIABLE}, key: {from: shop.api_key}}
+steps:
+  - tell: {http: {method: POST, url: "https://crm.example.com:8443/x?t={{ secrets.token }}", json: {who: $inputs.who}}}
+  - each:
+      foreach: "{{ range(150) }}"
+      do: {charge: {call: shop.charge, params: {amount: $item, key: $secrets.token}}}
+"""
+
+
+@pytest.mark.req("FLOW-9.trigger", "BAR-5.trigger")
+def test_the_trigger_is_played_with_its_condition_and_its_map_of_inputs() -> None:
+    plan = planned_at(SALE, {"body": {"amount": 500, "customer": {"name": "ada"}}})
+
+    assert plan.ok
+    assert plan.inputs == {"amount": 500, "who": "ADA"}
+    assert plan.beginning is not None
+    assert (plan.beginning.kind, plan.beginning.begins, plan.beginning.line) == ("webhook", True, 4)
+
+
+def test_an_event_that_the_trigger_passes_over_starts_no_run() -> None:
+    plan = planned_at(SALE, {"body": {"amount": 5}})
+
+    assert (plan.ok, plan.status, plan.steps) == (False, "not_started", [])
+    assert plan.beginning is not None
+    assert plan.beginning.reason == "the trigger's `when` does not hold: $data.amount > 100"
+
+
+@pytest.mark.req("FLOW-9.permissions")
+def test_a_plan_lists_what_must_be_there_for_a_real_run() -> None:
+    needs = planned(SALE, {"amount": 1, "who": "x"}).needs
+
+    assert [(one.name, one.source, one.steps) for one in needs.secrets] == [
+        ("token", "env:NO_SUCH_VARIABLE", ["tell", "charge"]),
+        ("key", "shop.api_key", []),
+    ]
+    assert needs.connections == ["shop"]
+    assert needs.hosts == ["crm.example.com:8443"]
+    assert needs.actions == ["http", "shop.charge"]
+    assert needs.outside_calls == 151  # also those beyond the hundred that are listed
+    assert needs.unsafe == ["charge"]
+
+
+def test_samples_stand_in_for_required_inputs_that_are_missing() -> None:
+    with pytest.raises(InvalidInputError):
+        planned(SALE)
+    flow, document = loaded(SALE)
+    plan = dry_run(flow, {"who": "Ada"}, REGISTRY, document=document, samples=True)
+
+    assert plan.sampled_inputs == ["amount"]
+    assert plan.inputs["who"] == "Ada"
+    assert isinstance(plan.inputs["amount"], int)
+
+
+def planned_at(text: str, event: dict[str, Any]) -> DryRun:
+    flow, document = loaded(text)
+    return dry_run(flow, {}, REGISTRY, trigger=event, document=document)

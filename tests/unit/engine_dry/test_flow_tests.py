@@ -214,6 +214,28 @@ def test_a_mock_that_no_http_answer_could_be_is_refused(mock: str, said: str) ->
     assert said in (result.error or "")
 
 
+@pytest.mark.req("FLOW-10.trigger")
+def test_the_trigger_decides_whether_a_test_has_a_run_and_with_which_inputs() -> None:
+    flow = """
+flow: f
+trigger: {webhook: {inputs: {who: $data.customer}}, when: $data.amount > 10}
+inputs: {who: string}
+steps:
+  - a: {set: {who: $inputs.who}}
+outputs: $a
+tests:
+"""
+    started = "  - {trigger: {body: {customer: Ada, amount: 11}}, expect: {outputs: {who: Ada}}}\n"
+    passed_over = "  - {trigger: {body: {amount: 9}}, expect: {status: not_started}}\n"
+    wrong = "  - {trigger: {body: {amount: 9}}}\n"
+
+    assert only(started, flow).differences == []
+    assert only(passed_over, flow).passed
+    failed = only(wrong, flow)
+    assert (failed.passed, failed.status) == (False, "not_started")
+    assert failed.differences[0].why == "the trigger's `when` does not hold: $data.amount > 10"
+
+
 def test_refused_inputs_fail_a_test_unless_it_expects_them() -> None:
     result = only("  - {inputs: {amount: -1}}\n")
     assert differences(result) == [("status", "succeeded", "refused")]
