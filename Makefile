@@ -17,7 +17,7 @@ WORKERS ?= auto
 ARGS ?=
 QUICK := not slow and not browser and not real and not bench
 
-.PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs fmt sim crash real browser \
+.PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs fmt sim crash real browser mutation \
 	bench coverage-map lock clean
 
 help: ## List these verbs
@@ -80,6 +80,9 @@ coverage-map: setup ## Print requirement, clauses, tests and result, after runni
 bench: setup ## Measure Segue beside other engines and the bare disk (ARGS=--quick: one short round)
 	@$(BIN)/python -m bench.peers.setup || echo 'segue: measuring without the engines that are left out'
 	@$(BIN)/python -m bench.run $(ARGS)
+
+mutation: setup ## How many small planted mistakes the tests notice: PART=kernel or checker, SAMPLE=600
+	@$(BIN)/python scripts/mutation.py $(or $(PART),kernel) --sample $(or $(SAMPLE),600)
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
