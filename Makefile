@@ -56,6 +56,7 @@ lock: $(VENV)/.installed-dev ## Choose versions anew: rewrite constraints.txt fr
 
 PYTEST ?= $(BIN)/python -m pytest
 TESTS ?=
+KILLS ?= 2000
 
 test: setup ## Run the unit, contract and acceptance tests and the short simulations and kills; TESTS=tests/unit: only those
 	@$(PYTEST) -n $(WORKERS) -m "$(QUICK)" --req-report=$(REPORTS)/$(notdir $(firstword $(TESTS) test)).json $(TESTS) $(ARGS)
@@ -63,8 +64,8 @@ test: setup ## Run the unit, contract and acceptance tests and the short simulat
 sim: setup ## Run every simulation; SEED=42 runs that seed only
 	@$(if $(SEED),SEGUE_SIM_SEED='$(SEED)') $(PYTEST) tests/simulation -n $(WORKERS) --req-report=$(REPORTS)/simulation.json $(ARGS)
 
-crash: setup ## Kill real processes at every journal write
-	@$(PYTEST) tests/crash -n $(WORKERS) --req-report=$(REPORTS)/crash.json $(ARGS)
+crash: setup ## Pull the plug: every journal write of every example, KILLS=2000 random moments, disks, clocks
+	@SEGUE_CRASH=all SEGUE_CRASH_KILLS='$(KILLS)' $(PYTEST) tests/crash -n $(WORKERS) --req-report=$(REPORTS)/crash.json $(ARGS)
 
 browser: setup ## Drive the user interface in a real browser
 	@sh scripts/install-chromium.sh

@@ -1,7 +1,7 @@
 """`kill -9` of a host at each of its journal writes, and at any moment: nothing is lost, nothing is done twice.
 
-What took effect is counted by a receiver in a process of its own. `SEGUE_CRASH_SECONDS` sets for how long hosts are
-killed at random moments (25 by default; `make crash` for longer).
+What took effect is counted by a receiver in a process of its own. Hosts are killed at random moments for
+`SEGUE_CRASH_SECONDS` (25 by default), and until there were `SEGUE_CRASH_KILLS` of them (`make crash KILLS=5000`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ from segue.testing.crash.store import Moment
 pytestmark = [pytest.mark.crash, pytest.mark.anyio]
 
 SECONDS = float(os.environ.get("SEGUE_CRASH_SECONDS", "25"))
+KILLS = int(os.environ.get("SEGUE_CRASH_KILLS", "0"))
+SHARES = 2 if KILLS else 1
+"""Tests run side by side; each kills its part."""
 EFFECTS = ["first", "retried", "left", "right", "item-1", "item-2", "item-3", "mended", "last"]
 FAILED_FIRST = {"retried": 2, "right": 1}
 OUTPUTS = {"items": ["item-1", "item-2", "item-3"], "answer": True, "seen": 200, "mended": "mended", "first": "first"}
@@ -138,13 +142,14 @@ async def test_a_host_killed_at_any_journal_write_loses_nothing_and_does_nothing
 
 
 @pytest.mark.req("DUR-1.kill", "DUR-5.same-key")
+@pytest.mark.parametrize("share", range(SHARES))
 async def test_hosts_killed_at_random_moments_lose_nothing_and_do_nothing_twice(
-    tmp_path: Path, receiver: CountingReceiver, forker: Forker
+    tmp_path: Path, receiver: CountingReceiver, forker: Forker, share: int
 ) -> None:
-    seed = int(os.environ.get("SEGUE_SIM_SEED") or time.time())
+    seed = int(os.environ.get("SEGUE_SIM_SEED") or time.time()) + share
     print("seed", seed)
-    source, until, rounds, runs = random.Random(seed), time.monotonic() + SECONDS, 0, 8
-    while time.monotonic() < until:
+    source, until, rounds, runs, killed = random.Random(seed), time.monotonic() + SECONDS, 0, 8, 0
+    while time.monotonic() < until or killed * SHARES < KILLS:
         (folder := tmp_path / f"round-{rounds}").mkdir()
         receiver.reset()
         deaths = 0
@@ -157,6 +162,9 @@ async def test_hosts_killed_at_random_moments_lose_nothing_and_do_nothing_twice(
         check_whole(result_of(given), receiver.ledger(), runs, deaths)
         assert result_of(given)["seconds"] < RECOVERY_SECONDS_MAX
         rounds += 1
+        killed += deaths
+        shutil.rmtree(folder)
+    print(f"{killed} kills of hosts with {runs} runs each")
     assert rounds >= min(2, SECONDS / 10)
 
 

@@ -171,7 +171,7 @@ def _took(run: RunSummary) -> str:
     if run.started_at is None or run.finished_at is None:
         return ""
     spent = datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.started_at)
-    return duration(round(spent.total_seconds() * 1000))
+    return duration(max(0, round(spent.total_seconds() * 1000)))
 
 
 def _print_run(view: RunView) -> None:

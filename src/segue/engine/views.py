@@ -98,7 +98,7 @@ def view_of(state: RunState, record: RunRecord, now: int) -> RunView:
         created_at=rfc3339(record.created_at),
         started_at=rfc3339(state.started_at),
         finished_at=rfc3339(state.finished_at),
-        duration_ms=None if state.started_at is None else ended - state.started_at,
+        duration_ms=_length(state.started_at, ended),
         last_event=state.seq - 1,
         steps=steps_of(state, now, masker),
     )
@@ -146,7 +146,7 @@ def step_view(state: RunState, step: StepState, now: int, masker: Masker) -> Ste
         action=reason.action,
         started_at=rfc3339(begun),
         ended_at=rfc3339(step.ended_at),
-        duration_ms=None if begun is None else ended - begun,
+        duration_ms=_length(begun, ended),
         until=rfc3339(step.until) if step.ended_at is None else None,
     )
 
@@ -176,3 +176,8 @@ def failure_view(failure: ev.Failure | None, masker: Masker) -> dict[str, Any] |
     if failure.details is not None:
         shown["details"] = masker.mask_json(failure.details)
     return shown
+
+
+def _length(begun: int | None, ended: int) -> int | None:
+    """In ms. A clock that was set back meanwhile makes it 0, not less."""
+    return None if begun is None else max(0, ended - begun)

@@ -40,6 +40,7 @@ import apsw
 from segue.errors import JournalConflictError, StoreUnavailableError
 from segue.store import rules
 from segue.store.batch import Batch, Value, is_stored_blob
+from segue.store.file_watch import FileWatch
 from segue.store.port import Commit, CommitDone, NewRun
 
 GROUP_MAX = 4096
@@ -95,6 +96,7 @@ class Writer:
     def __init__(self, db: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._db = db
         self._execute = db.cursor().execute
+        self._files = FileWatch(db)
         self._loop = loop
         self._commits: deque[Queued] = deque()
         self._operations: deque[Operation] = deque()
@@ -204,6 +206,7 @@ class Writer:
             self._checkpoint()
 
     def _write(self, group: list[Queued], errors: Errors, operations: list[Operation], outcomes: list[Outcome]) -> None:
+        self._files.check()
         if self._db.in_transaction:  # an earlier rollback failed
             self._execute(_ROLLBACK)
         try:

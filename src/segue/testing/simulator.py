@@ -224,7 +224,7 @@ class Simulation:
 
     def _jump(self) -> None:
         assert self._host is not None
-        milliseconds = self._random.choice((-5_000, 5_000, 100_000))
+        milliseconds = self._random.choice((-3_600_000, -5_000, 5_000, 100_000, 2_592_000_000))
         self._note(f"the clock jumps by {milliseconds} ms")
         self._shift += milliseconds
         self._host.clock.jump(milliseconds)
