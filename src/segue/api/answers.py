@@ -217,6 +217,7 @@ def run_item(record: RunRecord, now: int) -> RunItem:
         id=record.run_id, flow=record.flow_id, status=record.status, trigger=record.trigger,
         created_at=rfc3339(record.created_at) or "", started_at=rfc3339(record.started_at),
         finished_at=rfc3339(record.finished_at),
-        duration_ms=None if record.started_at is None else max(0, ended - record.started_at), recovered=record.recovered,
+        duration_ms=None if record.started_at is None else max(0, ended - record.started_at),
+        recovered=record.recovered,
         error=None if record.error is None else DEFAULT_MASKER.mask_text(record.error),
     )  # fmt: skip
