@@ -45,7 +45,8 @@ class TestsText:
 def load_offline(file: str, actions: Sequence[str] | None) -> OfflineFlow:
     """Read, check and bind a flow's file. No action is called, nothing is opened. Raises RequestError if it is missing.
 
-    What only a real run refuses (an unbound name, a verb that the engine cannot run yet) is a warning here.
+    What only a real run refuses (a name or adapter that nothing is known by, a verb that the engine cannot run yet) is
+    a warning here.
     """
     import msgspec
 
@@ -64,7 +65,7 @@ def load_offline(file: str, actions: Sequence[str] | None) -> OfflineFlow:
     problems, flow = list(result.problems), result.flow
     if flow is not None:
         found = check_flow(flow, host.catalogue, runnable=True, document=result.document)
-        lenient = (codes.UNBOUND, codes.CANNOT_RUN)
+        lenient = (codes.UNBOUND, codes.UNKNOWN_ADAPTER, codes.CANNOT_RUN)
         problems += [
             msgspec.structs.replace(one, severity="warning", message=f"{one.message}; a real run is refused")
             if one.code in lenient and one.severity == "error"

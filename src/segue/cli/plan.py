@@ -311,6 +311,7 @@ def _print_step(out: Console, step: PlannedStep) -> None:
     out.print(line)
     margin = "  " * (depth + 1)
     details: list[tuple[str, str]] = []
+    details += [(asked, "") for asked in step.asks if step.status != "skipped"]
     if step.reason:
         details.append((step.reason, ""))
     for call in step.calls:

@@ -23,7 +23,7 @@ from segue.flow.document import Document
 from segue.flow.durations import format_duration
 from segue.flow.findings import Findings
 from segue.flow.inputs import resolve_inputs
-from segue.flow.model import Flow, JsonValue, RawMap
+from segue.flow.model import Flow, JsonValue, RawMap, Step
 from segue.flow.starting import Beginning, begin_from, trigger_for
 from segue.kernel import events as ev
 from segue.kernel.reasons import explain_step, explain_unopened
@@ -63,6 +63,8 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     output: JsonValue = None
     reason: str | None = None
     """Why it was skipped, or which branch was taken and why."""
+    asks: list[str] = []
+    """What decides: the conditions of its branches (`then` if $order.total > 100), or what a `switch` looks at."""
     assumed: str | None = None
     """How its answer was made up, if it was."""
     assumes: list[str] = []
@@ -264,7 +266,7 @@ class _Report:
             id=step.address, kind=step.plan.kind, status=step.status.value,
             would="would be skipped" if skipped else self.would(step, calls),
             action=own.use or ("http" if own.kind == "http" else None),
-            effect=self.effect(step, calls), calls=[self.call(call) for call in calls],
+            asks=_asks(own), effect=self.effect(step, calls), calls=[self.call(call) for call in calls],
             output=self.masked(step.output), reason=None if reason is None else self.masker.mask_text(reason),
             assumed=_ASSUMPTIONS.get(source) if source in ASSUMED else None,
             assumes=self.played.assumptions.of_step(step), wait_seconds=self.waited(step),
@@ -392,6 +394,13 @@ _WOULD: Final = {
     "try": "would try its steps",
     "wait": "would wait",
 }
+
+
+def _asks(step: Step) -> list[str]:
+    """The conditions of a step's branches, as written."""
+    found = [f"`{block.label}` if {block.when}" for block in step.blocks if block.when is not None]
+    on = step.params.get("on") if step.kind == "switch" else None
+    return [f"looks at {on}", *found] if isinstance(on, str) else found
 
 
 def _counted(number: int, one: str) -> str:

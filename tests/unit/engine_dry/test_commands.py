@@ -225,3 +225,17 @@ def test_plan_says_that_a_trigger_starts_no_run_and_how_to_give_missing_inputs(
     assert command("plan", file, "--samples") == 0
     assert 'assumes sample inputs: {"count":' in printed(capsys)
     assert command("plan", file, "--trigger", "[1]") == 2
+
+
+@pytest.mark.req("BAR-5.unbound")
+def test_plan_passes_data_on_where_an_adapter_is_not_there_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "flow: f\nsteps:\n  - ask: {call: crm.find, params: {id: 7}}\n  - tell: {log: $ask.name}\n"
+    file = written(tmp_path, "f.yaml", text)
+    assert command("plan", file, "-m", 'ask={"name": "Ada"}') == 0
+    shown = capsys.readouterr()
+    assert "nothing is known by `crm.find`: a real run would refuse it" in shown.out
+    assert "would log (info): Ada" in shown.out
+    assert "FLW012" in shown.err
+    assert "a real run is refused" in shown.err

@@ -299,3 +299,11 @@ def test_samples_stand_in_for_required_inputs_that_are_missing() -> None:
 def planned_at(text: str, event: dict[str, Any]) -> DryRun:
     flow, document = loaded(text)
     return dry_run(flow, {}, REGISTRY, trigger=event, document=document)
+
+
+def test_a_choice_is_shown_with_what_it_asks() -> None:
+    plan = planned(NOTIFY, {"amount": 3})
+    assert step(plan, "conditional_1").asks == ["`then` if $charge.paid"]
+
+    switch = "flow: f\ninputs: {kind: string}\nsteps:\n  - switch: $inputs.kind\n    cases: {a: [one: {log: 1}]}\n"
+    assert step(planned(switch, {"kind": "a"}), "switch_1").asks == ["looks at $inputs.kind"]
