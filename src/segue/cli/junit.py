@@ -14,7 +14,8 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 if TYPE_CHECKING:
-    from segue.engine.flow_test_run import Difference, FlowTestResults, TestResult
+    from segue.engine.flow_test_run import FlowTestResults, TestResult
+    from segue.engine.matching import Difference
 
 # XML 1.0, section 2.2: what a document may not hold, escaped or not.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,17 +29,18 @@ def junit_xml(suites: Sequence[tuple[str, FlowTestResults | None, str | None]]) 
         suite = ET.SubElement(
             root, "testsuite", name=_clean(file if results is None else results.flow), file=_clean(file)
         )
-        failures, errors = 0, 0
+        failures, errors, skipped = 0, 0, 0
         for result in tests:
-            failures += not result.passed and result.error is None
+            failures += not result.passed and result.error is None and result.skipped is None
             errors += result.error is not None
+            skipped += result.skipped is not None
             _case(suite, result, file)
         if error is not None:
             errors += 1
             case = ET.SubElement(suite, "testcase", name="the flow and its tests can be read", classname=_clean(file))
             ET.SubElement(case, "error", message=_clean(error)).text = _clean(error)
         count = len(tests) + (error is not None)
-        for key, value in (("tests", count), ("failures", failures), ("errors", errors)):
+        for key, value in (("tests", count), ("failures", failures), ("errors", errors), ("skipped", skipped)):
             suite.set(key, str(value))
     ET.indent(root)
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
@@ -52,6 +54,8 @@ def _case(suite: ET.Element, result: TestResult, file: str) -> None:
         case.set("line", str(result.line))
     if result.error is not None:
         ET.SubElement(case, "error", message=_clean(result.error)).text = _clean(result.error)
+    elif result.skipped is not None:
+        ET.SubElement(case, "skipped", message=_clean(result.skipped))
     elif not result.passed:
         lines = [_told(one) for one in result.differences]
         ET.SubElement(case, "failure", message=_clean(lines[0])).text = _clean("\n".join(lines))

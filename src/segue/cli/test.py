@@ -32,6 +32,7 @@ class Tested:
     file: str
     results: FlowTestResults | None = None
     count: int = 0
+    names: list[str] = field(default_factory=list[str])
     texts: list[TestsText] = field(default_factory=list["TestsText"])
     """What was read, with what is wrong in it."""
     error: str | None = None
@@ -40,6 +41,11 @@ class Tested:
     def is_usable(self) -> bool:
         """Whether its tests could be run."""
         return self.error is None and not any(one.severity == "error" for one in self.problems)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a test failed."""
+        return self.results is not None and not self.results.passed
 
     @property
     def problems(self) -> list[Problem]:
@@ -54,6 +60,8 @@ def test(
     name: Annotated[
         str | None, typer.Option("--name", "-k", metavar="TEXT", help="Only tests whose name has this in it.")
     ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", "-x", help="Stop at the first test that fails.")] = False,
+    list_only: Annotated[bool, typer.Option("--list", help="Print the names of the tests, and run none.")] = False,
     coverage_min: Annotated[
         float | None,
         typer.Option("--coverage-min", min=0, max=100, metavar="PERCENT", help="Fail below this coverage."),
@@ -71,10 +79,16 @@ def test(
     from segue.cli.offline import flows_and_tests
     from segue.cli.output import console, print_json
 
-    tested = [_test_one(flow, files, actions, name) for flow, files in flows_and_tests(paths).items()]
+    tested: list[Tested] = []
+    for flow, files in flows_and_tests(paths).items():
+        tested.append(_test_one(flow, files, actions, name, fail_fast=fail_fast, list_only=list_only))
+        if fail_fast and tested[-1].has_failed:
+            break
     if not any(one.count or not one.is_usable for one in tested):
         wanted = "" if name is None else f" whose name has {name!r} in it"
         raise RequestError(f"there are no tests{wanted}; write a `tests:` section, or FLOW.test.yaml beside the flow")
+    if list_only:
+        return _list(tested, json=json)
     total = _total(tested)
     low = coverage_min is not None and min(total.step_percent, total.branch_percent) < coverage_min
     if junit is not None:
@@ -87,14 +101,29 @@ def test(
             console().print(f"the coverage is below {coverage_min:g} %")
     if not all(one.is_usable for one in tested):
         return USAGE
-    failed = any(one.results is not None and not one.results.passed for one in tested)
+    failed = any(one.has_failed for one in tested)
     return FAILED if failed or low else SUCCEEDED
+
+
+def _list(tested: list[Tested], *, json: bool) -> int:
+    from segue.cli.output import console, print_json
+
+    if json:
+        print_json({"flows": [{"file": one.file, "usable": one.is_usable, "tests": one.names} for one in tested]})
+    else:
+        _print_unusable(console(), tested)
+        for one in tested:
+            for name in one.names:
+                print(f"{one.file}: {name}")
+    return SUCCEEDED if all(one.is_usable for one in tested) else USAGE
 
 
 # ---------------------------------------------------------------- running
 
 
-def _test_one(path: Path, files: list[Path], actions: list[str] | None, name: str | None) -> Tested:
+def _test_one(
+    path: Path, files: list[Path], actions: list[str] | None, name: str | None, *, fail_fast: bool, list_only: bool
+) -> Tested:
     from segue.cli.offline import TestsText, load_offline, read_all_tests
     from segue.engine.flow_test_run import run_tests
 
@@ -109,7 +138,9 @@ def _test_one(path: Path, files: list[Path], actions: list[str] | None, name: st
         if tested.is_usable:
             wanted = [one for one in tests if name is None or name in one.name]
             tested.count = len(wanted)
-            tested.results = run_tests(found.flow, wanted, found.actions)
+            tested.names = [one.name for one in wanted]
+            if not list_only:
+                tested.results = run_tests(found.flow, wanted, found.actions, fail_fast=fail_fast)
     except SegueError as error:
         tested.error = error.message
     return tested
@@ -142,9 +173,12 @@ def _as_map(tested: list[Tested], total: Coverage, *, coverage_low: bool) -> dic
             shown["coverage"] |= _percents(one.results.coverage)
         flows.append(shown)
     passed = sum(result.passed for result in results)
-    ok = all(one.is_usable for one in tested) and passed == len(results) and not coverage_low
+    skipped = sum(result.skipped is not None for result in results)
+    ok = all(one.is_usable for one in tested) and passed + skipped == len(results) and not coverage_low
     summary = {"steps": total.steps, "branches": total.branches, **_percents(total)}
-    return {"ok": ok, "tests": len(results), "passed": passed, "coverage": summary, "flows": flows}
+    return {
+        "ok": ok, "tests": len(results), "passed": passed, "skipped": skipped, "coverage": summary, "flows": flows,
+    }  # fmt: skip
 
 
 def _percents(coverage: Coverage) -> dict[str, float]:
@@ -172,10 +206,10 @@ def _first_problem(one: Tested) -> str | None:
 # ---------------------------------------------------------------- for people
 
 
-def _print(out: Console, tested: list[Tested], total: Coverage) -> None:
+def _print_unusable(out: Console, tested: list[Tested]) -> None:
+    """What is wrong with the texts, and why flows could not be tested."""
     from rich.text import Text
 
-    from segue.cli.output import counted
     from segue.cli.problems import print_problems
 
     for one in tested:
@@ -183,6 +217,15 @@ def _print(out: Console, tested: list[Tested], total: Coverage) -> None:
             print_problems(out, text.problems, text.text, text.file)
         if one.error is not None:
             out.print(Text(f"{one.file}: {one.error}", "red"))
+
+
+def _print(out: Console, tested: list[Tested], total: Coverage) -> None:
+    from rich.text import Text
+
+    from segue.cli.output import counted
+
+    for one in tested:
+        _print_unusable(out, [one])
         if one.results is None or not one.count:
             out.print(Text(f"{one.file}: " + ("no tests" if one.is_usable else "cannot be tested"), "dim"))
             continue
@@ -191,10 +234,14 @@ def _print(out: Console, tested: list[Tested], total: Coverage) -> None:
             _print_result(out, result, one.file)
         _print_coverage(out, one.results.coverage)
     results = [result for one in tested if one.results is not None for result in one.results.tests]
-    failed = sum(not result.passed for result in results)
+    skipped = sum(result.skipped is not None for result in results)
+    failed = sum(not result.passed for result in results) - skipped
+    left = sum(one.count for one in tested) - len(results)
     line = Text()
     line.append(counted(len(results), "test"), "bold")
     line.append(f", {failed} failed" if failed else ", all passed", "red" if failed else "green")
+    line.append(f", {skipped} skipped" if skipped else "", "yellow")
+    line.append(f", {left} not run" if left else "", "yellow")
     line.append(f"; steps {total.step_percent:.0f} %, branches {total.branch_percent:.0f} %")
     out.print(line)
 
@@ -205,6 +252,10 @@ def _print_result(out: Console, result: TestResult, file: str) -> None:
     from segue.cli.output import duration
 
     line = Text("  ")
+    if result.skipped is not None:
+        line.append(f"– {result.name}  {result.skipped}", "dim")
+        out.print(line)
+        return
     line.append("✓ " if result.passed else "✗ ", "green" if result.passed else "red")
     line.append(result.name)
     if result.virtual_seconds:

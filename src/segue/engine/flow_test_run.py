@@ -1,7 +1,6 @@
 """Runs the tests of a flow: plays each in memory (`segue.engine.rehearsal`) and compares what happened with `expect:`.
 
-Expected values are compared in part: a map may have further keys (`exact: true` forbids them), a list has the same
-length. Numbers are equal by value, texts as they are. What a test says nothing of is not looked at, except that a run
+Values are compared in part (`segue.engine.matching`). What a test says nothing of is not looked at, except that a run
 without an expected error or status must succeed.
 """
 
@@ -15,7 +14,8 @@ import msgspec
 
 from segue.engine.answers import ASSUMED
 from segue.engine.coverage import Coverage, Trace
-from segue.engine.flow_tests import NOT_STARTED, REFUSED, CallExpectation, Expectations, FlowTest, StepExpectation
+from segue.engine.flow_tests import NOT_STARTED, REFUSED, CallExpectation, FlowTest, StepExpectation
+from segue.engine.matching import Difference, compare
 from segue.engine.mocks import MockError
 from segue.engine.port import ActionRegistry
 from segue.engine.rehearsal import Call, Rehearsal, RehearsalError
@@ -37,16 +37,6 @@ _UNSTARTED: Final = "skipped"
 """The status of a step that no instance was made of: its block was never opened."""
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was not as expected. `what` is the place below `expect`, such as `steps.charge.status`."""
-
-    what: str
-    expected: JsonValue
-    actual: JsonValue
-    why: str | None = None
-    """What the run says about it."""
-
-
 class TestResult(msgspec.Struct, frozen=True, kw_only=True):
     """One test's outcome. `status` is the run's; `virtual_seconds` what the waits would have taken."""
 
@@ -58,6 +48,8 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference] = []
     error: str | None = None
     """Why the test could not be carried out."""
+    skipped: str | None = None
+    """Why it was left out (`skip:`); such a test counts as neither passed nor failed."""
     run_error: dict[str, Any] | None = None
     assumed: list[str] = []
     """Steps that answered with a made-up value, since the test has no mock for them."""
@@ -76,14 +68,30 @@ class FlowTestResults(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
 
 
-def run_tests(flow: Flow, tests: Sequence[FlowTest], actions: ActionRegistry) -> FlowTestResults:
-    """Run the tests, each by itself. Raises InvalidFlowError if the flow cannot be compiled."""
+def run_tests(
+    flow: Flow, tests: Sequence[FlowTest], actions: ActionRegistry, *, fail_fast: bool = False
+) -> FlowTestResults:
+    """Run the tests, each by itself; with `fail_fast` none after the first that fails.
+
+    Raises InvalidFlowError if the flow cannot be compiled.
+    """
     trace = Trace()
     trace.know(Rehearsal(flow, actions).plan)
-    results = [run_test(flow, test, actions, trace) for test in tests]
-    return FlowTestResults(
-        flow=flow.id, passed=all(one.passed for one in results), tests=results, coverage=trace.coverage()
-    )
+    results: list[TestResult] = []
+    for test in tests:
+        if test.skip is not None:
+            results.append(_skipped(test))
+            continue
+        results.append(run_test(flow, test, actions, trace))
+        if fail_fast and not results[-1].passed:
+            break
+    passed = all(one.passed or one.skipped is not None for one in results)
+    return FlowTestResults(flow=flow.id, passed=passed, tests=results, coverage=trace.coverage())
+
+
+def _skipped(test: FlowTest) -> TestResult:
+    line = _line(test.span)
+    return TestResult(name=test.name, passed=False, status="skipped", skipped=test.skip, file=test.file, line=line)
 
 
 def run_test(flow: Flow, test: FlowTest, actions: ActionRegistry, trace: Trace) -> TestResult:
@@ -102,7 +110,7 @@ def run_test(flow: Flow, test: FlowTest, actions: ActionRegistry, trace: Trace) 
     except (MockError, RehearsalError) as error:
         return TestResult(name=test.name, passed=False, status="error", error=error.message, file=test.file, line=line)
     trace.add(played.state, played.rows)
-    comparison = _Comparison(played, test.expect)
+    comparison = _Comparison(played, test)
     differences = list(comparison.all())[:MAX_DIFFERENCES]
     assumed = {number for number, source in played.sources.items() if source in ASSUMED}
     return TestResult(
@@ -160,10 +168,11 @@ def _refused(test: FlowTest, error: InvalidInputError, line: int | None) -> Test
 
 
 class _Comparison:
-    def __init__(self, played: Rehearsal, expect: Expectations) -> None:
+    def __init__(self, played: Rehearsal, test: FlowTest) -> None:
         self.played = played
         self.state = played.state
-        self.expect = expect
+        self.test = test
+        self.expect = test.expect
         self.masker: Masker = masker_of(played.state)
         self.status = "waiting" if played.stuck else played.state.status.value
 
@@ -193,7 +202,7 @@ class _Comparison:
         if expect.error is not None:
             yield from _errors("error", expect.error, error)
         if expect.has_outputs:
-            yield from compare("outputs", expect.outputs, state.outputs, exact=expect.exact)
+            yield from self.compare("outputs", expect.outputs, state.outputs, exact=expect.exact)
         for name, one in expect.steps.items():
             yield from self.step(name, one)
         for name, one in expect.calls.items():
@@ -207,6 +216,20 @@ class _Comparison:
         took = (self.played.now - self.played.began) / 1000
         if expect.took_seconds is not None and abs(took - expect.took_seconds) >= 0.001:
             yield Difference(what="took", expected=format_duration(expect.took_seconds), actual=format_duration(took))
+
+    def extra(self) -> dict[str, Any]:
+        """Names beside those of the flow: of the run's end, and of the row of a table."""
+        state, case = self.state, self.test.case
+        found = {"outputs": state.outputs, "status": self.status, "error": failure_view(state.error, self.masker)}
+        return found if case is None else {**found, "case": case.value}
+
+    def compare(
+        self, what: str, expected: JsonValue, actual: JsonValue, *, exact: bool = False
+    ) -> Iterator[Difference]:
+        extra = self.extra()
+        return compare(
+            what, expected, actual, exact=exact, scope_of=lambda value: RunScope(self.state, value=value, extra=extra)
+        )
 
     def instances(self, name: str) -> list[StepState]:
         exact = [step for step in self.state.nodes if step.address == name]
@@ -236,7 +259,7 @@ class _Comparison:
         if expect.status is not None and status != expect.status:
             yield Difference(what=f"{what}.status", expected=expect.status, actual=status, why=reason)
         if expect.has_output:
-            yield from compare(f"{what}.output", expect.output, step.output, exact=self.expect.exact)
+            yield from self.compare(f"{what}.output", expect.output, step.output, exact=self.expect.exact)
         if expect.attempts is not None and step.attempt != expect.attempts:
             yield Difference(what=f"{what}.attempts", expected=expect.attempts, actual=step.attempt)
         if expect.error is not None:
@@ -255,7 +278,7 @@ class _Comparison:
             yield Difference(what=f"calls.{name}", expected=cast("JsonValue", expect.sent[0]), actual="not called")
         for number, call in enumerate(made):
             sent = expect.sent[0] if expect.of_each else expect.sent[number]
-            yield from compare(f"calls.{name}[{number}]", cast("JsonValue", sent), call.params)
+            yield from self.compare(f"calls.{name}[{number}]", cast("JsonValue", sent), call.params)
 
     def logs(self, expected: Iterable[RawMap]) -> Iterator[Difference]:
         lines = [
@@ -268,14 +291,19 @@ class _Comparison:
         )
         for number, wanted in enumerate(expected):
             text, level = str(wanted.get("message", "")), wanted.get("level")
-            if not any(
-                text in str(line.get("message")) and (level is None or _level(line) == _level(wanted)) for line in lines
-            ):
+            said = [line for line in lines if level is None or _level(line) == _level(wanted)]
+            if not any(self.says(str(line.get("message")), text) for line in said):
                 yield Difference(what=f"logs[{number}]", expected=cast("JsonValue", wanted), actual=shown)
+
+    def says(self, message: str, wanted: str) -> bool:
+        """A part of the line, or a condition on it."""
+        if "{{" in wanted:
+            return not list(self.compare("", wanted, message))
+        return wanted in message
 
     def conditions(self) -> Iterator[Difference]:
         state = self.state
-        extra = {"outputs": state.outputs, "status": self.status, "error": failure_view(state.error, self.masker)}
+        extra = self.extra()
         for condition in self.expect.that:
             try:
                 holds, why = condition.evaluate(RunScope(state, extra=extra))
@@ -301,29 +329,6 @@ class _Comparison:
             shown = cast("dict[str, Any]", self.masker.mask_json({name: value}))[name]
             told.append(f"{reference.text} is {msgspec.json.encode(shown).decode()[:200]}")
         return "; ".join(dict.fromkeys(told))
-
-
-def compare(what: str, expected: JsonValue, actual: JsonValue, *, exact: bool = False) -> Iterator[Difference]:
-    """Every place at which a value is not as expected."""
-    if isinstance(expected, dict) and isinstance(actual, dict):
-        for key, value in expected.items():
-            place = f"{what}.{key}" if what else key
-            if key not in actual:
-                yield Difference(what=place, expected=value, actual=None, why="there is no such field")
-            else:
-                yield from compare(place, value, actual[key], exact=exact)
-        for key in actual if exact else ():
-            if key not in expected:
-                yield Difference(what=f"{what}.{key}", expected=None, actual=actual[key], why="not expected")
-    elif isinstance(expected, list) and isinstance(actual, list):
-        if len(expected) != len(actual):
-            why = f"{len(expected)} items are expected, there are {len(actual)}"
-            yield Difference(what=what, expected=expected, actual=actual, why=why)
-            return
-        for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
-            yield from compare(f"{what}[{index}]", one, other, exact=exact)
-    elif isinstance(expected, bool) != isinstance(actual, bool) or expected != actual:
-        yield Difference(what=what, expected=expected, actual=actual)
 
 
 def _errors(what: str, expected: RawMap, actual: dict[str, Any] | None) -> Iterator[Difference]:

@@ -19,10 +19,13 @@ the same codes (`segue.flow.codes`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+import msgspec
+
 from segue.engine.answers import all_steps
+from segue.engine.case_tables import filled, rows
 from segue.engine.mocks import Mock, MockError, read_mock
 from segue.engine.rehearsal import DEFAULT_MOMENT
 from segue.expr import Condition, ExprError, compile_condition
@@ -35,7 +38,9 @@ from segue.flow.reader import Reader, first_of
 from segue.kernel.durations import InvalidDuration, moment_of
 from segue.kernel.status import RUN_ENDED, StepStatus
 
-TEST_KEYS: Final = ("name", "description", "inputs", "trigger", "mocks", "expect", "now", "at", "seed")
+TEST_KEYS: Final = (
+    "name", "description", "cases", "skip", "inputs", "trigger", "mocks", "expect", "now", "at", "seed",
+)  # fmt: skip
 EXPECT_KEYS: Final = (
     "status", "outputs", "exact", "error", "steps", "calls", "not_called", "logs", "that", "took",
 )  # fmt: skip
@@ -93,6 +98,14 @@ class Expectations:
     took_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of a test's `cases:`."""
+
+    label: str
+    value: JsonValue
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTest:
     """One test. `now` is in ms since the epoch."""
@@ -104,6 +117,9 @@ class FlowTest:
     expect: Expectations = field(default_factory=Expectations)
     now: int = DEFAULT_MOMENT
     seed: str | None = None
+    skip: str | None = None
+    """Why the test is left out."""
+    case: Case | None = None
     span: Span | None = None
     file: str | None = None
     """Where it is written."""
@@ -121,12 +137,12 @@ def read_tests(flow: Flow, document: Document, node: Node | None = None) -> tupl
     reading = _Reading(flow, document)
     tests: list[FlowTest] = []
     for name, one in reading.entries(found):
-        test = reading.test(one, name)
-        if test is not None:
+        for test in reading.tests(one, name):
             if any(other.name == test.name for other in tests):
                 reading.reader.problem(codes.DUPLICATE_KEY, one, f'two tests are called "{test.name[:60]}"')
             tests.append(test)
-    return tests, reading.reader.problems
+    # Each row of a table is read by itself, and tells the same problems as the others.
+    return tests, list({(one.code, one.path, one.message): one for one in reading.reader.problems}.values())
 
 
 class _Reading:
@@ -145,6 +161,36 @@ class _Reading:
         self.reader.wrong_type(node, "tests", "a list, or a map by name")
         return []
 
+    def tests(self, node: Node, name: str | None) -> Iterable[FlowTest]:
+        """The test of an entry, or one for each row of its table."""
+        table = node.get("cases")
+        if table is None or table.is_null:
+            found = self.test(node, name)
+            return () if found is None else (found,)
+        if table.items is None and table.entries is None:
+            self.reader.wrong_type(table, "cases", "a list of cases, or a map by name")
+            return ()
+        if not table.items and not table.entries:
+            self.reader.problem(codes.NOT_ALLOWED, table, "there are no cases in the table, so there would be no test")
+            return ()
+        return [test for label, row in rows(table) if (test := self.row(node, name, label, row)) is not None]
+
+    def row(self, node: Node, name: str | None, label: str, row: Node) -> FlowTest | None:
+        case = Case(label, row.plain())
+        plain = msgspec.structs.replace(node, entries={**(node.entries or {}), "cases": Node()})
+        try:
+            test = self.test(filled(plain, case.value), name)
+        except ExprError as error:
+            self.reader.problem(codes.EXPRESSION, row, f"the case {label[:60]}: {error}")
+            return None
+        if test is None:
+            return None
+        written = node.get("name")
+        same = name is not None or written is None or written.scalar == test.name
+        return replace(
+            test, case=case, name=f"{test.name} [{label}]" if same else test.name, span=self.reader.document.span(row)
+        )
+
     def test(self, node: Node, name: str | None) -> FlowTest | None:
         reader = self.reader
         entries = reader.map_of(node, "a test")
@@ -157,7 +203,7 @@ class _Reading:
             name = (reader.name(named, "name") if named is not None else None) or name
         inputs, trigger = entries.get("inputs"), entries.get("trigger")
         mocks, expect = entries.get("mocks"), entries.get("expect")
-        seed = entries.get("seed")
+        seed, skip = entries.get("seed"), entries.get("skip")
         return FlowTest(
             name=name, span=reader.document.span(node), file=reader.document.file,
             inputs={} if inputs is None else reader.raw_map(inputs, "inputs"),
@@ -166,7 +212,12 @@ class _Reading:
             expect=Expectations() if expect is None or expect.is_null else self.expectations(expect),
             now=self.moment(first_of(entries, "now", "at")),
             seed=None if seed is None else reader.text(seed, "seed"),
+            skip=None if skip is None or skip.scalar is False else self.skip(skip),
         )  # fmt: skip
+
+    def skip(self, node: Node) -> str | None:
+        """`skip: true`, or the reason."""
+        return "skipped" if node.scalar is True else self.reader.text(node, "skip")
 
     def moment(self, node: Node | None) -> int:
         if node is None or node.is_null:

@@ -35,7 +35,7 @@ def recorded_test(view: RunView, name: str | None = None) -> RawMap:
         test["mocks"] = cast("JsonValue", mocks)
     expect: RawMap = {"status": view.status}
     if view.status == "succeeded":
-        expect["outputs"] = view.outputs
+        expect["outputs"] = literal(view.outputs)
     elif view.error is not None:
         expect["error"] = {key: view.error[key] for key in ("category", "code", "step") if key in view.error}
     expect["steps"] = {step.id: _expected(step) for step in view.steps}

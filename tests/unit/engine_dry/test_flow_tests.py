@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from segue.engine.flow_test_run import TestResult, compare
+from segue.engine.flow_test_run import TestResult
+from segue.engine.matching import compare
 from unit.engine_dry.flows import problems_of, results_of
 
 PAY = """
