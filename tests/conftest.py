@@ -3,21 +3,30 @@
 `pytest --req-report=FILE` (with `=`: a bare FILE that exists would be taken for a path of tests) writes one JSON
 document `{"tests": [{"test", "requirements", "outcome"}, ...]}`, from which `scripts/coverage_map.py` prints the map.
 Works under pytest-xdist too: workers send the numbers along with each report.
+
+`HYPOTHESIS_PROFILE=long` lets every property test try twenty times as many examples (`tests/examples.py`).
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.examples import PROFILE, examples
 
 # Wall-clock deadlines say nothing on a busy machine; a failing example is printed so that it can be run again.
 settings.register_profile("local", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+settings.register_profile(
+    "long",
+    deadline=None,
+    print_blob=True,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile(PROFILE)
 
 REQUIREMENT_PROPERTY = "requirement"
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.examples import examples
 
 from segue.store.port import CallbackRow, Commit, FlowVersion, JournalRow, LogRow, NewRun, RunFilter, RunHead, Store
 from segue.store.rules import IDEMPOTENCY_KEY_MS
@@ -216,6 +217,8 @@ class StoresAgree(RuleBasedStateMachine):
 class TestStoresAgree(StoresAgree.TestCase):
     # Explaining a failure traces every line of the store and takes minutes.
     settings = settings(
-        max_examples=15, stateful_step_count=20, phases=[phase for phase in Phase if phase is not Phase.explain]
+        max_examples=examples(15),
+        stateful_step_count=20,
+        phases=[phase for phase in Phase if phase is not Phase.explain],
     )
     pytestmark = pytest.mark.req("OPS-1.memory-twin", "DUR-1.store")

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from tests.examples import examples
 
 from segue.flow.model import Flow
 from segue.kernel.plan import Plan, compile_plan
@@ -27,7 +28,7 @@ SEEDS = some.integers(0, 2**32)
 @pytest.mark.req("DUR-1.no-step-twice")
 @pytest.mark.req("BAR-4.code")
 @given(made=flows(), seed=SEEDS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_whatever_happens_in_whatever_order_a_run_comes_to_its_end(made: Flow, seed: int) -> None:
     come_to_an_end(made, seed)
 
@@ -62,7 +63,7 @@ def come_to_an_end(made: Flow, seed: int) -> None:
 
 @pytest.mark.req("DUR-1.same-outputs")
 @given(made=flows(odd=False), seed=SEEDS, data=some.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_a_crash_at_any_commit_leads_to_the_same_end(made: Flow, seed: int, data: some.DataObject) -> None:
     plan = compile_plan(made)
     calm = Play(plan, INPUTS, check=False)

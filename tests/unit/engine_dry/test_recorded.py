@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from segue.client.embedded import Segue
 from segue.engine.flow_test_run import FlowTestResults, run_tests
@@ -118,7 +119,7 @@ _VALUES = st.recursive(
 
 
 @given(_VALUES)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @pytest.mark.req("BAR-2.literal")
 def test_a_recorded_value_is_never_taken_for_a_reference(value: Any) -> None:
     made = compile_value(literal(value)).evaluate(MappingScope({}))

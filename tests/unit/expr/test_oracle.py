@@ -15,6 +15,7 @@ import pytest
 from cel_expr_python import cel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from segue.expr import Duration, ExprError, MappingScope, Timestamp, TypeValue, Uint, compile_expression
 from segue.expr.timecalc import from_datetime
@@ -215,7 +216,7 @@ class Grammar:
 
 
 @pytest.mark.req("FLOW-5.expressions")
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(Grammar(3).anything)
 def test_generated_expressions_mean_what_they_mean_to_the_reference_engine(source: str) -> None:
     one, other = ours(source), theirs(source)
@@ -233,7 +234,7 @@ SPANS = st.integers(-(10**9), 10**9).map(lambda seconds: f"{seconds}s") | st.sam
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     MOMENTS,
     SPANS,

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.unit.flow.kit import CATALOGUE
+from tests.unit.flow.mutations import SECONDS_MAX, examine, try_one
 from tests.unit.flow.test_check import LANGUAGE_EXAMPLE, VISIBLE
 from tests.unit.flow.test_codes import TRIGGERS
 from tests.unit.flow.test_graph_form import REMOTE_WEBHOOK
 from tests.unit.flow.test_yaml_source import TEMPLATES
 
 from segue.errors import InvalidFlowError
-from segue.flow import Flow, ReadResult, apply_patches, check_flow, load_flow, read_document, read_flow
-from segue.flow import codes as table
+from segue.flow import check_flow, load_flow, read_document, read_flow
 from segue.flow.verbs import FLOW_KEYS, MODIFIERS, VERBS
 
 EDITS = 300
@@ -28,28 +28,6 @@ PIECES = [
     "\t", "\x00", "﻿", "é", "🎉", "0x", "1e999", "null", "~", "$a.b", "{{ a }}", "99999999999999999999", "<<: ",
     *VERBS, "then", "else", "do", "cases", "definitions",
 ]  # fmt: skip
-
-
-def examine(result: ReadResult) -> None:
-    """Every promise about a result: known codes, places inside the text, a flow that can be checked and stored."""
-    document = result.document
-    problems = list(result.problems)
-    assert result.flow is not None or problems
-    if result.flow is not None:
-        problems += check_flow(result.flow, CATALOGUE, runnable=True, document=document)
-        stored = msgspec.json.encode(result.flow)
-        assert msgspec.json.decode(stored, type=Flow) == result.flow
-        check_flow(result.flow, CATALOGUE, runnable=False)
-    text = document.text if document is not None else None
-    for problem in problems:
-        assert problem.code in table.CODES
-        str(problem)
-        if problem.span is not None and text is not None:
-            assert 0 <= problem.span.start <= problem.span.end <= len(text) + 1
-            assert problem.span.line >= 1
-            assert problem.span.column >= 1
-    if text is not None:
-        apply_patches(text, problems)
 
 
 @pytest.mark.req("FLOW-5.schema")
@@ -74,7 +52,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 
 @given(mutated())
-@settings(max_examples=EDITS)
+@settings(max_examples=examples(EDITS))
 @example("flow: x\nsteps:\n  - a: {{ b }}: c")
 @example("steps: [{foreach: , do: [x]}]")
 @example("steps: [{if: null, then: null}]")
@@ -196,7 +174,7 @@ EDGES = st.lists(st.fixed_dictionaries({"source": st.sampled_from("abcd"), "targ
         st.fixed_dictionaries({"dag": st.fixed_dictionaries({"nodes": NODES})}),
     )
 )
-@settings(max_examples=VALUES_TRIED)
+@settings(max_examples=examples(VALUES_TRIED))
 def test_parsed_values_of_every_form(value: Any) -> None:
     examine(read_document(value))
 
@@ -217,3 +195,15 @@ def test_loading_gives_a_flow_or_invalid_flow(text: str) -> None:
     except InvalidFlowError as error:
         has_errors, problems = True, list(error.problems)
     assert any(problem.severity == "error" for problem in problems) == has_errors
+
+
+@pytest.mark.req("FLOW-5.bounded", "FLOW-4.refused")
+@pytest.mark.parametrize("part", range(8))
+def test_mutated_flows_end_in_a_flow_or_errors_and_edits_of_them_in_a_text_or_a_reason(part: int) -> None:
+    count = examples(40)
+    for number in range(part * count, (part + 1) * count):
+        try:
+            seconds = try_one(number)
+        except Exception as error:
+            raise AssertionError(f"mutated_source({number})") from error
+        assert seconds < SECONDS_MAX, f"mutated_source({number})"

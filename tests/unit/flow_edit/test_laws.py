@@ -4,13 +4,13 @@ thousands of each; a failing example is two numbers.
 
 from __future__ import annotations
 
-import os
 import random
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import IS_LONG, examples
 from tests.unit.flow_edit.edits import Draw, Expected, hunks, inside
 from tests.unit.flow_edit.strategies import plain_model, readable_texts
 
@@ -30,9 +30,8 @@ from segue.flow.edit import (
 )
 from segue.flow.edit.rewrite import apply_patches_in_order
 
-IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 LAW = settings(
-    max_examples=3000 if IS_LONG else 150,
+    max_examples=examples(150),
     derandomize=not IS_LONG,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -117,7 +116,7 @@ def test_steps_are_removed_moved_and_renamed_with_all_that_is_in_them(text: str,
 
 
 @pytest.mark.req("FLOW-4.many-edits", "BAR-6.many-edits")
-@settings(LAW, max_examples=800 if IS_LONG else 30)
+@settings(LAW, max_examples=examples(30))
 @given(readable_texts(4), SEEDS)
 def test_any_sequence_of_edits_gives_what_its_model_says(text: str, seed: int) -> None:
     rng = random.Random(seed)

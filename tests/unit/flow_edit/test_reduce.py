@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import IS_LONG, examples
 
 from segue.flow import Block, read_flow
 from segue.flow.edit import Graph, GraphNode, graph_of, to_blocks, write_graph
@@ -91,7 +92,7 @@ def waits_for(block: Block, before: frozenset[str] = frozenset()) -> dict[str, f
 
 
 @pytest.mark.req("FLOW-2.blocks")
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=examples(300), derandomize=not IS_LONG, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.floats(0.1, 0.6))
 def test_blocks_make_each_step_wait_for_exactly_what_it_waited_for(seed: int, size: int, density: float) -> None:
     rng = random.Random(seed)
