@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypedDict
 
 from segue import AttemptContext, TerminalError, action
 
 
+class Order(TypedDict):
+    """What an action says it returns is checked where flows use it: `$look_up.custmer` is told before a run."""
+
+    order: str
+    customer: str
+
+
+class Payment(TypedDict):
+    """Of a charge."""
+
+    paid: bool
+    method: str
+    amount: float
+    reference: str
+
+
 @action("shop.look_up", effect="safe")
-async def look_up(order: str) -> dict[str, str]:
+async def look_up(order: str) -> Order:
     """Who ordered."""
     await asyncio.sleep(0.5)
     return {"order": order, "customer": "Ada Lovelace"}
@@ -25,7 +42,7 @@ async def reserve(article: str, context: AttemptContext) -> dict[str, str | int]
 
 
 @action("shop.charge")
-async def charge(order: str, amount: float, context: AttemptContext, declined: bool = False) -> dict[str, object]:
+async def charge(order: str, amount: float, context: AttemptContext, declined: bool = False) -> Payment:
     """Take the money, once: the key is the same for all attempts of this step."""
     await asyncio.sleep(1.0)
     if declined:

@@ -2,14 +2,18 @@
 
 The function's signature is the contract: parameters are converted to the annotated types and checked before it is
 called (msgspec's conversion: dataclasses, enums, dates, structs, nested containers), and their JSON Schema is derived
-from them. A parameter annotated `AttemptContext` gets the facts of the attempt. Plain functions run in a thread,
+from them, and that of the result from what it is annotated to return, so that `$step.field` is checked before a run.
+A parameter annotated `AttemptContext` gets the facts of the attempt. Plain functions run in a thread,
 `async` ones on the event loop. What it returns must be JSON or convertible to it; what it raises fails the attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
+import json
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +75,7 @@ def python_action(
         effect=effect,
         description=description or inspect.getdoc(function) or "",
         params_schema=_schema(signature),
+        result_schema=_result_schema(_hints(function).get("return", Any)),
         retry_unclassified=True,
     )
 
@@ -162,12 +167,54 @@ def _as_builtins(value: Any) -> Any:
 
 def _schema(signature: _Signature) -> dict[str, Any] | None:
     try:
-        schema = msgspec.json.schema(signature.struct)
+        return _unfolded(msgspec.json.schema(signature.struct))
     except (TypeError, ValueError):
         return None
-    definitions = schema.get("$defs", {})
+
+
+def _result_schema(annotation: Any) -> dict[str, Any] | None:
+    """The JSON Schema of what a function says it returns; None if it says nothing that a schema could tell.
+
+    A dataclass or struct has no fields but its own; of a `TypedDict` or a model more may come.
+    """
+    if annotation is Any or annotation is object or annotation is type(None):
+        return None
+    try:
+        schema = _unfolded(msgspec.json.schema(annotation))
+    except (TypeError, ValueError):
+        return _model_schema(annotation)
+    is_record = dataclasses.is_dataclass(annotation) or _is_struct(annotation)
+    if is_record and schema.get("type") == "object":
+        schema["additionalProperties"] = False
+    return schema or None
+
+
+def _is_struct(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+
+
+def _model_schema(annotation: Any) -> dict[str, Any] | None:
+    """Of a pydantic model, or of a container of some. Nobody returns one whose process has not imported pydantic."""
+    pydantic: Any = sys.modules.get("pydantic")
+    if pydantic is None:
+        return None
+    try:
+        return _unfolded(pydantic.TypeAdapter(annotation).json_schema(mode="serialization"))
+    except pydantic.errors.PydanticUserError:
+        # A type that pydantic has no schema for either: the result is then not described.
+        return None
+
+
+def _unfolded(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its root in place of a reference to it; definitions that are still used stay."""
+    definitions = dict(schema.get("$defs", {}))
     reference = str(schema.get("$ref", "")).removeprefix("#/$defs/")
-    own = definitions.pop(reference, schema)
+    if reference in definitions:
+        own: dict[str, Any] = dict(definitions[reference])
+        if f'"#/$defs/{reference}"' not in json.dumps(definitions):
+            del definitions[reference]
+    else:
+        own = {key: value for key, value in schema.items() if key != "$defs"}
     own.pop("title", None)
     if definitions:
         own["$defs"] = definitions

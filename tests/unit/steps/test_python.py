@@ -9,14 +9,18 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+import msgspec
 import pytest
 from pydantic import BaseModel
 
 from segue.client.embedded import Segue
-from segue.engine.port import AttemptContext
+from segue.engine.catalogue import RegistryCatalogue
+from segue.engine.port import ActionRegistry, AttemptContext
 from segue.errors import InvalidFlowError, StepError, TerminalError
+from segue.flow import check_flow, read_flow
+from segue.flow.schemas import validator
 from segue.steps.python import action, actions_of, python_action
 from unit.steps.kit import Lines, context
 
@@ -135,6 +139,87 @@ def test_the_schema_and_the_description_follow_from_the_function() -> None:
     assert "Order" in made.params_schema["$defs"]  # type: ignore[operator]
 
 
+@dataclass
+class Customer:
+    name: str
+    orders: list[Order]
+    referred_by: Customer | None = None
+
+
+class Score(TypedDict):
+    points: int
+    note: NotRequired[str]
+
+
+class Found(msgspec.Struct, rename="camel"):
+    order_id: int
+
+
+class Answer(BaseModel):
+    at: datetime.date
+
+
+@pytest.mark.req("BIND-1.result")
+@pytest.mark.parametrize(
+    ("annotation", "fields", "closed"),
+    [
+        (Order, ["id", "at", "size"], True),
+        (Customer, ["name", "orders", "referred_by"], True),
+        (Found, ["orderId"], True),
+        (Score, ["points", "note"], False),
+        (Answer, ["at"], False),
+    ],
+)
+def test_the_schema_of_the_result_follows_from_what_the_function_returns(
+    annotation: Any, fields: list[str], closed: bool
+) -> None:
+    def function() -> Any: ...
+
+    function.__annotations__["return"] = annotation
+    schema = python_action(function).result_schema
+
+    assert schema is not None
+    validator(schema)  # a reference to a definition that is not there would raise
+    properties = schema["properties"]
+    assert isinstance(properties, dict)
+    assert set(properties) == set(fields)
+    assert (schema.get("additionalProperties") is False) is closed
+
+
+@pytest.mark.parametrize("annotation", [None, Any, object, threading.Thread, "NotThere"])
+def test_a_result_that_no_schema_could_tell_is_not_described(annotation: Any) -> None:
+    def function() -> Any: ...
+
+    function.__annotations__["return"] = annotation
+    assert python_action(function).result_schema is None
+
+
+def test_lists_of_records_and_of_models_are_described_too() -> None:
+    def records() -> list[Order]: ...
+
+    async def models() -> list[Answer]: ...
+
+    for function in (records, models):
+        schema = python_action(function).result_schema
+        assert schema is not None
+        assert schema["type"] == "array"
+        assert "$defs" in schema
+
+
+def test_a_field_that_the_function_does_not_return_is_found_before_a_run() -> None:
+    def score(name: str) -> Order: ...
+
+    text = "flow: f\nsteps:\n  - rate: {call: crm.score, params: {name: x}}\n  - tell: {log: $rate.sise}\n"
+    flow = read_flow(text).flow
+    assert flow is not None
+    registry = ActionRegistry((python_action(score, name="crm.score"),))
+    found = check_flow(flow, RegistryCatalogue(registry), runnable=True)
+
+    assert [(one.severity, one.message, one.suggestion) for one in found] == [
+        ("error", 'the output of rate has no field "sise"', 'did you mean "size"?')
+    ]
+
+
 @pytest.mark.parametrize("kind", ["positional", "star"])
 def test_a_signature_that_cannot_be_called_by_name_is_refused_at_once(kind: str) -> None:
     def positional(a: int, /) -> None: ...
@@ -150,10 +235,6 @@ async def test_annotations_that_only_a_checker_knows_leave_parameters_as_they_ar
         return n
 
     assert await call(function, {"n": "1"}) == "1"
-
-
-class Answer(BaseModel):
-    at: datetime.date
 
 
 async def test_a_pydantic_model_says_itself_as_json() -> None:
