@@ -1,4 +1,4 @@
-"""Runs the workflows of instances/ on SQLite: `python -m bench.wfcommons [--only blast,bwa] [--copies 1,4] [--rounds 3]`.
+"""Runs the workflows of instances/ on SQLite: `python -m bench.wfcommons [--only blast,bwa] [--copies 1,2]`.
 
 Each is a task list of document D's form whose tasks do nothing. Beside the engine stands the bare loop: the same graph
 walked by hand, with the rows that an engine would append committed in groups by one writer (bench/limit_loop.py). The
@@ -157,9 +157,8 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args()
     wanted = given.only.split(",") if given.only else None
-    print(
-        "| workflow | tasks | edges | critical path | read, s | makespan, s | ms a task | CPU ms a task | bare loop, s | times |"
-    )
+    columns = ("workflow", "tasks", "edges", "critical path", "read, s", "makespan, s", "ms a task", "CPU ms a task")
+    print(f"| {' | '.join((*columns, 'bare loop, s', 'times'))} |")
     print("| --- " * 10 + "|")
     for path in sorted(INSTANCES.glob("*.json")):
         if wanted is not None and path.stem not in wanted:
