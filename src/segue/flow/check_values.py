@@ -23,6 +23,8 @@ _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 _BODY_PARAMS: Final = frozenset(("key", "while", "until"))
 """Expressions that are computed inside a loop's body, and see its steps."""
+_PATCHED_CHARACTERS_MAX: Final = 1_000
+"""In longer texts the place of a name is not looked for: each of thousands of names would be, in all of the text."""
 _HTTP_RESULT: Final = ("status", "headers", "body")
 
 
@@ -294,8 +296,8 @@ class _Checker:
         patch = None
         document = self.findings.document
         if hint is not None and hint.startswith("did you mean") and span is not None and document is not None:
-            text = (document.text or "")[span.start : span.end]
-            if text.count(word) == 1:
+            text = (document.text or "")[span.start : min(span.end, span.start + _PATCHED_CHARACTERS_MAX)]
+            if text.count(word) == 1 and span.end - span.start <= _PATCHED_CHARACTERS_MAX:
                 start = span.start + text.index(word)
                 patch = Patch(start=start, end=start + len(word), text=hint.split('"')[1])
         self.findings.add(

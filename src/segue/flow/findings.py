@@ -19,6 +19,8 @@ class Findings:
         self.document = document
         self.problems: list[Problem] = []
         self.did_you_mean = Suggester().did_you_mean
+        self._measured: Node | None = None
+        self._offsets: list[int] | None = None
 
     def add(
         self,
@@ -98,7 +100,10 @@ class Findings:
         shift = value.find(source) if source != value else 0
         if shift < 0:
             return whole
-        offsets = _offsets(raw, value, node.style)
+        if self._measured is not node:
+            # The last scalar's are kept: one that is all references would be measured for each of them.
+            self._measured, self._offsets = node, _offsets(raw, value, node.style)
+        offsets = self._offsets
         if offsets is None:
             return whole
         first, last = start + shift, max(start, end) + shift

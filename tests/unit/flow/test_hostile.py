@@ -37,9 +37,10 @@ def codes_in_time(text: str) -> set[str]:
         (json.dumps({"nodes": [{"id": str(n), "type": "ErrorBoundary"} for n in range(2_000)], "edges": []}), "FLW003"),
         ("flow: x\nsteps:\n  - log: '" + "{{ " * 50_000 + "'", "FLW030"),
         ("a: " + "{{ " * 50_000, "FLW003"),
+        ("flow: x\nsteps:\n  - log: '" + "{{ a }} " * 8_000 + "'", "FLW031"),
         ("steps: [" + "{{ x }}, " * 20_000 + "]", "FLW004"),
     ],
-    ids=["keys", "names", "steps", "needs", "containers", "open", "templates", "many"],
+    ids=["keys", "names", "steps", "needs", "containers", "open", "templates", "unknown", "many"],
 )
 def test_many_mistakes_do_not_take_long(text: str, code: str) -> None:
     assert code in codes_in_time(text)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import random
 
 import msgspec
 import pytest
+from hypothesis import assume, given
+from tests.unit.flow_edit.edits import Draw
+from tests.unit.flow_edit.rebuilds import rebuilt
+from tests.unit.flow_edit.strategies import readable_texts
+from tests.unit.flow_edit.test_laws import LAW, SEEDS
 
 from segue.errors import RequestError
 from segue.flow import read_flow
-from segue.flow.edit import Graph, GraphEdge, GraphNode, graph_of, update_text
+from segue.flow.edit import Graph, GraphEdge, GraphNode, apply_edits, graph_of, update_text
 from segue.flow.edit.graph import make_edge
 
 TEXT = "flow: f  # it\nsteps:\n  - a: {call: x.a}  # one\n  # two\n  - b: {call: x.b}\n  - c: {call: x.c}\n"
@@ -70,3 +76,65 @@ def test_graphs_that_contradict_themselves_are_refused() -> None:
         update_text(TEXT, grown([GraphNode(id="z", type="x.y", parent="a")], []))
     with pytest.raises(RequestError, match="form"):
         update_text(TEXT, msgspec.structs.replace(graph_of(read_flow(TEXT)), form="graph"))
+
+
+@pytest.mark.req("FLOW-4.graph-edit", "UI-2.group")
+def test_a_box_put_around_steps_takes_their_text_in() -> None:
+    box = GraphNode(id="both", type="conditional", data={"conditional": {"if": "1 < 2"}})
+    graph = graph_of(read_flow(TEXT))
+    inner = [msgspec.structs.replace(node, parent="both") if node.id in ("b", "c") else node for node in graph.nodes]
+    edges = [make_edge("a", "both"), make_edge("both", "b", "then"), make_edge("b", "c")]
+    grouped = msgspec.structs.replace(graph, nodes=(*inner[:1], box, *inner[1:]), edges=tuple(edges))
+    assert update_text(TEXT, grouped).text == (
+        "flow: f  # it\nsteps:\n  - a: {call: x.a}  # one\n"
+        "  - both:\n      conditional:\n        if: 1 < 2\n        then:\n"
+        "          # two\n          - b: {call: x.b}\n          - c: {call: x.c}\n"
+    )
+
+
+@pytest.mark.req("FLOW-4.graph-edit", "UI-2.ungroup")
+def test_steps_leave_a_box_that_goes() -> None:
+    text = (
+        "steps:\n  - a\n  - box:\n      if: 1 < 2\n      then:\n        # kept\n        - b: {log: x}  # too\n  - c\n"
+    )
+    graph = graph_of(read_flow(text))
+    nodes = [msgspec.structs.replace(node, parent=None) for node in graph.nodes if node.id != "box"]
+    freed = msgspec.structs.replace(graph, nodes=tuple(nodes), edges=(make_edge("a", "b"), make_edge("b", "c")))
+    assert update_text(text, freed).text == "steps:\n  - a\n  # kept\n  - b: {log: x}  # too\n  - c\n"
+
+
+@pytest.mark.req("FLOW-4.graph-edit", "UI-3.sync")
+@LAW
+@given(readable_texts(), SEEDS)
+def test_a_text_follows_a_graph_that_was_edited_many_times(text: str, seed: int) -> None:
+    rng = random.Random(seed)
+    read = read_flow(text)
+    for _ in range(rng.choice((1, 2, 3, 5))):
+        graph = graph_of(read)
+        if any(not node.type.startswith("flow.") for node in graph.nodes):
+            edit, _ = Draw(rng, graph).edit("mraf")
+            try:
+                read = apply_edits(read, [edit]).read
+            except RequestError:
+                continue  # a name that several steps share
+    assume(not read.has_errors)
+    wanted = graph_of(read)
+    assert graph_of(update_text(text, wanted).read).nodes == wanted.nodes
+
+
+@pytest.mark.req("FLOW-4.graph-edit", "UI-3.sync")
+@LAW
+@given(readable_texts(), SEEDS)
+def test_a_text_follows_a_graph_that_was_rebuilt(text: str, seed: int) -> None:
+    rng = random.Random(seed)
+    made = rebuilt(read_flow(text), rng, rng.choice((1, 2, 3)))
+    assume(made is not None)
+    assert made is not None
+    wanted = graph_of(made)
+    merged = update_text(text, wanted)
+    assert not merged.read.has_errors
+    found = graph_of(merged.read)
+    assert {node.id: node for node in found.nodes} == {node.id: node for node in wanted.nodes}
+    assert {(edge.source, edge.target, edge.source_handle) for edge in found.edges} == {
+        (edge.source, edge.target, edge.source_handle) for edge in wanted.edges
+    }

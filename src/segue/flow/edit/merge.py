@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from segue.errors import RequestError
 from segue.flow.edit.blocks import Blocks, edge_item, graph_item
 from segue.flow.edit.changes import Change, Drop, Insert, Path, Put, difference, path_of, same
-from segue.flow.edit.graph import FLOW_BLOCKS, Graph, GraphNode, graph_of
+from segue.flow.edit.graph import FLOW_BLOCKS, Graph, GraphEdge, GraphNode, graph_of, make_edge
 from segue.flow.edit.operations import (
     AddStep,
     After,
@@ -37,6 +38,8 @@ from segue.flow.read import ReadResult, read_flow
 from segue.flow.verbs import VERBS
 
 _ROOT_HANDLE: Final = "body"
+STAND_IN: Final = "stand_in_"
+"""How the names of steps begin that hold a new branch open until what belongs there has moved in."""
 
 
 def update_text(source: str | ReadResult, graph: Graph, *, file: str | None = None) -> EditResult:
@@ -156,8 +159,9 @@ class _Merge:
 
     def run(self) -> EditResult:
         if self.new.form == "yaml":
-            self._remove()
+            # What stays leaves a box that goes before the box does.
             self._place()
+            self._remove()
             self._fields()
             self._connections()
             self._positions()
@@ -179,26 +183,22 @@ class _Merge:
 
     def _remove(self) -> None:
         kept = {node.id for node in self.new.nodes}
-        gone = {node.id for node in self.old.nodes} - kept
-        parents = {node.id: node.parent for node in self.old.nodes}
-        moved_out = {node.id for node in self.new.nodes if parents.get(node.id) in gone}
-        if moved_out:
-            raise RequestError(f"{min(moved_out)} stands in a box that is gone; move it first, then remove the box")
         flows = set(FLOW_BLOCKS.values())
+        now = graph_of(self.read)
+        gone = {node.id for node in now.nodes} - kept
         tops = [
             node.id
-            for node in self.old.nodes
+            for node in now.nodes
             if node.id in gone - flows and (node.parent not in gone or node.parent in flows)
         ]
         self._edit([RemoveStep(id) for id in tops])
 
     def _place(self) -> None:
         """Every block gets the nodes it should have, in their order; boxes before what is in them."""
-        whole = Blocks(self.new)
         there = {node.id for node in self.old.nodes}
         for (owner, handle), nodes in blocks_of(self.new):
-            current = _orders(graph_of(self.read)).get((owner, handle), [])
             names = [node.id for node in nodes]
+            current = self._current(owner, handle, names)
             if current == names:
                 continue
             before: str | None = None
@@ -207,34 +207,27 @@ class _Merge:
                 if at >= 0 and current[:at] == names[:position]:
                     before = node.id
                     continue
-                edit = self._landing(whole, node, there, before, current, owner, handle)
-                if edit is not None:
-                    self._edit([edit])
-                    there |= {node.id, *_inside(whole, node)}
-                    current = _orders(graph_of(self.read)).get((owner, handle), [])
+                place = self._landing(before, current, owner, handle)
+                if node.id in there:
+                    self._edit([MoveStep(node.id, place)])
+                else:
+                    made, value = _new_step(self.new, node, there)
+                    self._edit([AddStep(value, place)])
+                    there |= made
+                current = self._current(owner, handle, names)
                 before = node.id
 
-    def _landing(
-        self,
-        whole: Blocks,
-        node: GraphNode,
-        there: set[str],
-        before: str | None,
-        current: list[str],
-        owner: str | None,
-        handle: str,
-    ) -> Edit | None:
-        place: Place
+    def _current(self, owner: str | None, handle: str, names: list[str]) -> list[str]:
+        """The nodes of a block that are to be in it, in their order now; the others are on their way out."""
+        now = _orders(graph_of(self.read)).get((owner, handle), [])
+        return [id for id in now if id in names]
+
+    def _landing(self, before: str | None, current: list[str], owner: str | None, handle: str) -> Place:
         if before is not None and before in current:
-            place = After(before)
-        elif current:
-            place = Before(current[0])
-        else:
-            place = Into(owner, handle)
-        if node.id in there:
-            return MoveStep(node.id, place)
-        step = whole.step(node, None, 0)
-        return AddStep(step, place)
+            return After(before)
+        if current:
+            return Before(current[0])
+        return Into(owner, handle)
 
     def _fields(self) -> None:
         old = {node.id: node for node in self.old.nodes}
@@ -263,7 +256,7 @@ class _Merge:
         self._edit(edits)
 
     def _positions(self) -> None:
-        old = {node.id: node.position for node in self.old.nodes}
+        old = {node.id: node.position for node in graph_of(self.read).nodes}
         edits: list[Edit] = []
         for node in self.new.nodes:
             position = node.position
@@ -302,6 +295,33 @@ class _Merge:
         if changes:
             made = rewrite(self.read, changes)
             self._take(EditResult(made.document.text or "", made.patches, made.read.problems, made.read))
+
+
+def _new_step(graph: Graph, node: GraphNode, there: set[str]) -> tuple[set[str], JsonValue]:
+    """A new node as a step, with the ids that come with it.
+
+    What is in the text already moves into a new box later, with its own text; a branch of nothing else begins with a
+    step that goes again then.
+    """
+    whole = Blocks(graph)
+    inner = _inside(whole, node)
+    if not inner & there:
+        return {node.id, *inner}, whole.step(node, None, 0)
+    nodes: list[GraphNode] = [msgspec.structs.replace(node, parent=None)]
+    edges: list[GraphEdge] = []
+    pending = [node]
+    while pending:
+        box = pending.pop()
+        for handle, children in whole.branches(box).items():
+            own = [child for child in children if child.id not in there]
+            if not own:
+                own = [GraphNode(id=f"{STAND_IN}{len(nodes)}_{box.id}", type="log", data={"log": ""}, parent=box.id)]
+            nodes += own
+            pending += [child for child in own if child.id in inner]
+            edges.append(make_edge(box.id, own[0].id, handle))
+            edges += [make_edge(one.id, other.id) for one, other in pairwise(own)]
+    made = Graph(nodes=tuple(nodes), edges=tuple(edges))
+    return {child.id for child in nodes}, Blocks(made).step(nodes[0], None, 0)
 
 
 def _inside(whole: Blocks, node: GraphNode) -> set[str]:
