@@ -21,7 +21,7 @@ SAMPLE_KILLS = 40
 
 
 def _examples() -> list[Path]:
-    return sorted(path for path in EXAMPLES.glob("*.yaml") if not path.name.endswith(".test.yaml"))
+    return sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".yaml", ".json"))
 
 
 @dataclass
@@ -46,7 +46,7 @@ def crash_test(file: Path | str, *options: str, planted: str = "") -> Ended:
 
 
 @pytest.mark.req("BAR-3", "DUR-1.kill", "DUR-5.same-key")
-@pytest.mark.parametrize("file", _examples(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", _examples(), ids=lambda path: path.name)
 def test_every_example_outlives_a_kill_at_every_journal_write(file: Path) -> None:
     if ALL:
         tested = crash_test(file, "--json")
