@@ -316,8 +316,8 @@ def _prefix(plan: BlockPlan, owner: StepState, index: int) -> str:
 
 
 def _generation(state: RunState, plan: BlockPlan, owner: StepState) -> int:
-    """A handler or a compensation that is opened again does its calls anew, so they get keys of their own."""
-    if plan.role in ("handler", "compensate") and any(child.plan is plan for child in owner.children or ()):
+    """A handler, a `finally` or a compensation that is opened again does its calls anew, under keys of their own."""
+    if plan.role in ("handler", "finally", "compensate") and any(child.plan is plan for child in owner.children or ()):
         state.reopened += 1
         return state.reopened
     return owner.inner_generation

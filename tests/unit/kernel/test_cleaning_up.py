@@ -37,6 +37,18 @@ def test_a_finally_that_fails_fails_its_step_and_hides_no_earlier_error(first: o
     assert play.state.error.category == ("dns" if first is None else "http.404")
 
 
+@pytest.mark.req("EXEC-6.step-finally", "DUR-5.same-key")
+def test_a_finally_that_runs_again_after_another_try_does_its_calls_under_new_keys() -> None:
+    play = Play(flow(step("a", finally_=CLOSE, on_error=on_error(step("h"), then="retry"))))
+    play.ok("a", 1)
+    play.bad("a.finally.close", "dns")
+    play.ok("a.on_error.h")
+    play.next_timer()
+    play.ok("a", 2)
+    assert play.active == ["a.finally.close"]
+    assert [one.generation for one in play.state.nodes if one.address == "a.finally.close"] == [0, 1]
+
+
 @pytest.mark.req("EXEC-6.step-finally")
 def test_a_recovered_step_and_a_pure_step_have_their_finally_too() -> None:
     play = Play(flow(step("a", on_error=on_error(step("h")), finally_=CLOSE), step("s", "set", finally_=CLOSE)))
