@@ -60,7 +60,7 @@ FLOWS: Final[dict[str, str]] = {
     "FLW033": "flow: order\ninputs: {amount: number}\nsteps:\n  - log: $inputs.amuont\n",
     "FLW034": STEP + "  - charge: {call: shop.charge}\n  - log: $charge.refrence\n",
     "FLW035": STEP + "  - charge:\n      call: shop.charge\n      params: {amount: ten}\n",
-    "FLW038": STEP + "  - invoice:\n      flow: send-invoice\n",
+    "FLW038": STEP + "  - render:\n      log: x\n      runs_on: gpu\n",
     "FLW039": "flow: order\ndefinitions:\n  first: {use: second}\n  second: {use: first}\nsteps:\n  - first\n",
     "FLW040": "flow: order\n",
     "FLW043": "flow: order\ninputs: {amount: nubmer}\nsteps:\n  - log: received\n",
@@ -122,11 +122,6 @@ VALUES: Final[dict[str, tuple[object, str]]] = {
 """Codes that arise where a value or a condition stands, not in the expression itself."""
 
 PLANS: Final[dict[str, tuple[str, str, str]]] = {
-    "PLN001": (
-        "A verb that this engine cannot run reached it, although the checker reports it as FLW038 before.",
-        "Leave the step out, or do it another way.",
-        STEP + "  - invoice:\n      flow: send-invoice\n",
-    ),
     "PLN002": (
         "An edge of a flow that a program has built ends at a step that is not there. In a file the checker reports it"
         " as FLW025 before.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias, cast
+from typing import Final, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -24,7 +24,6 @@ from segue.flow.inputs import check_value
 from segue.flow.model import Block, Flow, JsonValue, Step
 from segue.flow.model import walk as steps_in
 from segue.kernel.events import Failure
-from segue.kernel.plan import RUNNABLE_KINDS
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
 from segue.observe.masking import MASK
@@ -212,18 +211,14 @@ class Answers:
 def playable(flow: Flow, mocks: Mapping[str, Mock]) -> Flow:
     """The flow in which whatever only an outside answer can settle is one call.
 
-    A poll without a mock would ask until its time is over, so its one answer is taken as the one that it waits for; a
-    verb that the kernel cannot run yet (`flow`, `approve`, …) is played as a call of that name.
+    A poll without a mock would ask until its time is over, so its one answer is taken as the one that it waits for.
     """
     by_name = {key.rpartition(".")[2] for key in mocks} | set(mocks)
 
     def change(step: Step) -> Step:
-        fields: dict[str, Any] = {}
-        if step.kind not in RUNNABLE_KINDS and not step.blocks:
-            fields |= {"kind": "call", "use": step.kind}
         if step.poll is not None and not step.has_mock and step.id not in by_name:
-            fields["poll"] = None
-        return msgspec.structs.replace(step, **fields) if fields else step
+            return msgspec.structs.replace(step, poll=None)
+        return step
 
     return map_steps(flow, change)
 

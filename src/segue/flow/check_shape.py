@@ -83,8 +83,8 @@ def _joins(findings: Findings, site: Site) -> None:
         findings.add(codes.ENDLESS_JOIN, message, step=step)
 
 
-_TRIED = ("call", "http", "poll", "parallel", "conditional", "switch", "foreach", "repeat", "try")
-"""Kinds that are tried again: calls, and blocks as a whole. What only computes or waits gives the same again."""
+_TRIED = ("call", "http", "poll", "flow", "parallel", "conditional", "switch", "foreach", "repeat", "try")
+"""Kinds that are tried again: calls, other flows, and blocks as a whole. What only computes or waits gives the same."""
 
 
 def _cleaning_up(findings: Findings, step: Step) -> None:
@@ -103,10 +103,9 @@ def _can_run(findings: Findings, step: Step) -> None:
     verb = _NEEDS_VERB.get(step.kind)
     if verb is not None:
         findings.add(codes.CANNOT_RUN, f"the engine cannot run `{verb.name}` yet", step=step)
-    if step.kind == "wait" and "event" in step.params:
-        findings.add(codes.CANNOT_RUN, "the engine cannot run `wait` for an event yet", step=step)
     retried = step.retry is not None and step.retry.max_attempts > 1
     asked = {
+        "`flow.baseURL`": step.kind == "flow" and "base_url" in step.params,
         "`http.connection`": "connection" in step.params and "http" in (step.kind, step.use),
         f"`retry` on `{step.kind}`": retried and step.kind not in _TRIED,
     }

@@ -19,8 +19,11 @@ from segue.flow.verbs import SCOPE_NAMES
 
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
     "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until", "max"),
-    "parallel": ("limit",),
+    "parallel": ("limit",), "wait": ("where",),
 }  # fmt: skip
+_CONDITION_PARAMS: Final = frozenset(("while", "until", "where"))
+_OWN_NAMES: Final = {"aggregate": frozenset(("results",)), "where": frozenset(("event",))}
+"""Names that only this expression sees."""
 _BODY_PARAMS: Final = frozenset(("key", "while", "until"))
 """Expressions that are computed inside a loop's body, and see its steps."""
 _PATCHED_CHARACTERS_MAX: Final = 1_000
@@ -83,6 +86,9 @@ def _wait_places(site: Site, after: int) -> Iterator[_Place]:
                 yield _Place(step, f"poll.{name}", condition, "poll", frame, visible)
         if step.poll.params:
             yield _Place(step, "poll.params", step.poll.params, "value", frame, after)
+    if step.callback is not None and step.callback.signature is not None:
+        secret = f"$secrets.{step.callback.signature.secret}"
+        yield _Place(step, "callback.signature.secret", secret, "value", frame, visible)
     if step.callback is not None and step.callback.correlate is not None:
         yield _Place(step, "callback.correlate", step.callback.correlate, "value", frame, after)
 
@@ -102,10 +108,10 @@ def _param_places(site: Site) -> Iterator[_Place]:
         if isinstance(raw, str):
             inside = name in _BODY_PARAMS and site.inner_frame is not None
             yield _Place(
-                step, f"params.{name}", raw, "condition" if name in ("while", "until") else "expression",
+                step, f"params.{name}", raw, "condition" if name in _CONDITION_PARAMS else "expression",
                 site.inner_frame if inside and site.inner_frame is not None else frame,
                 visible | site.body if inside else visible,
-                frozenset(("results",)) if name == "aggregate" else frozenset(),
+                _OWN_NAMES.get(name, frozenset()),
             )  # fmt: skip
     tolerate = params.get("tolerate") if step.kind == "foreach" else None
     if isinstance(tolerate, str) and tolerate not in ("all", "collect") and not tolerate.endswith("%"):

@@ -8,6 +8,9 @@ from typing import Final
 MAX_SECONDS: Final = 10 * 366 * 86_400.0
 """Ten years: longer is a slip, and keeps every due time within what clocks and databases hold."""
 
+MAX_BUFFER_SECONDS: Final = 86_400.0
+"""How old an event may be at most when a wait for it begins (`buffer`); events are kept longer than that."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s?(ms|sec|min|[smhdw])\s?")
 _WORDS = re.compile(r"(?:\d{1,12}(?:\.\d{1,9})?\s?(?:ms|sec|min|[smhdw])\s?){1,7}\Z")

@@ -69,6 +69,19 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     params: RawMap = {}
 
 
+class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An HMAC (RFC 2104) over the raw body of a signal, in a header of the request that brings it.
+
+    `secret` is the name of one of the flow's secrets; `prefix` stands before the digest (GitHub's `sha256=`).
+    """
+
+    secret: str
+    header: str = "x-signature"
+    algorithm: Literal["sha1", "sha256", "sha512"] = "sha256"
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: str = ""
+
+
 class Callback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outside signal that a waiting step needs."""
 
@@ -77,6 +90,8 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema: RawMap | None = None
     form: RawMap | None = None
     correlate: JsonValue = None
+    signature: Signature | None = None
+    """How the sender proves itself; None: whoever has the address may speak."""
     on_timeout: Literal["fail", "continue", "default", "approve", "reject"] = "fail"
 
 
@@ -157,7 +172,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
       foreach            items (expression), as, index, key, limit, tolerate, aggregate (expression); blocks: "do"
       repeat             while, until (expressions), every, max, within; blocks: "do"
       try                blocks "do", "catch", "finally"
-      wait               exactly one of duration, until, callback, event
+      wait               exactly one of duration, until, callback, event (with where, an expression, and buffer)
+      approve            to, message, need, remind, form; `callback` says how long, how many and what an answer is
       flow               flow, version, inputs, wait
       set, map, emit, respond, return, log, fail, stop   as in the language reference
     """

@@ -6,19 +6,30 @@ Document A's and D's keys count and measure as those documents do: `maxRetries` 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal, cast
 
 from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.inputs_schema import schema_of_value
-from segue.flow.model import Callback, Poll, Retry, Timeout
+from segue.flow.model import Callback, Poll, Retry, Signature, Timeout
 from segue.flow.reader import Reader
-from segue.flow.verbs import CALLBACK_KEYS, POLL_CALL_KEYS, POLL_KEYS, RETRY_KEYS, TIMEOUT_KEYS
+from segue.flow.verbs import (
+    CALLBACK_KEYS,
+    POLL_CALL_KEYS,
+    POLL_KEYS,
+    RETRY_KEYS,
+    SIGNATURE_KEYS,
+    TIMEOUT_KEYS,
+)
 
 MAX_ATTEMPTS: Final = 1_000
 _BACKOFFS: Final = {"exponential": "exponential", "linear": "linear", "constant": "constant", "fixed": "constant"}
 _JITTERS: Final = {"full": "full", "none": "none"}
 _ON_TIMEOUT: Final = {"fail": "fail", "continue": "continue", "default": "default"}
+_ALGORITHMS: Final = {"sha256": "sha256", "sha512": "sha512", "sha1": "sha1"}
+_ENCODINGS: Final = {"hex": "hex", "base64": "base64"}
+_SECRET: Final = re.compile(r"\$secrets\.(?P<name>[A-Za-z_]\w*)\Z")
 OnTimeout = Literal["fail", "continue", "default"]
 
 _MS_KEYS = frozenset(("initialDelay", "maxDelay", "delayMs", "retryDelay", "pollingInterval", "maxInterval"))
@@ -155,12 +166,41 @@ def read_callback(reader: Reader, node: Node, path: str, *, known: frozenset[str
     for field in ("schema", "form"):
         if found := entries.get(field):
             fields[field] = schema_of_value(reader, found, field)
+    if signature := entries.get("signature"):
+        fields["signature"] = _signature(reader, signature, path)
     if correlate := entries.get("correlate"):
         fields["correlate"] = correlate.plain()
         reader.place(path, "callback.correlate", correlate)
     if on_timeout := _one(reader, entries, "on_timeout", "onTimeout"):
         fields["on_timeout"] = reader.choice(on_timeout, "on_timeout", _ON_TIMEOUT)
     return Callback(**{key: value for key, value in fields.items() if value is not None})
+
+
+def _signature(reader: Reader, node: Node, path: str) -> Signature | None:
+    """How the sender signs: the secret, and where the digest stands."""
+    entries = reader.map_of(node, "signature")
+    if entries is None:
+        return None
+    reader.check_keys(entries, SIGNATURE_KEYS, "signature")
+    secret = entries.get("secret")
+    if secret is None:
+        reader.missing(node, "signature", "secret")
+        return None
+    name = _SECRET.match(secret.text or "")
+    if name is None:
+        hint = "write `secret: $secrets.NAME`, and declare NAME under `secrets:`"
+        reader.problem(codes.WRONG_TYPE, secret, "a signature's secret is one of the flow's secrets", suggestion=hint)
+        return None
+    reader.place(path, "callback.signature.secret", secret)
+    fields: dict[str, Any] = {"secret": name["name"]}
+    if header := entries.get("header"):
+        fields["header"] = (reader.name(header, "header") or "").lower() or None
+    if prefix := entries.get("prefix"):
+        fields["prefix"] = reader.text(prefix, "prefix")
+    for field, words in (("algorithm", _ALGORITHMS), ("encoding", _ENCODINGS)):
+        if found := entries.get(field):
+            fields[field] = reader.choice(found, field, words)
+    return Signature(**{key: value for key, value in fields.items() if value is not None})
 
 
 def _one(reader: Reader, entries: dict[str, Node], *spellings: str) -> Node | None:

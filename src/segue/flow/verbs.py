@@ -120,18 +120,32 @@ CALLBACK_KEYS: Final = _table(
     Key(name="uses", type="int", doc="How many signals are taken.", example="1"),
     Key(name="schema", type="schema", doc="What the signal's body must look like.", example="{paid: boolean}"),
     Key(name="form", type="schema", doc="A form shown to a person.", example="{comment: string}"),
-    Key(name="signature", type="map", doc="How the sender signs.", example="{secret: $secrets.hook}", runs=False),
+    Key(
+        name="signature",
+        type="map",
+        doc="How the sender signs: an HMAC of the body.",
+        example="{secret: $secrets.hook, header: x-signature}",
+    ),
     Key(name="correlate", type="value", doc="A value by which the signal finds the run.", example="$order.id"),
     Key(name="on_timeout", type="text", doc="fail, continue or default.", example="fail", also=("onTimeout",)),
 )
+
+SIGNATURE_KEYS: Final = _table(
+    Key(name="secret", type="text", doc="The secret that both sides know.", example="$secrets.hook"),
+    Key(name="header", type="name", doc="The header that holds the digest (x-signature).",
+        example="x-hub-signature-256"),
+    Key(name="algorithm", type="text", doc="sha256, sha512 or sha1.", example="sha256"),
+    Key(name="encoding", type="text", doc="hex or base64.", example="hex"),
+    Key(name="prefix", type="text", doc="What stands before the digest.", example="sha256="),
+)  # fmt: skip
 
 _WAIT_KEYS = (
     Key(name="for", type="duration", doc="A length of time.", example="3h", also=("duration",)),
     Key(name="until", type="expression", doc="A time.", example="$order.due"),
     Key(name="callback", type="map", doc="A signal from outside.", example="{expires: 1h}"),
-    Key(name="event", type="text", doc="An event.", example="order.paid", runs=False),
-    Key(name="where", type="expression", doc="Which event.", example="$.id == $order.id", runs=False),
-    Key(name="buffer", type="duration", doc="How old an event may be.", example="1m", runs=False),
+    Key(name="event", type="text", doc="An event.", example="order.paid"),
+    Key(name="where", type="expression", doc="Which event.", example="$.id == $order.id"),
+    Key(name="buffer", type="duration", doc="How old an event may be.", example="1m"),
 )
 
 HTTP_KEYS: Final = _table(
@@ -219,7 +233,13 @@ _FLOW = (
     Key(name="version", type="text", doc="Its version.", example="1.2.0"),
     Key(name="inputs", type="values", doc="Its inputs.", example="{order: $order}"),
     Key(name="wait", type="bool", doc="false: go on at once.", example="true"),
-    Key(name="baseURL", type="text", doc="Where the flow runs, if not here (document A).", also=("base_url",)),
+    Key(
+        name="baseURL",
+        type="text",
+        doc="Where the flow runs, if not here (document A).",
+        also=("base_url",),
+        runs=False,
+    ),
 )
 _APPROVE = (
     Key(name="to", type="names", doc="Who may decide.", example="[group:finance]"),
@@ -227,7 +247,7 @@ _APPROVE = (
     Key(name="form", type="schema", doc="What they fill in.", example="{amount: number}"),
     Key(name="remind", type="duration", doc="Between reminders.", example="1d"),
     Key(name="timeout", type="duration", doc="How long they have.", example="2d"),
-    Key(name="on_timeout", type="text", doc="approve, reject or fail.", example="reject"),
+    Key(name="on_timeout", type="text", doc="approve, reject or fail.", example="reject", also=("onTimeout",)),
     Key(name="message", type="value", doc="What they read.", example="refund {{ order.id }}?"),
 )
 
@@ -256,22 +276,23 @@ _VERB_ROWS = (
     Verb(name="poll", kind="poll", type="poll", doc="Call again until a condition holds.",
          example="poll: {call: shop.status, success_condition: \"$.state == 'done'\"}",
          keys=tuple(dict.fromkeys((*POLL_KEYS.values(), *POLL_CALL_KEYS.values(), *HTTP_KEYS.values())))),
-    Verb(name="flow", kind="flow", type="map", doc="Run another flow as a step.", example="flow: invoice", runs=False,
+    Verb(name="flow", kind="flow", type="map", doc="Run another flow as a step.", example="flow: invoice",
          keys=_FLOW, beside=_FLOW[1:4]),
     Verb(name="wait", kind="wait", type="wait", doc="Wait for a time, or a signal from outside.", example="wait: 3h",
          keys=_WAIT_KEYS),
     Verb(name="approve", kind="approve", type="map", doc="Wait for a person's decision.",
-         example="approve: {to: [group:finance]}", runs=False, keys=_APPROVE),
+         example="approve: {to: [group:finance]}", keys=_APPROVE),
     Verb(name="set", kind="set", type="values", doc="Set values, also seen under `vars`.", example="set: {total: 3}"),
     Verb(name="map", kind="map", type="values", doc="Make an object (document A's data mapper).",
          example="map: {fullName: $data.name}",
          keys=(Key(name="mappings", type="list", doc="Pairs of paths.",
                    example="[{from: input.name, to: output.fullName}]"),)),
     Verb(name="log", kind="log", type="value", doc="Write a line to the run's log.", example='log: "done"', keys=_LOG),
-    Verb(name="emit", kind="emit", type="map", doc="Send an event.", example="emit: {event: order.paid}", runs=False,
-         keys=(Key(name="event", type="text", doc="Its name."), Key(name="data", type="value", doc="Its body."))),
+    Verb(name="emit", kind="emit", type="map", doc="Send an event.", example="emit: {event: order.paid}",
+         keys=(Key(name="event", type="text", doc="Its name.", also=("name",)),
+               Key(name="data", type="value", doc="Its body."))),
     Verb(name="respond", kind="respond", type="map", doc="Answer the waiting caller and go on.",
-         example="respond: {status: 200}", runs=False,
+         example="respond: {status: 200}",
          keys=(Key(name="status", type="int", doc="HTTP status."), Key(name="headers", type="values", doc="Headers."),
                Key(name="body", type="value", doc="Body."))),
     Verb(name="return", kind="return", type="value", doc="End well, with a result.", example="return: $order"),

@@ -241,6 +241,8 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
     step.reason = event.reason
     if step.plan.kind == "set" and isinstance(step.output, dict):
         state.vars = {**state.vars, **step.output}
+    elif step.plan.kind == "respond" and state.response is None and isinstance(event.output, dict):
+        state.response = event.output
     step.callback = False
     settle(state, step, StepStatus.SUCCEEDED, seq, at)
 
@@ -358,8 +360,13 @@ def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq:
     step.answer = event.answer
     state.active.pop(step.id, None)
     state.drop_timer(step.id, "attempt")
+    if event.on == "event":
+        step.event, step.since = event.event, event.since
+        step.until = state.timers.get((step.id, "total"))
     if event.until is not None:
         state.set_timer(step.id, "wait" if event.on == "time" else "expiry", event.until)
+    if event.remind_at is not None:
+        state.set_timer(step.id, "remind", event.remind_at)
 
 
 def _callback(_state: RunState, step: StepState, event: ev.CallbackReceived, _seq: int, _at: int) -> None:
@@ -483,6 +490,27 @@ def _told(output: JsonValue, error: ev.Failure | None) -> dict[str, object]:
     return {"output": output, "error": None if error is None else msgspec.to_builtins(error)}
 
 
+def _child_started(state: RunState, step: StepState, event: ev.ChildStarted, _seq: int, _at: int) -> None:
+    step.status = StepStatus.WAITING
+    step.waits_on = "child"
+    step.child = event.run_id
+    state.active.pop(step.id, None)
+    state.with_child[step.id] = step
+    limits = [due for kind in ("attempt", "total") if (due := state.timers.get((step.id, kind))) is not None]
+    step.until = min(limits, default=None)
+
+
+def _reminded(state: RunState, step: StepState, event: ev.Reminded, _seq: int, _at: int) -> None:
+    step.reminded = event.number
+    state.drop_timer(step.id, "remind")
+    if event.next_at is not None:
+        state.set_timer(step.id, "remind", event.next_at)
+
+
+def _event_received(state: RunState, step: StepState, event: ev.EventReceived, _seq: int, _at: int) -> None:
+    state.taken.add((step.plan.index, event.id))
+
+
 def _edges(state: RunState, step: StepState, event: ev.EdgesChosen, _seq: int, _at: int) -> None:
     step.edges_reason = event.reason
     for number, edge in enumerate(step.plan.out):
@@ -510,4 +538,7 @@ _STEP_EVENTS: dict[type[ev.Event], Callable[[RunState, StepState, Any, int, int]
     ev.StepFinallyStarted: _step_finally,
     ev.StepCompensationStarted: _compensate,
     ev.StepCompensated: _compensated,
+    ev.ChildStarted: _child_started,
+    ev.Reminded: _reminded,
+    ev.EventReceived: _event_received,
 }

@@ -17,7 +17,7 @@ import msgspec
 from segue.errors import ConflictError
 from segue.expr import ExprError, to_json
 from segue.flow.model import JsonValue
-from segue.kernel import compensation, composites
+from segue.kernel import approvals, children, compensation, composites, messages
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
@@ -76,6 +76,8 @@ def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
     step = decider.state.active.get(given.step)
     if step is None or step.attempt != given.attempt:
         return
+    if step.plan.kind == "flow":
+        decider.over.add(children.child_of(step))
     if given.failure is not None:
         _attempt_failed(decider, step, given.failure, given.retry_after_seconds, given.transient)
     elif step.plan.step.poll is not None:
@@ -160,14 +162,25 @@ def _callback_arrived(decider: Decider, given: inp.CallbackArrived) -> None:
     callback = None if step is None or not step.callback else step.plan.step.callback
     if step is None or callback is None or step.generation != given.generation or state.ended:
         raise ConflictError(f"run {state.run_id} is not waiting for this callback any more")
+    if step.plan.kind == "approve":
+        return approvals.on_decision(decider, step, given.payload)
     earlier = step.signals or []
     if len(earlier) >= callback.uses:
         raise ConflictError(f"`{step.address}` of run {state.run_id} has had its callback already")
     if step.status is StepStatus.WAITING and step.waits_on == "callback" and len(earlier) + 1 >= callback.uses:
         decider.decision.close_callback(step, "used")
-        decider.succeed(step, given.payload if callback.uses == 1 else [*earlier, given.payload])
+        return decider.succeed(step, given.payload if callback.uses == 1 else [*earlier, given.payload])
+    return decider.emit(step.id, ev.CallbackReceived(payload=given.payload))
+
+
+def _child_ended(decider: Decider, given: inp.ChildEnded) -> None:
+    step = children.take_end(decider, given)
+    if step is None:
         return
-    decider.emit(step.id, ev.CallbackReceived(payload=given.payload))
+    if given.failure is not None:
+        _attempt_failed(decider, step, given.failure)
+    else:
+        decider.succeed(step, given.output)
 
 
 def _timers_due(decider: Decider, _given: inp.TimersDue) -> None:
@@ -201,16 +214,22 @@ def _retry_due(decider: Decider, step: StepState) -> None:
 
 def _attempt_timeout(decider: Decider, step: StepState) -> None:
     assert step.plan.step.timeout is not None
+    if step.plan.kind == "flow":
+        children.abandon(decider, step)
+        decider.over.add(children.child_of(step))
     seconds = step.plan.step.timeout.attempt_seconds
     failure = ev.Failure(category="timeout", code="attempt_timeout", message=f"no result within {seconds:g} s")
     if not step.plan.is_action:
         return decider.fail(step, failure)
-    decider.decision.cancel.append(step)
+    if step.id in decider.state.active:
+        decider.decision.cancel.append(step)
     _attempt_failed(decider, step, failure)
     return None
 
 
 def _total_timeout(decider: Decider, step: StepState) -> None:
+    if approvals.on_expiry(decider, step):
+        return
     seconds = total_seconds(step)
     tries = f" ({step.tries} attempts)" if step.tries else ""
     message = f"not done within {seconds:g} s in all{tries}"
@@ -220,9 +239,19 @@ def _total_timeout(decider: Decider, step: StepState) -> None:
 def _expired(decider: Decider, step: StepState) -> None:
     callback = step.plan.step.callback
     assert callback is not None
+    if approvals.on_expiry(decider, step):
+        return
     decider.decision.close_callback(step, "expired")
-    message = f"no callback came within {callback.expires_seconds:g} s"
+    what = "decision" if step.plan.kind == "approve" else "callback"
+    message = f"no {what} came within {callback.expires_seconds:g} s"
     decider.fail(step, ev.Failure(category="timeout", code="callback_expired", message=message), deadline=True)
+
+
+def _remind(decider: Decider, step: StepState) -> None:
+    try:
+        approvals.remind(decider, step)
+    except StopNow as stopped:
+        decider.fail(step, stopped.failure)
 
 
 def _next_turn(decider: Decider, step: StepState) -> None:
@@ -240,6 +269,7 @@ _TIMERS: dict[TimerKind, Callable[[Decider, StepState], None]] = {
     "total": _total_timeout,
     "expiry": _expired,
     "every": _next_turn,
+    "remind": _remind,
 }
 
 
@@ -324,6 +354,9 @@ _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: igno
     inp.AttemptEnded: _attempt_ended,
     inp.TimersDue: _timers_due,
     inp.CallbackArrived: _callback_arrived,
+    inp.ChildBegan: children.on_began,
+    inp.ChildEnded: _child_ended,
+    inp.EventArrived: messages.on_event,
     inp.CancelRun: _cancel,
     inp.UndoRun: _undo,
     inp.PauseRun: _pause,

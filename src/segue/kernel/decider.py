@@ -16,7 +16,8 @@ from segue.flow.model import JsonValue
 from segue.kernel import compensation, composites
 from segue.kernel import events as ev
 from segue.kernel.apply import apply
-from segue.kernel.decision import Decision, Row
+from segue.kernel.children import abandon, waits_for_child
+from segue.kernel.decision import Child, Decision, Row
 from segue.kernel.evaluate import StopNow, compute, expression_failure, holds
 from segue.kernel.plan import COMPOSITE_KINDS
 from segue.kernel.pure_steps import PURE_STEPS, end_run
@@ -31,13 +32,15 @@ new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMe
 class Decider:
     """One decision in the making."""
 
-    __slots__ = ("decision", "now", "starts", "state")
+    __slots__ = ("decision", "now", "over", "starts", "state")
 
     def __init__(self, state: RunState, now: int, *, starts: bool = True) -> None:
         self.state = state
         self.now = now
         self.starts = starts
         self.decision = Decision()
+        self.over: set[Child] = set()
+        """Sub-flow runs that need not be cancelled: they are over, or could not be started."""
 
     def emit(self, step: int, event: ev.Event) -> None:
         """Add an event to the decision and book it."""
@@ -84,7 +87,7 @@ class Decider:
         busy = limit is not None and len(state.active) >= limit
         if flow.strategy == "sequential" and not busy:
             # A step keeps its turn until it is settled: what is retried or asked again has not ended.
-            busy = state.turns > 0
+            busy = state.turns > 0 or waits_for_child(state)
         if flow.strategy == "priority":
             while state.heap and state.heap[0][1] not in state.ready:
                 heapq.heappop(state.heap)
@@ -286,6 +289,10 @@ class Decider:
         """
         if step.id in self.state.active:
             self.decision.cancel.append(step)
+        if step.plan.kind == "flow":
+            abandon(self, step)
+        elif step.event is not None and step.status is StepStatus.WAITING:
+            self.decision.speak().waits_closed.append((step.id, step.generation))
         if not keep_callback:
             self.close_callback(step)
         background = self.state.background

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.state import StepState
 
-__all__ = ["Decision", "Row"]
+__all__ = ["Child", "Decision", "Emitted", "Outside", "Row"]
 
 
 class Row(NamedTuple):
@@ -19,6 +20,39 @@ class Row(NamedTuple):
     step: int
     at: int
     event: ev.Event
+
+
+class Child(NamedTuple):
+    """Which of a run's sub-flow runs: the step's address and generation, and the try that started it."""
+
+    address: str
+    generation: int
+    number: int
+
+
+class Emitted(NamedTuple):
+    """An event to be kept with the decision. The same event has the same id however often it is decided on."""
+
+    id: str
+    name: str
+    at: int
+    data: JsonValue
+
+
+class Outside(msgspec.Struct, eq=False):
+    """What a decision means for other runs, and for those who wait for this one."""
+
+    children_cancelled: list[Child] = []
+    """Runs of sub-flows that nobody waits for any more; some may not have been started."""
+    waits_opened: list[StepState] = []
+    """Steps that wait for an event from now on."""
+    waits_closed: list[tuple[int, int]] = []
+    """Steps that do so no more: number and generation."""
+    emitted: list[Emitted] = []
+    responded: bool = False
+    """The caller that waits for the run's response has it now."""
+    remarks: list[tuple[StepState, str]] = []
+    """What its readers should know of a step without its being an event: lines for the run's log."""
 
 
 class Decision(msgspec.Struct, eq=False):
@@ -32,6 +66,14 @@ class Decision(msgspec.Struct, eq=False):
     callbacks_opened: list[StepState] = []
     callbacks_closed: dict[int, tuple[StepState, str]] = {}
     """By step number: the step and how its callback ended."""
+    outside: Outside | None = None
+    """Few decisions have any."""
+
+    def speak(self) -> Outside:
+        """Its part for the world outside, made if there is none yet."""
+        if self.outside is None:
+            self.outside = Outside()
+        return self.outside
 
     def close_callback(self, step: StepState, how: str) -> None:
         """Nobody waits for the step's callback any more; the first word on it counts."""

@@ -239,10 +239,16 @@ class WaitStarted(Event, frozen=True):
     """The step sleeps until a time, or for an outside signal until `until` at the latest (None: no end)."""
 
     KIND: ClassVar[int] = 29
-    on: Literal["time", "callback"] = "time"
+    on: Literal["time", "callback", "event"] = "time"
     until: int | None = None
     answer: JsonValue = None
-    """What the call answered that started the outside job."""
+    """What the call answered that started the outside job; of an approval, what those who decide are shown."""
+    event: str | None = None
+    """The name of the event that is waited for."""
+    since: int | None = None
+    """Events that came before this moment (ms since the epoch) do not count."""
+    remind_at: int | None = None
+    """When those who are to decide are reminded first."""
 
 
 class CallbackReceived(Event, frozen=True):
@@ -303,6 +309,33 @@ class EdgesChosen(Event, frozen=True):
     reason: str | None = None
 
 
+class ChildStarted(Event, frozen=True):
+    """The run of a sub-flow is kept, and the step waits for its end."""
+
+    KIND: ClassVar[int] = 36
+    run_id: str = ""
+    flow: str = ""
+    version: str | None = None
+
+
+class Reminded(Event, frozen=True):
+    """Those who are to decide on an approval are reminded; the next time at `next_at` (None: not again)."""
+
+    KIND: ClassVar[int] = 37
+    number: int = 1
+    next_at: int | None = None
+
+
+class EventReceived(Event, frozen=True):
+    """The event that the step waited for. Its body is in the `StepSucceeded` that follows."""
+
+    KIND: ClassVar[int] = 38
+    id: str = ""
+    sent_at: int = 0
+    source: str | None = None
+    """The run that sent it; None for an event from outside."""
+
+
 class StepFailing(Event, frozen=True, kw_only=True):
     """The step has failed, and waits for the `finally` steps of what was cancelled inside it."""
 
@@ -342,8 +375,8 @@ ALL: tuple[type[Event], ...] = (
     RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, CompensationStarted, RunEnding,
     UndoRequested, StepStarted, StepSucceeded, StepFailed,
     StepSkipped, StepCancelled, StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted,
-    CallbackReceived, PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, StepFailing,
-    StepFinallyStarted, StepCompensationStarted, StepCompensated,
+    CallbackReceived, PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, ChildStarted,
+    Reminded, EventReceived, StepFailing, StepFinallyStarted, StepCompensationStarted, StepCompensated,
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}

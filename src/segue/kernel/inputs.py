@@ -46,6 +46,47 @@ class CallbackArrived:
 
 
 @dataclass(slots=True)
+class ChildBegan:
+    """An attempt of a `flow` step has started the sub-flow's run, which is kept now."""
+
+    step: int
+    attempt: int
+    run_id: str
+    flow: str
+    version: str | None = None
+
+
+@dataclass(slots=True)
+class ChildEnded:
+    """A sub-flow's run is over: its outputs, or why it ended badly. `number` is the try of the step that started it.
+
+    One that is not waited for any more changes nothing.
+    """
+
+    step: int
+    generation: int
+    number: int
+    run_id: str
+    flow: str
+    version: str | None = None
+    output: JsonValue = None
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class EventArrived:
+    """An event that a waiting step may take. `at`: when it was sent; `source`: the run that sent it, if one did."""
+
+    step: int
+    generation: int
+    id: str
+    name: str
+    at: int
+    data: JsonValue = None
+    source: str | None = None
+
+
+@dataclass(slots=True)
 class CancelRun:
     """A person or program asks for the end. `force`: `finally` steps and compensations are cut off, too."""
 
@@ -80,5 +121,16 @@ class AdoptRun:
 
 
 Input: TypeAlias = (
-    Begin | AttemptEnded | TimersDue | CallbackArrived | CancelRun | UndoRun | PauseRun | ResumeRun | AdoptRun
+    Begin
+    | AttemptEnded
+    | TimersDue
+    | CallbackArrived
+    | ChildBegan
+    | ChildEnded
+    | EventArrived
+    | CancelRun
+    | UndoRun
+    | PauseRun
+    | ResumeRun
+    | AdoptRun
 )

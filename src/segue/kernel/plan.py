@@ -29,11 +29,8 @@ from segue.expr import (
 from segue.flow.model import Block, Flow, JsonValue, Step
 from segue.flow.problems import Problem
 
-ACTION_KINDS = frozenset({"call", "http", "poll"})
+ACTION_KINDS = frozenset({"call", "http", "poll", "flow"})
 COMPOSITE_KINDS = frozenset({"parallel", "conditional", "switch", "foreach", "repeat", "try"})
-PURE_KINDS = frozenset({"start", "set", "map", "log", "return", "fail", "stop", "branch"})
-WAIT_KINDS = frozenset({"wait"})
-RUNNABLE_KINDS = ACTION_KINDS | COMPOSITE_KINDS | PURE_KINDS | WAIT_KINDS
 
 THEN_WORDS = frozenset({"continue", "fail", "retry"})
 _PROGRAMS = {
@@ -92,7 +89,7 @@ class NodePlan:
     losers: tuple[int, ...] = ()
     """Of a join that takes the first: nodes of the block that lead to it alone, the nearest first."""
     conditions: dict[str, Condition | Query] = field(default_factory=dict)
-    """By parameter name: while, until, success, failure."""
+    """By parameter name: while, until, where, success, failure."""
     programs: dict[str, Program | Value] = field(default_factory=dict)
     """By parameter name: on, items, key, aggregate, limit, tolerate, max."""
     choices: tuple[tuple[str, Condition | None], ...] = ()
@@ -140,7 +137,7 @@ class Plan:
 
 
 def compile_plan(flow: Flow) -> Plan:
-    """Compile a checked flow. Raises InvalidFlowError if an expression does not compile or a verb cannot be run."""
+    """Compile a checked flow. Raises InvalidFlowError if an expression does not compile."""
     return _Compiler(flow).compile()
 
 
@@ -202,8 +199,6 @@ class _Compiler:
     def node(self, step: Step, local: int, block: BlockPlan) -> NodePlan:
         node = NodePlan(len(self.nodes), local, step, step.kind, block, is_action=step.kind in ACTION_KINDS)
         self.nodes.append(node)
-        if step.kind not in RUNNABLE_KINDS:
-            self.problem("PLN001", f"this engine cannot run `{step.kind}` yet", step.path)
         same = block.frame.names.setdefault(step.id, [])
         owner = block.owner
         node.address = f"{owner.address}.{block.label}.{step.id}" if same and owner is not None else step.id
@@ -244,7 +239,7 @@ class _Compiler:
     def kind_parts(self, node: NodePlan) -> None:
         step, params, path = node.step, dict(node.step.params), node.step.path
         self.computed_params(node, params)
-        for name in {"repeat": ("while", "until")}.get(node.kind, ()):
+        for name in {"repeat": ("while", "until"), "wait": ("where",)}.get(node.kind, ()):
             raw = params.pop(name, None)
             if raw is not None:
                 node.conditions[name] = self.condition(raw, path)

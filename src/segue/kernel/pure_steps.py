@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from segue.kernel import approvals, messages
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of, moment_of
 from segue.kernel.evaluate import stop
@@ -74,6 +75,9 @@ def _wait_step(decider: Decider, step: StepState) -> None:
         decider.decision.callbacks_opened.append(step)
         decider.emit(step.id, ev.WaitStarted(on="callback", until=step.until))
         return
+    if "event" in step.plan.step.params:
+        messages.await_event(decider, step)
+        return
     params = decider.params(step)
     try:
         if "until" in params:
@@ -93,9 +97,12 @@ PURE_STEPS: dict[str, Callable[[Decider, StepState], None]] = {
     "set": _value_step,
     "map": _map_step,
     "log": _log_step,
+    "emit": messages.emit_step,
+    "respond": messages.respond_step,
     "branch": _branch_step,
     "return": _return_step,
     "stop": _stop_step,
     "fail": _fail_step,
     "wait": _wait_step,
+    "approve": approvals.approve_step,
 }

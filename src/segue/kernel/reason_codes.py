@@ -15,6 +15,9 @@ class ReasonCode(StrEnum):
     RUN_IN_FLIGHT = "run-in-flight"
     RUN_STARTING = "run-starting-steps"
     RUN_WAITING_CALLBACK = "run-waiting-callback"
+    RUN_WAITING_DECISION = "run-waiting-decision"
+    RUN_WAITING_EVENT = "run-waiting-event"
+    RUN_WAITING_FLOW = "run-waiting-flow"
     RUN_WAITING_TIME = "run-waiting-time"
     RUN_WAITING_RETRY = "run-waiting-retry"
     RUN_WAITING_POLL = "run-waiting-poll"
@@ -51,6 +54,9 @@ class ReasonCode(StrEnum):
     STEP_WAITING_RETRY = "step-waiting-retry"
     STEP_WAITING_TIME = "step-waiting-time"
     STEP_WAITING_CALLBACK = "step-waiting-callback"
+    STEP_WAITING_DECISION = "step-waiting-decision"
+    STEP_WAITING_EVENT = "step-waiting-event"
+    STEP_WAITING_FLOW = "step-waiting-flow"
     STEP_WAITING_POLL = "step-waiting-poll"
     STEP_WAITING_TURN = "step-waiting-turn"
     STEP_SUCCEEDED = "step-succeeded"
@@ -83,6 +89,9 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.RUN_IN_FLIGHT: "Attempts of its steps are being made now.",
     R.RUN_STARTING: "Steps are ready and are about to start.",
     R.RUN_WAITING_CALLBACK: "Nothing is in flight; an outside answer is awaited.",
+    R.RUN_WAITING_DECISION: "Nothing is in flight; people are to decide (`approve`).",
+    R.RUN_WAITING_EVENT: "Nothing is in flight; an event is awaited.",
+    R.RUN_WAITING_FLOW: "Nothing is in flight here; another flow runs as a step of this one.",
     R.RUN_WAITING_TIME: "Nothing is in flight; a step sleeps until a stated time.",
     R.RUN_WAITING_RETRY: "Nothing is in flight; a failed attempt is tried again at a stated time.",
     R.RUN_WAITING_POLL: "Nothing is in flight; an outside job is asked again at a stated time.",
@@ -119,6 +128,9 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_WAITING_RETRY: "An attempt failed; the next one is made at a stated time.",
     R.STEP_WAITING_TIME: "It sleeps until a stated time.",
     R.STEP_WAITING_CALLBACK: "It waits for an outside answer.",
+    R.STEP_WAITING_DECISION: "It waits for people to decide.",
+    R.STEP_WAITING_EVENT: "It waits for an event.",
+    R.STEP_WAITING_FLOW: "It waits for the end of another flow's run.",
     R.STEP_WAITING_POLL: "The outside job is not done; it is asked again at a stated time.",
     R.STEP_WAITING_TURN: "A loop's next turn begins at a stated time.",
     R.STEP_SUCCEEDED: "It ended well.",

@@ -122,6 +122,9 @@ def _waiting(state: RunState, now: int) -> Reason:
 
 _FAULT = "if a present run stays so, it is a fault of the engine: please report it with the run's journal"
 _RUN_WAITS = {
+    R.STEP_WAITING_DECISION: R.RUN_WAITING_DECISION,
+    R.STEP_WAITING_EVENT: R.RUN_WAITING_EVENT,
+    R.STEP_WAITING_FLOW: R.RUN_WAITING_FLOW,
     R.STEP_WAITING_CALLBACK: R.RUN_WAITING_CALLBACK,
     R.STEP_WAITING_RETRY: R.RUN_WAITING_RETRY,
     R.STEP_WAITING_POLL: R.RUN_WAITING_POLL,
@@ -286,10 +289,22 @@ def _retrying(state: RunState, step: StepState, now: int) -> Reason:
     return Reason(R.STEP_WAITING_RETRY, sentence, _helps(state, step.error))
 
 
+_FROM_OUTSIDE = ("callback", "child", "event")
+
+
 def _step_waiting(state: RunState, step: StepState, now: int) -> Reason:
-    if state.paused and step.until is not None and step.until <= now and step.waits_on != "callback":
+    if state.paused and step.until is not None and step.until <= now and step.waits_on not in _FROM_OUTSIDE:
         return _held(state)
     end = "" if step.until is None else _when(step.until)
+    if step.waits_on == "child":
+        limit = f", until {end} at most" if end else ""
+        return Reason(R.STEP_WAITING_FLOW, f"waiting for the flow's run {step.child}{limit}", f"segue why {step.child}")
+    if step.waits_on == "event":
+        limit = f", until {end} at most" if end else ""
+        sentence = f"waiting for the event `{step.event}`{limit}"
+        return Reason(R.STEP_WAITING_EVENT, sentence, f"segue emit {step.event}")
+    if step.plan.kind == "approve":
+        return _undecided(step, end)
     if step.waits_on == "callback":
         callback = step.plan.step.callback
         uses = 1 if callback is None else callback.uses
@@ -304,6 +319,17 @@ def _step_waiting(state: RunState, step: StepState, now: int) -> Reason:
     if step.waits_on == "every":
         return Reason(R.STEP_WAITING_TURN, f"waiting for turn {step.next_item + 1}, which begins at {end}")
     return Reason(R.STEP_WAITING_TIME, f"waiting until {end}")
+
+
+def _undecided(step: StepState, end: str) -> Reason:
+    callback, have = step.plan.step.callback, len(step.signals or ())
+    need = 1 if callback is None else callback.uses
+    people = "a person" if need == 1 else f"{need} people"
+    count = f" ({have} of {need} approved)" if need > 1 else ""
+    to = step.answer.get("to") if isinstance(step.answer, dict) else None
+    who = f" of {', '.join(str(one) for one in to)}" if isinstance(to, list) and to else ""
+    sentence = f"waiting for the decision of {people}{who}{count}" + (f", until {end}" if end else "")
+    return Reason(R.STEP_WAITING_DECISION, sentence, "send the decision to the step's callback address")
 
 
 # ---------------------------------------------------------------- steps at their end

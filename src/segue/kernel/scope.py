@@ -180,7 +180,7 @@ def _run(scope: RunScope) -> object:
         "id": state.run_id,
         "flow": state.plan.flow.id,
         "version": state.plan.flow.version,
-        "started_at": None if state.started_at is None else _rfc3339(state.started_at),
+        "started_at": None if state.started_at is None else rfc3339(state.started_at),
     }
 
 
@@ -218,7 +218,8 @@ def _frame_outputs(frame: Frame, limit: int) -> dict[str, object]:
     return found
 
 
-def _rfc3339(at: int) -> str:
+def rfc3339(at: int) -> str:
+    """Milliseconds since the epoch as UTC text with milliseconds."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

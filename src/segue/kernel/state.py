@@ -23,7 +23,7 @@ from segue.kernel import events as ev
 from segue.kernel.plan import BlockPlan, EdgePlan, FramePlan, NodePlan, Plan
 from segue.kernel.status import RUN_ENDED, STEP_FAILED, STEP_SETTLED, RunStatus, StepStatus
 
-TimerKind = Literal["wait", "retry", "poll", "attempt", "total", "expiry", "run", "every"]
+TimerKind = Literal["wait", "retry", "poll", "attempt", "total", "expiry", "run", "every", "remind"]
 RUN_STEP: Final = -1
 """The step number of events and timers that belong to the run itself."""
 KEEPS_TURN: Final = frozenset({"retry", "poll"})
@@ -74,11 +74,12 @@ class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "broken", "callback", "children", "concluding", "edges_reason", "ended_at",
-        "error", "expires_at", "failing", "finishing", "generation", "handling", "id", "inner_generation", "items",
-        "job", "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls", "reason",
-        "results", "signals", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "undo_error",
-        "undone", "until", "vars", "vars_after", "waiting", "waits_on",
+        "answer", "attempt", "block", "broken", "callback", "child", "children", "concluding", "edges_reason",
+        "ended_at", "error", "event", "expires_at", "failing", "finishing", "generation", "handling", "id",
+        "inner_generation", "items", "job", "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output",
+        "plan", "polls", "reason", "reminded", "results", "signals", "since", "started_at", "started_seq",
+        "settled_seq", "status", "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after",
+        "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
@@ -113,6 +114,12 @@ class StepState:
         self.callback = False
         self.expires_at: int | None = None
         self.signals: list[JsonValue] | None = None
+        self.child: str | None = None
+        """The run of a sub-flow that the step started last."""
+        self.event: str | None = None
+        """The name of the event that it waits for, of those that came at `since` (ms) or later."""
+        self.since: int | None = None
+        self.reminded = 0
         self.answer: JsonValue = None
         self.handling: int | None = None
         self.children: list[BlockState] | None = None
@@ -145,9 +152,9 @@ class RunState:
     __slots__ = (
         "_status", "accepted_at", "active", "background", "cancelling", "compensating", "dead", "ended_blocks",
         "ending", "error", "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome",
-        "outputs", "phase", "phase_block", "plan", "ready", "recovered", "reopened", "resumed", "root", "run_id",
-        "seed", "seq", "started_at", "stopped_by", "takeovers", "timed_out", "timer_heap", "timers", "trigger",
-        "turns", "undoing", "vars", "won",
+        "outputs", "phase", "phase_block", "plan", "ready", "recovered", "reopened", "response", "resumed", "root",
+        "run_id", "seed", "seq", "started_at", "stopped_by", "takeovers", "taken", "timed_out", "timer_heap",
+        "timers", "trigger", "turns", "undoing", "vars", "with_child", "won",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
@@ -195,6 +202,12 @@ class RunState:
         self.error: ev.Failure | None = None
         self.recovered = False
         self.stopped_by: str | None = None
+        self.with_child: dict[int, StepState] = {}
+        """Steps that waited for a sub-flow's run lately; which of them still do, their status says."""
+        self.taken: set[tuple[int, str]] = set()
+        """Events that steps have taken: the step's number in the plan, the event's id."""
+        self.response: RawMap | None = None
+        """What the caller that waits for an answer got (`respond`)."""
         self.takeovers = 0
         """How often a host took it over with attempts in flight, after another had stopped."""
         self.accepted_at: int | None = None
@@ -429,7 +442,7 @@ def makes_tries(step: StepState) -> bool:
 
 def drop_timers(state: RunState, step: StepState) -> None:
     """Forget the open timers of a step that needs them no more."""
-    for kind in ("wait", "retry", "poll", "attempt", "total", "expiry", "every"):
+    for kind in ("wait", "retry", "poll", "attempt", "total", "expiry", "every", "remind"):
         state.drop_timer(step.id, kind)
 
 

@@ -123,6 +123,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.BlocksOpened: S.RUNNING,
         ev.HandlerStarted: S.RUNNING,
         ev.IterationEnded: S.RUNNING,
+        ev.ChildStarted: S.WAITING,
         ev.CallbackReceived: S.RUNNING,  # an early answer: kept until the step waits for it
     },
     S.RETRYING: {
@@ -134,7 +135,10 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
     S.WAITING: {
         **_IN_FLIGHT_ENDS,
         ev.AttemptStarted: S.RUNNING,  # the next poll, the next iteration
+        ev.AttemptFailed: S.RETRYING,  # a sub-flow's run failed, or took too long
         ev.CallbackReceived: S.WAITING,
+        ev.EventReceived: S.WAITING,
+        ev.Reminded: S.WAITING,
         ev.HandlerStarted: S.RUNNING,
         ev.BlocksOpened: S.RUNNING,
     },

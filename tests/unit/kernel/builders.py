@@ -282,7 +282,7 @@ def snapshot(state: RunState) -> dict[str, Any]:
             for name in (
                 "status", "phase", "seq", "inputs", "trigger", "seed", "vars", "timers", "background", "outcome",
                 "cancelling", "timed_out", "flow_error", "outputs", "error", "recovered", "stopped_by", "accepted_at",
-                "started_at", "finished_at", "ending", "compensating", "undoing", "reopened",
+                "started_at", "finished_at", "ending", "compensating", "undoing", "reopened", "response", "taken",
             )
         },
         "active": sorted(state.active),
@@ -295,11 +295,11 @@ def snapshot(state: RunState) -> dict[str, Any]:
 
 def _step_snapshot(one: StepState) -> tuple[Any, ...]:
     plain = (
-        "answer", "attempt", "broken", "callback", "concluding", "edges_reason", "ended_at", "error", "expires_at",
-        "failing", "finishing", "generation", "handling", "id", "inner_generation", "items", "job", "keys", "live",
-        "lost", "next_item", "open_blocks", "output", "polls", "reason", "results", "signals", "started_at",
-        "started_seq", "settled_seq", "status", "tolerated", "tries", "undo_error", "undone", "until", "vars",
-        "vars_after", "waiting", "waits_on",
+        "answer", "attempt", "broken", "callback", "child", "concluding", "edges_reason", "ended_at", "error", "event",
+        "expires_at", "failing", "finishing", "generation", "handling", "id", "inner_generation", "items", "job",
+        "keys", "live", "lost", "next_item", "open_blocks", "output", "polls", "reason", "reminded", "results",
+        "signals", "since", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "undo_error",
+        "undone", "until", "vars", "vars_after", "waiting", "waits_on",
     )  # fmt: skip
     return (one.address, [source.id for source in one.live_from or ()], *(getattr(one, name) for name in plain))
 
@@ -393,4 +393,8 @@ def check_reasons(state: RunState, now: int) -> None:
             assert explain_unopened(node, state).sentence
     if state.status not in RUN_ENDED and not state.paused:
         waits = [one for one in state.nodes if one.status in (StepStatus.WAITING, StepStatus.RETRYING)]
-        assert state.active or state.next_due() is not None or any(one.callback for one in waits)
+        assert (
+            state.active
+            or state.next_due() is not None
+            or any(one.callback or one.waits_on in ("child", "event") for one in waits)
+        )

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from segue.flow import codes
+from segue.flow.approval import DECISION_FIELDS, decision_schema
 from segue.flow.document import Node
+from segue.flow.durations import MAX_BUFFER_SECONDS
 from segue.flow.forms.mapping import read_mappings
 from segue.flow.forms.modifiers import read_composites
 from segue.flow.http_params import read_http
 from segue.flow.inputs_schema import schema_of_value
-from segue.flow.model import Block, JsonValue, Poll, RawMap, StepKind
+from segue.flow.model import Block, Callback, JsonValue, Poll, RawMap, StepKind
 from segue.flow.policies import read_callback, read_poll
 from segue.flow.reader import Reader, first_of
 from segue.flow.verbs import HTTP_KEYS, POLL_CALL_KEYS, VERBS, keys_of
 
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[Zz]|[+-]\d{2}:?\d{2})?)?\Z")
+_ON_APPROVAL_TIMEOUT = {"approve": "approve", "reject": "reject", "fail": "fail"}
 _LEVELS = {"debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error"}
 _LOG_MAP_KEYS = frozenset(("message", "level", "data"))
 _FAIL_KEYS = frozenset(("message", "code", "data", "category"))
@@ -54,11 +57,7 @@ def _call(reader: Reader, verb: str, entries: dict[str, Node], path: str, use: s
         use, params_node = _target(reader, verb, entries, params_node, id, path)
     params = _params(reader, params_node, path)
     poll, callback = read_composites(reader, entries, path)
-    parts = Parts("call", params, use=use, poll=poll, callback=callback)
-    signature = (entries["wait"].get("callback") or Node()).get("signature") if "wait" in entries else None
-    if signature is not None:
-        parts.extras["wait.callback.signature"] = signature.plain()
-    return parts
+    return Parts("call", params, use=use, poll=poll, callback=callback)
 
 
 def _target(
@@ -139,17 +138,25 @@ def _wait(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Pa
         reader.problem(codes.CONFLICT, inner[kinds[1]], message, at_key=True)
     kind = kinds[0]
     if kind == "callback":
-        parts = Parts("wait", {"callback": True}, callback=read_callback(reader, inner[kind], path))
-        if (signature := inner[kind].get("signature")) is not None:
-            parts.extras["wait.callback.signature"] = signature.plain()
-        return parts
+        return Parts("wait", {"callback": True}, callback=read_callback(reader, inner[kind], path))
     if kind == "until":
         return Parts("wait", {"until": _until(reader, inner[kind], path)})
     if kind == "event":
-        return Parts(
-            "wait", {key: child.plain() for key, child in inner.items() if key in ("event", "where", "buffer")}
-        )
+        return Parts("wait", _event(reader, inner, path))
     return Parts("wait", {"duration": _delay(reader, inner[kind], path)})
+
+
+def _event(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
+    """What event is waited for."""
+    name = inner["event"]
+    reader.place(path, "params.event", name)
+    params: RawMap = {"event": reader.text(name, "event") if name.text is None else name.text}
+    if (where := inner.get("where")) is not None:
+        params["where"] = reader.expression(where, "where")
+        reader.place(path, "params.where", where)
+    if (buffer := inner.get("buffer")) is not None:
+        params["buffer"] = reader.duration(buffer, "buffer", maximum=MAX_BUFFER_SECONDS)
+    return {key: value for key, value in params.items() if value is not None}
 
 
 def _delay(reader: Reader, node: Node, path: str) -> JsonValue:
@@ -233,7 +240,7 @@ def _flow(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Pa
         key = known.get(spelling)
         if key is not None and not child.is_null:
             name = "base_url" if key.name == "baseURL" else key.name
-            params[name] = child.plain()
+            params[name] = reader.boolean(child, name) if name == "wait" else child.plain()
             reader.place(path, f"params.{name}", child)
     if not params.get("flow"):
         reader.missing(node, "flow", "flow", path=path)
@@ -248,17 +255,46 @@ def _approve(reader: Reader, node: Node, entries: dict[str, Node], path: str) ->
     inner = reader.map_of(node, "approve") or {}
     reader.check_keys(inner, keys_of(VERBS["approve"].keys), "approve")
     params: RawMap = {}
+    settings: dict[str, Any] = {}
     for key, child in inner.items():
         reader.place(path, f"params.{key}", child)
-        if key in ("timeout", "remind"):
+        if key == "timeout":
+            settings["expires_seconds"] = reader.duration(child, key, minimum=1)
+        elif key == "remind":
             params[key] = reader.duration(child, key, minimum=1)
         elif key == "form":
-            params[key] = schema_of_value(reader, child, key)
+            settings[key] = schema_of_value(reader, child, key)
+        elif key == "need":
+            settings["uses"] = reader.integer(child, key, minimum=1, maximum=1_000)
+        elif key in ("on_timeout", "onTimeout"):
+            settings["on_timeout"] = reader.choice(child, "on_timeout", _ON_APPROVAL_TIMEOUT)
         elif key == "to":
             params[key] = list(reader.names(child, key))
         else:
             params[key] = child.plain()
-    return Parts("approve", params)
+    settings = {key: value for key, value in settings.items() if value is not None}
+    schema = decision_schema(settings.get("form"), settings.get("uses", 1))
+    if schema is None:
+        message = f"a form has no fields called {', '.join(DECISION_FIELDS)}: an answer says these itself"
+        reader.problem(codes.CONFLICT, inner["form"], message, at_key=True)
+    return Parts("approve", params, callback=Callback(schema=schema, **settings))
+
+
+def _emit(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Parts:
+    """`emit: order.paid`, or `emit: {event: order.paid, data: …}`."""
+    if node.entries is None:
+        reader.place(path, "params.event", node)
+        return Parts("emit", {"event": reader.name(node, "emit")})
+    inner = node.entries
+    reader.check_keys(inner, keys_of(VERBS["emit"].keys), "emit")
+    params: RawMap = {}
+    for name, spellings in (("event", ("event", "name")), ("data", ("data",))):
+        if (child := first_of(inner, *spellings)) is not None:
+            params[name] = child.plain()
+            reader.place(path, f"params.{name}", child)
+    if not params.get("event"):
+        reader.missing(node, "emit", "event", path=path)
+    return Parts("emit", params)
 
 
 def _plain_map(kind: StepKind) -> Callable[[Reader, Node, dict[str, Node], str], Parts]:
@@ -282,6 +318,6 @@ _READERS: dict[str, Callable[[Reader, Node, dict[str, Node], str], Parts]] = {
     "stop": _stop,
     "flow": _flow,
     "approve": _approve,
-    "emit": _plain_map("emit"),
+    "emit": _emit,
     "respond": _plain_map("respond"),
 }
