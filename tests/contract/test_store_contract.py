@@ -8,11 +8,12 @@ import pytest
 
 from segue.store.sqlite import SqliteStore
 from segue.testing.memory_store import MemoryStore
+from segue.testing.message_contract import MessageContract
 from segue.testing.store_contract import StoreContract, StoreFactory
 
 
 @pytest.mark.req("OPS-1.memory-twin")
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(MessageContract, StoreContract):
     @pytest.fixture
     def store_factory(self) -> StoreFactory:
         store = MemoryStore()
@@ -20,14 +21,14 @@ class TestMemoryStore(StoreContract):
 
 
 @pytest.mark.req("DUR-1.store", "DUR-8.payloads", "OPS-1.sqlite")
-class TestSqliteStore(StoreContract):
+class TestSqliteStore(MessageContract, StoreContract):
     @pytest.fixture
     def store_factory(self, tmp_path: Path) -> StoreFactory:
         return lambda: SqliteStore(tmp_path / "segue.db")
 
 
 @pytest.mark.req("OPS-1.sqlite")
-class TestSqliteStoreWithoutAFlushPerCommit(StoreContract):
+class TestSqliteStoreWithoutAFlushPerCommit(MessageContract, StoreContract):
     @pytest.fixture
     def store_factory(self, tmp_path: Path) -> StoreFactory:
         return lambda: SqliteStore(tmp_path / "segue.db", synchronous="NORMAL")

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import apsw
 
-from segue.store.port import CallbackRow, NewRun, RunHead
+from segue.store.port import CallbackRow, Commit, NewRun, RunHead
 from segue.store.rules import FIRST_STATUS
 
 Value: TypeAlias = "int | str | bytes | None"
@@ -58,7 +58,7 @@ def _insert(table: str, width: int, *, rows_max: int) -> WideStatement:
 _JOURNAL = _insert("journal", 6, rows_max=512)
 _RUNS = _insert("run", 16, rows_max=64)
 _LOGS = _insert("log_line(run_key, at, level, step, message, data)", 6, rows_max=128)
-_CALLBACKS = _insert("callback", 8, rows_max=64)
+_CALLBACKS = _insert("callback", 9, rows_max=64)
 _BLOBS = WideStatement("INSERT INTO blob VALUES {values} ON CONFLICT (hash) DO NOTHING", width=3, rows_max=1)
 # UPDATE … FROM joins by row id; a NULL key meets no run.
 _HEADS = WideStatement(
@@ -74,12 +74,37 @@ _CLOSED = WideStatement(
     width=2,
     rows_max=64,
 )
+_WAITS = _insert("event_wait", 7, rows_max=64)
+_MESSAGES = WideStatement(
+    "INSERT INTO message(id, run_id, kind, at, data) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"
+    " ON CONFLICT (id) DO NOTHING",
+    width=5,
+    rows_max=128,
+)
+_TAKEN = WideStatement("DELETE FROM message WHERE id IN (SELECT column1 FROM (VALUES {values}))", width=1, rows_max=128)
+_EVENTS = WideStatement(
+    "INSERT INTO event(id, workspace, name, at, source, data) SELECT * FROM (VALUES {values})"
+    " WHERE column1 IS NOT NULL ON CONFLICT (id) DO NOTHING",
+    width=6,
+    rows_max=128,
+)
+_DONE = WideStatement(
+    "UPDATE event SET done = 1 WHERE id IN (SELECT column1 FROM (VALUES {values}))", width=1, rows_max=128
+)
+_UNWAITED = WideStatement(
+    "DELETE FROM event_wait WHERE (run_key, step, generation) IN (SELECT * FROM (VALUES {values}))",
+    width=3,
+    rows_max=64,
+)
 
 
 class Batch:
     """The values gathered for one transaction. Lists are flat: row after row."""
 
-    __slots__ = ("blobs", "callbacks", "closed", "heads", "journal", "logs", "runs")
+    __slots__ = (
+        "blobs", "callbacks", "closed", "done", "events", "heads", "journal", "logs", "messages", "runs", "taken",
+        "unwaited", "waits",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.journal: list[Value] = []
@@ -90,6 +115,12 @@ class Batch:
         self.callbacks: list[Value] = []
         self.closed: dict[bytes, str] = {}
         """New state by token hash; the first one of a group counts, as a callback is closed once."""
+        self.messages: list[Value] = []
+        self.taken: list[Value] = []
+        self.events: list[Value] = []
+        self.done: list[Value] = []
+        self.waits: list[Value] = []
+        self.unwaited: list[Value] = []
         self.blobs: dict[str, tuple[bytes, int]] = {}
         """By hash: compressed bytes and plain length."""
 
@@ -110,10 +141,23 @@ class Batch:
         """An opened callback, in the order of the table's columns."""
         self.closed.pop(row.token_hash, None)  # what was closed before it was opened closed nothing
         self.callbacks += (row.token_hash, row.run_key, row.step, row.generation)
-        self.callbacks += (row.step_path, row.expires_at, row.created_at, row.state)
+        self.callbacks += (row.step_path, row.expires_at, row.created_at, row.state, row.correlation)
+
+    def add_messages(self, commit: Commit) -> None:
+        """What a commit sends to other runs and takes from them, events, and who waits for one."""
+        for message in commit.messages:
+            self.messages += message
+        self.taken += commit.messages_taken
+        for event in commit.events:
+            self.events += event
+        self.done += commit.events_done
+        for wait in commit.waits_opened:
+            self.waits += wait
+        for step, generation in commit.waits_closed:
+            self.unwaited += (commit.run_key, step, generation)
 
     def statements(self) -> list[Statement]:
-        """All that is to be done, in an order in which callbacks are opened before they are closed. Empty: nothing."""
+        """All that is to be done, in an order in which things are opened before they are closed. Empty: nothing."""
         done = _JOURNAL.of(self.journal)
         if self.runs:
             done += _RUNS.of(self.runs)
@@ -129,6 +173,12 @@ class Batch:
             done += _CALLBACKS.of(self.callbacks)
         if self.closed:
             done += _CLOSED.of([value for pair in self.closed.items() for value in pair])
+        for rows, statement in (
+            (self.messages, _MESSAGES), (self.taken, _TAKEN), (self.events, _EVENTS), (self.done, _DONE),
+            (self.waits, _WAITS), (self.unwaited, _UNWAITED),
+        ):  # fmt: skip
+            if rows:
+                done += statement.of(rows)
         for digest, (data, size) in self.blobs.items():
             done += _BLOBS.of([digest, data, size])
         return done

@@ -20,9 +20,12 @@ from segue.store.port import (
     CallbackRow,
     Commit,
     CommitDone,
+    EventRow,
+    EventWait,
     FlowVersion,
     JournalRow,
     LogRow,
+    Message,
     NewRun,
     RunFilter,
     RunHead,
@@ -51,6 +54,12 @@ class MemoryStore:
         self._callbacks: dict[bytes, CallbackRow] = {}
         self._flow_versions: dict[int, FlowVersion] = {}
         self._settings: dict[str, bytes] = {}
+        self._message_numbers = itertools.count(1)
+        self._messages: dict[str, tuple[int, Message]] = {}
+        self._event_numbers = itertools.count(1)
+        self._events: dict[str, tuple[int, EventRow]] = {}
+        self._events_open: set[str] = set()
+        self._waits: dict[tuple[int, int, int], EventWait] = {}
         self._unfinished: set[int] = set()
         self._wake_at: dict[int, int] = {}
         self._counters: dict[str, int] = dict.fromkeys(("commits", "commits_failed", "flushes", "rows"), 0)
@@ -169,6 +178,63 @@ class MemoryStore:
         found = [callback for callback in self._callbacks.values() if callback.run_key == run_key]
         return sorted(found, key=lambda callback: (callback.created_at, callback.token_hash))
 
+    async def callbacks_by_correlation(self, correlation: str) -> list[CallbackRow]:
+        """See `Store.callbacks_by_correlation`."""
+        await self._settled()
+        found = [one for one in self._callbacks.values() if one.correlation == correlation and one.state == "open"]
+        return sorted(found, key=lambda callback: (callback.created_at, callback.token_hash))
+
+    async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
+        """See `Store.find_flow_version`."""
+        await self._settled()
+        found = [
+            kept for kept in self._flow_versions.values() if kept.flow_id == flow_id and version in {None, kept.version}
+        ]
+        return max(found, key=lambda kept: kept.key, default=None)
+
+    async def messages(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Message]]:
+        """See `Store.messages`."""
+        return await self._read(lambda: sorted(one for one in self._messages.values() if one[0] > after)[:limit])
+
+    async def events_open(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, EventRow]]:
+        """See `Store.events_open`."""
+        await self._settled()
+        found = (self._events[id] for id in self._events_open)
+        return sorted((one for one in found if one[0] > after), key=lambda one: one[0])[:limit]
+
+    async def events_since(self, workspace: str, name: str, since: int, *, limit: int = 1000) -> list[EventRow]:
+        """See `Store.events_since`."""
+        await self._settled()
+        found = [
+            (event.at, number, event)
+            for number, event in self._events.values()
+            if (event.workspace, event.name) == (workspace, name) and event.at >= since
+        ]
+        return [event for _, _, event in sorted(found, key=lambda one: one[:2])[:limit]]
+
+    async def event_waits(
+        self, workspace: str, name: str, *, after: tuple[int, int] = (0, -1), limit: int = 1000
+    ) -> list[EventWait]:
+        """See `Store.event_waits`."""
+        await self._settled()
+        found = [one for one in self._waits.values() if (one.workspace, one.name) == (workspace, name)]
+        return sorted(one for one in found if one[:2] > after)[:limit]
+
+    async def buffered_waits(self, *, after: tuple[int, int] = (0, -1), limit: int = 1000) -> list[EventWait]:
+        """See `Store.buffered_waits`."""
+        await self._settled()
+        return sorted(one for one in self._waits.values() if one.since < one.began and one[:2] > after)[:limit]
+
+    async def drop_events(self, before: int, *, keep: int) -> int:
+        """See `Store.drop_events`."""
+        await self._settled()
+        done = sorted((number, event) for number, event in self._events.values() if event.id not in self._events_open)
+        last = done[-keep - 1][0] if len(done) > keep else 0
+        dropped = [event.id for number, event in done if event.at < before or number <= last]
+        for id in dropped:
+            del self._events[id]
+        return len(dropped)
+
     async def get_setting(self, name: str) -> bytes | None:
         """See `Store.get_setting`."""
         return await self._read(lambda: self._settings.get(name))
@@ -239,14 +305,31 @@ class MemoryStore:
             callback = self._callbacks.get(token_hash)
             if callback is not None and callback.state == "open":
                 self._callbacks[token_hash] = msgspec.structs.replace(callback, state=state)
+        self._apply_messages(commit)
         return None
+
+    def _apply_messages(self, commit: Commit) -> None:
+        for message in commit.messages:
+            if message.id not in self._messages:
+                self._messages[message.id] = (next(self._message_numbers), Message(*message))
+        for id in commit.messages_taken:
+            self._messages.pop(id, None)
+        for event in commit.events:
+            if event.id not in self._events:
+                self._events[event.id] = (next(self._event_numbers), EventRow(*event))
+                self._events_open.add(event.id)
+        self._events_open.difference_update(commit.events_done)
+        for wait in commit.waits_opened:
+            self._waits[wait[:3]] = EventWait(*wait)
+        for step, generation in commit.waits_closed:
+            self._waits.pop((commit.run_key, step, generation), None)
 
     def _refusal(self, commit: Commit) -> BaseException | None:
         """Why this commit cannot be kept, in the order in which the SQLite store finds out."""
         new = commit.new_run
         if new is not None and commit.run_key in self._runs:
             return rules.run_exists(commit.run_key)
-        needs_run = bool(commit.rows or commit.head is not None or commit.callbacks_opened)
+        needs_run = bool(commit.rows or commit.head is not None or commit.callbacks_opened or commit.waits_opened)
         if new is None and needs_run and commit.run_key not in self._runs:
             return rules.unknown_run(commit.run_key)
         expected = len(self._journals.get(commit.run_key, ()))

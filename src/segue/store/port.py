@@ -35,6 +35,45 @@ class LogRow(NamedTuple):
     data: bytes = b""
 
 
+class Message(NamedTuple):
+    """What one run has to tell another. `id` is unique: a second message of the same id changes nothing.
+
+    It is kept with a commit of the sender and deleted with one of the receiver, so that it is neither lost nor takes
+    effect twice. `run_id` is the receiver.
+    """
+
+    id: str
+    run_id: str
+    kind: str
+    at: int
+    data: bytes = b""
+
+
+class EventRow(NamedTuple):
+    """An event that steps may wait for. `id` is unique, a second one of the same id changes nothing; `source` is the
+    run that sent it (None: it came from outside); `data` is JSON.
+    """
+
+    id: str
+    workspace: str
+    name: str
+    at: int
+    source: str | None = None
+    data: bytes = b""
+
+
+class EventWait(NamedTuple):
+    """A step that waits for an event of a name. `since`: how old it may be; `began`: when the wait did (both ms)."""
+
+    run_key: int
+    step: int
+    generation: int
+    workspace: str
+    name: str
+    since: int
+    began: int
+
+
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """The row that a run's first commit creates.
 
@@ -79,13 +118,16 @@ class CallbackRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     state: str = "open"
     """open, used, expired, cancelled"""
+    correlation: str | None = None
+    """What the step calls it by, as JSON, so that a signal can find it without its token."""
 
 
 class Commit(msgspec.Struct, kw_only=True):
     """All that one decision changes in one run; `rows` continue the journal without a gap.
 
-    `head` replaces the whole one before (a field left out becomes None). Rows, head or opened callbacks of a run that
-    is not in the database fail with JournalConflictError. A callback is closed once: closing it again changes nothing.
+    `head` replaces the whole one before (a field left out becomes None). Rows, head, opened callbacks or waits of a run
+    that is not in the database fail with JournalConflictError; the rest belongs to no run (`run_key` 0 will do). A
+    callback is closed once: closing it again changes nothing.
     """
 
     run_key: int
@@ -96,6 +138,15 @@ class Commit(msgspec.Struct, kw_only=True):
     callbacks_closed: Sequence[tuple[bytes, str]] = ()
     """(token hash, new state) pairs."""
     logs: Sequence[LogRow] = ()
+    messages: Sequence[Message] = ()
+    messages_taken: Sequence[str] = ()
+    """Ids."""
+    events: Sequence[EventRow] = ()
+    events_done: Sequence[str] = ()
+    """Ids of events that were offered to every step that waited for them."""
+    waits_opened: Sequence[EventWait] = ()
+    waits_closed: Sequence[tuple[int, int]] = ()
+    """(step, generation) pairs of this run."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +292,42 @@ class Store(Protocol):
 
     async def callbacks_of_run(self, run_key: int) -> list[CallbackRow]:
         """All callbacks of a run, oldest first."""
+        ...
+
+    async def callbacks_by_correlation(self, correlation: str) -> list[CallbackRow]:
+        """The open callbacks that steps call by this, oldest first."""
+        ...
+
+    async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
+        """The newest version of a flow, or the newest of those that bear this number."""
+        ...
+
+    async def messages(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Message]]:
+        """(number, message) pairs with a number greater than `after`, in the order in which they were kept."""
+        ...
+
+    async def events_open(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, EventRow]]:
+        """(number, event) pairs that are not done, with a number greater than `after`, in the order of keeping."""
+        ...
+
+    async def events_since(self, workspace: str, name: str, since: int, *, limit: int = 1000) -> list[EventRow]:
+        """Events of a name that were sent at `since` or later, oldest first."""
+        ...
+
+    async def event_waits(
+        self, workspace: str, name: str, *, after: tuple[int, int] = (0, -1), limit: int = 1000
+    ) -> list[EventWait]:
+        """Who waits for an event of this name, by run and step; `after` is (run key, step)."""
+        ...
+
+    async def buffered_waits(self, *, after: tuple[int, int] = (0, -1), limit: int = 1000) -> list[EventWait]:
+        """All waits for events that may have come before they began, in the same order."""
+        ...
+
+    async def drop_events(self, before: int, *, keep: int) -> int:
+        """Delete the events that are done and were sent before a time, and of the others that are done the oldest but
+        `keep`. Gives their number.
+        """
         ...
 
     async def get_setting(self, name: str) -> bytes | None:

@@ -25,9 +25,12 @@ from segue.errors import JournalCorruptError
 from segue.store import rules
 from segue.store.port import (
     CallbackRow,
+    EventRow,
+    EventWait,
     FlowVersion,
     JournalRow,
     LogRow,
+    Message,
     RunFilter,
     RunPage,
     RunRecord,
@@ -71,15 +74,35 @@ JOURNAL = """SELECT json_group_array(json_array(seq, kind, step, at, hex(data), 
 BLOB = "SELECT data FROM blob WHERE hash = ?"
 LOGS = """SELECT json_group_array(json_array(n, at, level, step, message, hex(data)))
     FROM (SELECT * FROM log_line WHERE run_key = ? AND n > ? ORDER BY n LIMIT ?)"""
-_CALLBACKS = "SELECT token_hash, run_key, step, generation, step_path, expires_at, created_at, state FROM callback"
+_CALLBACKS = (
+    "SELECT token_hash, run_key, step, generation, step_path, expires_at, created_at, state, correlation FROM callback"
+)
 CALLBACK = f"{_CALLBACKS} WHERE token_hash = ?"
 CALLBACKS_OF_RUN = f"{_CALLBACKS} WHERE run_key = ? ORDER BY created_at, token_hash"
-FLOW_VERSION = "SELECT key, flow_id, digest, version, model, source, created_at FROM flow_version WHERE key = ?"
+CALLBACKS_BY_CORRELATION = f"{_CALLBACKS} WHERE correlation = ? AND state = 'open' ORDER BY created_at, token_hash"
+_FLOW_VERSIONS = "SELECT key, flow_id, digest, version, model, source, created_at FROM flow_version"
+FLOW_VERSION = f"{_FLOW_VERSIONS} WHERE key = ?"
+NEWEST_FLOW_VERSION = f"{_FLOW_VERSIONS} WHERE flow_id = ? ORDER BY key DESC LIMIT 1"
+NEWEST_OF_VERSION = f"{_FLOW_VERSIONS} WHERE flow_id = ? AND version = ? ORDER BY key DESC LIMIT 1"
+MESSAGES = """SELECT json_group_array(json_array(n, id, run_id, kind, at, hex(data)))
+    FROM (SELECT * FROM message WHERE n > ? ORDER BY n LIMIT ?)"""
+_EVENT = "json_array(n, id, workspace, name, at, source, hex(data))"
+_EVENTS = f"SELECT json_group_array({_EVENT}) FROM (SELECT * FROM event WHERE {{chosen}} LIMIT ?)"  # noqa: S608
+EVENTS_OPEN = _EVENTS.format(chosen="done = 0 AND n > ? ORDER BY n")
+EVENTS_SINCE = _EVENTS.format(chosen="workspace = ? AND name = ? AND at >= ? ORDER BY at, n")
+_WAIT = "json_array(run_key, step, generation, workspace, name, since, began)"
+_WAITS = f"""SELECT json_group_array({_WAIT}) FROM (SELECT * FROM event_wait
+    WHERE {{chosen}} AND (run_key, step) > (?, ?) ORDER BY run_key, step, generation LIMIT ?)"""  # noqa: S608
+EVENT_WAITS = _WAITS.format(chosen="workspace = ? AND name = ?")
+BUFFERED_WAITS = _WAITS.format(chosen="since < began")
 SETTING = "SELECT value FROM setting WHERE name = ?"
 
 _decode_runs = msgspec.json.Decoder(list[RunRecord]).decode
 _decode_journal = msgspec.json.Decoder(list[tuple[int, int, int, int, str, int]]).decode
 _decode_logs = msgspec.json.Decoder(list[tuple[int, int, str, str, str, str]]).decode
+_decode_messages = msgspec.json.Decoder(list[tuple[int, str, str, str, int, str]]).decode
+_decode_events = msgspec.json.Decoder(list[tuple[int, str, str, str, int, str | None, str]]).decode
+_decode_waits = msgspec.json.Decoder(list[tuple[int, int, int, str, str, int, int]]).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -205,7 +228,27 @@ def logs(db: apsw.Connection, run_key: int, after: int, limit: int) -> list[tupl
     return [(n, LogRow(at, level, step, message, bytes.fromhex(data))) for n, at, level, step, message, data in rows]
 
 
-def callbacks(db: apsw.Connection, text: str, value: bytes | int) -> list[CallbackRow]:
+def messages(db: apsw.Connection, after: int, limit: int) -> list[tuple[int, Message]]:
+    """Messages between runs with their numbers."""
+    rows = _decode_messages(db.execute(MESSAGES, (after, limit)).get)
+    return [(n, Message(id, run_id, kind, at, bytes.fromhex(data))) for n, id, run_id, kind, at, data in rows]
+
+
+def events(db: apsw.Connection, text: str, values: _BIND) -> list[tuple[int, EventRow]]:
+    """Events of a statement made from the event columns, with their numbers."""
+    rows = _decode_events(db.execute(text, values).get)
+    return [
+        (n, EventRow(id, workspace, name, at, source, bytes.fromhex(data)))
+        for n, id, workspace, name, at, source, data in rows
+    ]
+
+
+def event_waits(db: apsw.Connection, text: str, values: _BIND) -> list[EventWait]:
+    """Waits of a statement made from the wait columns."""
+    return [EventWait(*row) for row in _decode_waits(db.execute(text, values).get)]
+
+
+def callbacks(db: apsw.Connection, text: str, value: bytes | int | str) -> list[CallbackRow]:
     """Callbacks of a statement made from the callback columns."""
     return [
         CallbackRow(
@@ -217,8 +260,9 @@ def callbacks(db: apsw.Connection, text: str, value: bytes | int) -> list[Callba
             expires_at=expires_at,
             created_at=created_at,
             state=state,
+            correlation=correlation,
         )
-        for token_hash, run_key, step, generation, step_path, expires_at, created_at, state in db.execute(
+        for token_hash, run_key, step, generation, step_path, expires_at, created_at, state, correlation in db.execute(
             text, (value,)
         )
     ]
@@ -227,6 +271,13 @@ def callbacks(db: apsw.Connection, text: str, value: bytes | int) -> list[Callba
 def flow_version(db: apsw.Connection, key: int) -> FlowVersion | None:
     """A flow version by its key."""
     return flow_version_from_row(db.execute(FLOW_VERSION, (key,)).fetchone())
+
+
+def newest_flow_version(db: apsw.Connection, flow_id: str, version: str | None) -> FlowVersion | None:
+    """The newest version of a flow, or the newest of those that bear a number."""
+    if version is None:
+        return flow_version_from_row(db.execute(NEWEST_FLOW_VERSION, (flow_id,)).fetchone())
+    return flow_version_from_row(db.execute(NEWEST_OF_VERSION, (flow_id, version)).fetchone())
 
 
 def flow_version_from_row(row: Sequence[object] | None) -> FlowVersion | None:

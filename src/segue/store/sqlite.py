@@ -18,9 +18,12 @@ from segue.store.port import (
     CallbackRow,
     Commit,
     CommitDone,
+    EventRow,
+    EventWait,
     FlowVersion,
     JournalRow,
     LogRow,
+    Message,
     RunFilter,
     RunPage,
     RunRecord,
@@ -37,6 +40,9 @@ _NEXT_KEY = """SELECT 1 + max(coalesce((SELECT max(key) FROM run), 0), coalesce(
 
 _PUT_SETTING = """INSERT INTO setting VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET value = iif(?3, value, excluded.value) RETURNING value"""
+
+_DROP_EVENTS = """DELETE FROM event WHERE done = 1 AND (at < ?1 OR n <= (
+    SELECT n FROM event WHERE done = 1 ORDER BY n DESC LIMIT 1 OFFSET ?2))"""
 
 T = TypeVar("T")
 
@@ -191,6 +197,47 @@ class SqliteStore:
     async def callbacks_of_run(self, run_key: int) -> list[CallbackRow]:
         """See `Store.callbacks_of_run`."""
         return await self._ask(lambda db: readers.callbacks(db, readers.CALLBACKS_OF_RUN, run_key))
+
+    async def callbacks_by_correlation(self, correlation: str) -> list[CallbackRow]:
+        """See `Store.callbacks_by_correlation`."""
+        return await self._ask(lambda db: readers.callbacks(db, readers.CALLBACKS_BY_CORRELATION, correlation))
+
+    async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
+        """See `Store.find_flow_version`."""
+        return await self._ask(lambda db: readers.newest_flow_version(db, flow_id, version))
+
+    async def messages(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Message]]:
+        """See `Store.messages`."""
+        return await self._ask(lambda db: readers.messages(db, after, limit))
+
+    async def events_open(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, EventRow]]:
+        """See `Store.events_open`."""
+        return await self._ask(lambda db: readers.events(db, readers.EVENTS_OPEN, (after, limit)))
+
+    async def events_since(self, workspace: str, name: str, since: int, *, limit: int = 1000) -> list[EventRow]:
+        """See `Store.events_since`."""
+        found = await self._ask(lambda db: readers.events(db, readers.EVENTS_SINCE, (workspace, name, since, limit)))
+        return [event for _, event in found]
+
+    async def event_waits(
+        self, workspace: str, name: str, *, after: tuple[int, int] = (0, -1), limit: int = 1000
+    ) -> list[EventWait]:
+        """See `Store.event_waits`."""
+        values = (workspace, name, *after, limit)
+        return await self._ask(lambda db: readers.event_waits(db, readers.EVENT_WAITS, values))
+
+    async def buffered_waits(self, *, after: tuple[int, int] = (0, -1), limit: int = 1000) -> list[EventWait]:
+        """See `Store.buffered_waits`."""
+        return await self._ask(lambda db: readers.event_waits(db, readers.BUFFERED_WAITS, (*after, limit)))
+
+    async def drop_events(self, before: int, *, keep: int) -> int:
+        """See `Store.drop_events`."""
+
+        def drop(db: apsw.Connection) -> int:
+            db.execute(_DROP_EVENTS, (before, keep))
+            return db.changes()
+
+        return await self._write(drop)
 
     async def get_setting(self, name: str) -> bytes | None:
         """See `Store.get_setting`."""

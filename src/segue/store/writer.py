@@ -275,7 +275,7 @@ class Writer:
             if self._is_known(run_key):
                 return rules.run_exists(run_key)
             seq = 0
-        elif rows or head is not None or commit.callbacks_opened:
+        elif rows or head is not None or commit.callbacks_opened or commit.waits_opened:
             found = self._next_seq.get(run_key)
             seq = self._load_next_seq(run_key) if found is None else found
             if seq < 0:
@@ -317,6 +317,7 @@ class Writer:
             batch.add_callback(callback)
         for token_hash, state in commit.callbacks_closed:
             batch.closed.setdefault(token_hash, state)
+        batch.add_messages(commit)
 
     def _is_known(self, run_key: int) -> bool:
         if run_key > self._highest_key:

@@ -7,6 +7,7 @@ Use it from your own tests: derive a class whose name pytest collects and give i
         def store_factory(self, tmp_path):
             return lambda: MyStore(tmp_path / "store")
 
+Derive from `segue.testing.message_contract.MessageContract` too: what runs tell each other, and events.
 Each call of the factory gives a store, not yet opened, over the same data; the data is new for each test. Needs pytest
 and its anyio plugin.
 """
