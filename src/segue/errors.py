@@ -42,6 +42,12 @@ class GoneError(RequestError):
     """The thing existed and has expired (a callback after its time)."""
 
 
+class SignatureError(RequestError):
+    """A signal is not signed as its receiver asks."""
+
+    category: ClassVar[str] = "auth"
+
+
 class InvalidFlowError(RequestError):
     """A flow that cannot be used; `problems` holds every mistake with its place, not the first only."""
 

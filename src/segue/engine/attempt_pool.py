@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -28,6 +28,7 @@ class AttemptPool:
         maker: AttemptMaker,
         residents: Residents,
         logs: RunLogs,
+        begin_child: Callable[[LiveRun, StepState, int], Awaitable[inp.Input]],
         feed: Callable[[LiveRun, inp.Input], None],
         callback_url: Callable[[str, StepState], str | None],
         limit: int,
@@ -35,6 +36,7 @@ class AttemptPool:
         self._maker = maker
         self._residents = residents
         self._logs = logs
+        self._begin_child = begin_child
         self._feed = feed
         self._callback_url = callback_url
         self._limit = limit
@@ -79,7 +81,9 @@ class AttemptPool:
         is_due = step.attempt == attempt
         try:
             # Else a later attempt was decided since: it is made when its own start is kept.
-            if is_due:
+            if is_due and step.plan.kind == "flow" and self._maker.starts_children:
+                given = await self._begin_child(run, step, attempt)
+            elif is_due:
                 url = self._callback_url(run.run_id, step) if step.callback else None
                 given = await self._maker.make(run.state, step, run.workspace, partial(self._logs.write, run), url)
         finally:

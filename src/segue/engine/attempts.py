@@ -10,7 +10,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from segue.engine.ids import idempotency_key
 from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
@@ -34,6 +34,9 @@ LogWriter = Callable[[str, LogLevel, str, dict[str, JsonValue]], None]
 
 class AttemptMaker:
     """Makes attempts for one host."""
+
+    starts_children: ClassVar[bool] = True
+    """Whether an attempt of a `flow` step starts the other flow's run; else it is made here, like a call."""
 
     def __init__(self, actions: ActionRegistry, secrets: SecretResolver) -> None:
         self.actions = actions

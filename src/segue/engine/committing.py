@@ -15,12 +15,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
+from segue.engine import outbox
 from segue.engine.attempts import AttemptMaker
 from segue.engine.clock import Clock
-from segue.engine.ids import token_hash
+from segue.engine.ids import correlation, token_hash
 from segue.engine.live_run import LiveRun, Undecided
 from segue.engine.residents import Residents
 from segue.errors import ConflictError, EngineError, NotFoundError, SegueError, StoreUnavailableError
+from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decide import Decision, decide, pending_attempts
@@ -56,6 +58,14 @@ class Effects(Protocol):
         """The run leaves the memory, with all its attempts."""
         ...
 
+    def tell_outside(self, commit: Commit) -> None:
+        """Messages, events and waits of a commit that is kept now."""
+        ...
+
+    def remark(self, run: LiveRun, step: StepState, message: str) -> None:
+        """A line for the run's log."""
+        ...
+
     def in_background(self, work: Awaitable[None]) -> None:
         """Have a task end with the host."""
         ...
@@ -85,8 +95,18 @@ class Committing:
 
     # ------------------------------------------------------------ deciding
 
-    def feed(self, run: LiveRun, given: inp.Input, ack: asyncio.Future[None] | None = None) -> None:
-        """Decide on an input and send what follows from it to the store. `ack` is told when it is kept, or why not."""
+    def feed(
+        self,
+        run: LiveRun,
+        given: inp.Input,
+        ack: asyncio.Future[None] | None = None,
+        taken: list[str] | None = None,
+    ) -> None:
+        """Decide on an input and send what follows from it to the store. `ack` is told when it is kept, or why not.
+
+        `taken` are ids of messages that brought the input: they go with its commit, and the list is emptied if there
+        is one.
+        """
         if run.lost is not None:
             if ack is not None:
                 ack.set_exception(StoreUnavailableError(f"run {run.run_id} cannot be written now: {run.lost}"))
@@ -98,6 +118,9 @@ class Committing:
         try:
             decision = decide(run.state, given, self._clock.now(), starts=self.starts)
             commit = self.commit_of(run, decision) if decision.rows else None
+            if decision.outside is not None:
+                for step, message in decision.outside.remarks:
+                    self._effects.remark(run, step, message)
         except ConflictError as error:
             if ack is None:
                 raise
@@ -112,15 +135,23 @@ class Committing:
         if commit is None:
             run.follow(given, ack)
             return
+        if taken:
+            commit.messages_taken = tuple(taken)
+            taken.clear()
         run.pending.append(Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
         self._store.commit(commit, partial(self._committed, run))
 
-    async def feed_and_wait(self, run: LiveRun, given: inp.Input) -> None:
+    async def feed_and_wait(self, run: LiveRun, given: inp.Input, taken: list[str] | None = None) -> None:
         """Returns when the input is kept. Raises what `decide` says against it, StoreUnavailableError."""
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.feed(run, given, ack)
+        self.feed(run, given, ack, taken)
         await ack
+
+    def rest(self, run: LiveRun) -> None:
+        """An input meant nothing to a run that it may have brought into memory: let it go again, if it waits."""
+        if run in self._residents and run.lost is None and not run.committing:
+            self._effects.settle(run)
 
     def end_unsafe(self, run: LiveRun) -> None:
         """Attempts whose time is over and that must not be repeated blindly: nobody knows whether they took effect."""
@@ -155,22 +186,27 @@ class Committing:
         if run.new_run is not None:
             commit.new_run, run.new_run = run.new_run, None
         if decision.callbacks_opened:
-            commit.callbacks_opened = [self._callback_row(run, step) for step in decision.callbacks_opened]
+            names = {} if decision.outside is None else decision.outside.correlations
+            commit.callbacks_opened = [
+                self._callback_row(run, step, names.get(step.id)) for step in decision.callbacks_opened
+            ]
         if decision.callbacks_closed:
             closed = decision.callbacks_closed.values()
             commit.callbacks_closed = [
                 (token_hash(self._callback_token(run.run_id, step)), how) for step, how in closed
             ]
+        if decision.outside is not None or state.ended:
+            outbox.fill(commit, run, decision, self._clock.now())
         if run.logs:
             commit.logs, run.logs = run.logs, []
         return commit
 
-    def _callback_row(self, run: LiveRun, step: StepState) -> CallbackRow:
+    def _callback_row(self, run: LiveRun, step: StepState, called: JsonValue) -> CallbackRow:
         now = self._clock.now()
         return CallbackRow(
             token_hash=token_hash(self._callback_token(run.run_id, step)), run_key=run.key, step=step.id,
             generation=step.generation, step_path=step.address, created_at=now,
-            expires_at=step.until if step.until is not None else now,
+            expires_at=step.until if step.until is not None else now, correlation=correlation(called),
         )  # fmt: skip
 
     def _committed(self, run: LiveRun, commit: Commit, error: BaseException | None) -> None:
@@ -182,6 +218,8 @@ class Committing:
         if undecided.ack is not None or undecided.followers:
             undecided.answer(None)
         self._effects.carry_out(run, undecided.decision, undecided.attempts)
+        if commit.messages or commit.events or commit.waits_opened:
+            self._effects.tell_outside(commit)
         self._effects.settle(run)
 
     # ------------------------------------------------------------ when a commit fails

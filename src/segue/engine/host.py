@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -19,29 +19,38 @@ import msgspec
 
 from segue.engine.attempt_pool import MAX_ATTEMPTS_IN_FLIGHT, AttemptPool
 from segue.engine.attempts import AttemptMaker
+from segue.engine.bus import Bus
+from segue.engine.callbacks import Callbacks
+from segue.engine.children import Children
 from segue.engine.clock import Clock, SystemClock
 from segue.engine.committing import Committing
-from segue.engine.ids import callback_token, new_run_id, new_seed, token_hash
+from segue.engine.flow_source import FlowSource, RegisteredFlows
+from segue.engine.ids import callback_token, new_run_id, new_seed
 from segue.engine.live_run import LiveRun
 from segue.engine.loading import Loading
+from segue.engine.mailbox import Mailbox
+from segue.engine.parents import Parent
 from segue.engine.port import ActionRegistry
 from segue.engine.residents import Residents
 from segue.engine.run_logs import RunLogs
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept
 from segue.engine.versions import Version, Versions
+from segue.engine.views import masker_of
 from segue.engine.wakes import Wakes
-from segue.errors import ConflictError, EngineError, GoneError, NotFoundError, RequestError
+from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
 from segue.flow.model import Flow, JsonValue, RawMap
+from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decide import Decision
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RUN_ENDED, RunStatus
-from segue.store.port import CallbackRow, NewRun, RunRecord, Store
+from segue.store.port import CallbackRow, Commit, EventRow, NewRun, RunRecord, Store
 from segue.store.rules import IDEMPOTENCY_KEY_MS
 
 KEPT_IN_MEMORY_MS: Final = 30_000
 """A waiting run whose next timer is nearer than this stays in memory."""
+MAX_EVENT_ID_LENGTH: Final = 200
 WORKSPACE: Final = "default"
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
@@ -70,8 +79,11 @@ class Engine:
         max_attempts_in_flight: int = MAX_ATTEMPTS_IN_FLIGHT,
         entropy: Callable[[int], bytes] = os.urandom,
         maker: AttemptMaker | None = None,
+        flows: FlowSource | None = None,
     ) -> None:
-        """`maker` makes the attempts in another way than calling `actions`: the test kit answers them itself."""
+        """`maker` makes the attempts in another way than calling `actions`: the test kit answers them itself. `flows`
+        is where sub-flows are found by their names, before the versions that the store keeps.
+        """
         self.store = store
         self.actions = actions
         self.versions = Versions(store)
@@ -79,15 +91,21 @@ class Engine:
         self._server_key = server_key
         self._entropy = entropy
         self._callback_base_url = callback_base_url
-        maker = maker or AttemptMaker(actions, secrets or SecretResolver())
+        resolver = secrets or SecretResolver()
+        maker = maker or AttemptMaker(actions, resolver)
         self.residents = Residents()
         self.logs = RunLogs(store, self._clock, self.residents)
         self.wakes = Wakes(self._clock, self._wake, lambda: self.in_background(self.loading.wake_rested()))
         self.committing = Committing(store, self._clock, maker, self.residents, self.callback_token, self)
+        self.children = Children(self.versions, flows or RegisteredFlows(), maker, self, store.get_run, self.now)
         self.pool = AttemptPool(
-            maker, self.residents, self.logs, self.committing.feed, self.callback_url, max_attempts_in_flight
-        )
+            maker, self.residents, self.logs, self.children.begin, self.committing.feed, self.callback_url,
+            max_attempts_in_flight,
+        )  # fmt: skip
         self.loading = Loading(store, self._clock, self.versions, maker, self.residents, self.committing, self.wakes)
+        self.mailbox = Mailbox(store, self.loading, self.committing, self.in_background)
+        self.bus = Bus(store, self._clock, self.loading, self.committing, self.in_background)
+        self.callbacks = Callbacks(store, self.loading, self.committing, resolver, self.now)
         self._background: set[asyncio.Future[None]] = set()
         self._closing = False
         self._opened = False
@@ -104,10 +122,12 @@ class Engine:
         await self.store.open()
         self._opened = True
         if not adopt:
-            self.committing.starts = self.pool.starts = False
+            self._stop_effects()
             self.wakes.stop()
             return
         await self.loading.adopt_all()
+        await self.mailbox.open()
+        await self.bus.open()
         self.wakes.set_rested(await self.store.next_wake_at())
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
@@ -133,9 +153,13 @@ class Engine:
     def stop(self) -> None:
         """Begin nothing more; what is in flight may end. The first half of `close`."""
         self._closing = self.committing.closing = True
-        self.committing.starts = self.pool.starts = False
+        self._stop_effects()
         self.logs.stop_gathering()
         self.wakes.stop()
+
+    def _stop_effects(self) -> None:
+        self.committing.starts = self.pool.starts = False
+        self.mailbox.delivers = self.bus.delivers = False
 
     @property
     def closing(self) -> bool:
@@ -175,15 +199,7 @@ class Engine:
             earlier = await self._repeat_of(workspace, idempotency_key, request_digest)
             if earlier is not None:
                 return earlier
-        now = self.now()
-        run = LiveRun(self.store.next_run_key(), run_id or new_run_id(now, entropy=self._entropy(10)), workspace, None)  # pyright: ignore[reportArgumentType]
-        run.state = RunState(version.plan, run.run_id)
-        run.new_run = NewRun(
-            run_id=run.run_id, workspace=workspace, flow_id=version.flow.id, flow_version=version.key,
-            trigger=str(trigger.get("kind", "api")), created_at=now, idempotency_key=idempotency_key,
-            request_digest=request_digest,
-        )  # fmt: skip
-        self.residents.add(run)
+        run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest)
         try:
             await self.committing.feed_and_wait(run, inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16))))
         except ConflictError:
@@ -194,6 +210,39 @@ class Engine:
                 raise
             return earlier
         return Started(run.run_id)
+
+    def _new_run(
+        self,
+        version: Version,
+        trigger: RawMap,
+        workspace: str,
+        run_id: str | None,
+        idempotency_key: str | None = None,
+        request_digest: str | None = None,
+        parent_run_id: str | None = None,
+    ) -> LiveRun:
+        now = self.now()
+        run = LiveRun(self.store.next_run_key(), run_id or new_run_id(now, entropy=self._entropy(10)), workspace, None)  # pyright: ignore[reportArgumentType]
+        run.state = RunState(version.plan, run.run_id)
+        run.new_run = NewRun(
+            run_id=run.run_id, workspace=workspace, flow_id=version.flow.id, flow_version=version.key,
+            trigger=str(trigger.get("kind", "api")), created_at=now, idempotency_key=idempotency_key,
+            request_digest=request_digest, parent_run_id=parent_run_id,
+        )  # fmt: skip
+        self.residents.add(run)
+        return run
+
+    async def start_child(
+        self, version: Version, inputs: RawMap, run_id: str, parent: Parent, workspace: str, due: Callable[[], bool]
+    ) -> bool:
+        """See `segue.engine.children.Starts`. Also while the host closes: the next one carries the child out."""
+        if not due():
+            return False
+        trigger: RawMap = {"kind": "flow", "parent": msgspec.to_builtins(parent)}
+        run = self._new_run(version, trigger, workspace, run_id, parent_run_id=parent.run)
+        given = inp.Begin(cast("RawMap", _as_kept(inputs, "the inputs")), trigger, new_seed(entropy=self._entropy(16)))
+        await self.committing.feed_and_wait(run, given)
+        return True
 
     async def _repeat_of(self, workspace: str, key: str, digest: str | None) -> Started | None:
         earlier = await self.store.find_run_by_idempotency_key(workspace, key)
@@ -233,31 +282,46 @@ class Engine:
         await self._tell(run_id, inp.ResumeRun())
 
     async def find_callback(self, token: str) -> tuple[CallbackRow, RunRecord]:
-        """The open callback of a token.
+        """See `Callbacks.find`."""
+        return await self.callbacks.find(token)
 
-        Raises NotFoundError, GoneError if it has expired, ConflictError if it was used or cancelled.
-        """
-        row = await self.store.find_callback(token_hash(token))
-        if row is None:
-            raise NotFoundError("no callback has this token")
-        if row.state == "used":
-            raise ConflictError("this callback has been used already; nothing was changed")
-        if row.state == "cancelled":
-            raise ConflictError("the step does not wait for this callback any more; nothing was changed")
-        if row.state == "expired" or row.expires_at <= self.now():
-            raise GoneError("this callback has expired; nothing was changed")
-        record = await self.record_by_key(row.run_key)
-        return row, record
+    async def callback(
+        self,
+        token: str,
+        payload: JsonValue,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """See `Callbacks.give`."""
+        return await self.callbacks.give(token, payload, raw=raw, headers=headers)
 
-    async def callback(self, token: str, payload: JsonValue) -> str:
-        """Deliver a signal and return the run's id; when this returns, it is kept. Errors as `find_callback`, and
-        RequestError if the payload is no JSON.
+    async def publish(
+        self, name: str, data: JsonValue = None, *, id: str | None = None, workspace: str = WORKSPACE
+    ) -> str:
+        """Send an event to all steps that wait for one of this name, and give its id; when this returns, it is kept.
+
+        A second event of the same `id` changes nothing. Raises RequestError, StoreUnavailableError.
         """
-        payload = _as_kept(payload, "the payload")
-        row, record = await self.find_callback(token)
-        run = await self.loading.loaded(record)
-        await self.committing.feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, payload))
-        return record.run_id
+        self._refuse_if_closing()
+        if id is not None and not 0 < len(id) <= MAX_EVENT_ID_LENGTH:
+            raise RequestError(f"an event's id has 1 to {MAX_EVENT_ID_LENGTH} characters")
+        kept = ev.encode_data(_as_kept(data, "the event's data"))
+        id = id or new_run_id(self.now(), prefix="evt_", entropy=self._entropy(10))
+        await self.bus.publish(EventRow(id, workspace, name.strip(), self.now(), None, kept))
+        return id
+
+    async def wait_for_response(self, run_id: str) -> RunState:
+        """The run's state once it has answered its caller (`respond`), or is over without. Errors as `wait`."""
+        caller = self.residents.call(run_id)
+        try:
+            record = await self.record(run_id)
+            if record.status == RunStatus.QUARANTINED:
+                raise EngineError(f"run {run_id} is quarantined: {record.error}")
+            state = await self.state(record)
+            return state if state.ended or state.response is not None else await caller
+        finally:
+            self.residents.hang_up(run_id, caller)
 
     def callback_token(self, run_id: str, step: StepState) -> str:
         """The token of a step's callback, computed anew whenever it is shown."""
@@ -314,6 +378,8 @@ class Engine:
         """The effects of a decision that is kept now. A later decision may have made a start pointless meanwhile."""
         for step in decision.cancel:
             self.pool.drop(run, step)
+        if decision.outside is not None and decision.outside.responded:
+            self.residents.tell_response(run)
         active = run.state.active
         for step, attempt in zip(decision.start, attempts, strict=True):
             # A later number is not kept yet: the decision that made it begins it.
@@ -321,6 +387,16 @@ class Engine:
                 self.pool.launch(run, step, attempt)
         if self.residents.watchers:
             self.residents.notify(run.run_id)
+
+    def tell_outside(self, commit: Commit) -> None:
+        """Messages, events and waits that are kept now."""
+        self.mailbox.send(commit.messages)
+        self.bus.send(commit.events)
+        self.bus.look_back(commit.waits_opened)
+
+    def remark(self, run: LiveRun, step: StepState, message: str) -> None:
+        """A line for the run's log."""
+        self.logs.write(run, step.address, "warning", masker_of(run.state).mask_text(message), {})
 
     def settle(self, run: LiveRun) -> None:
         """After the effects: the run is over, or has a timer, or may rest."""

@@ -13,10 +13,13 @@ import hmac
 import os
 from typing import Final
 
+import msgspec
+
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 """Ten bits at a time: half the work of one letter at a time."""
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = None) -> str:
@@ -43,6 +46,11 @@ def callback_token(server_key: bytes, run_id: str, step: str, generation: int) -
     """The unguessable token of a step's callback: HMAC-SHA-256 under the server's key, 43 characters."""
     digest = hmac.new(server_key, f"callback\n{run_id}\n{step}\n{generation}".encode(), hashlib.sha256).digest()
     return _url_safe(digest)
+
+
+def correlation(value: object) -> str | None:
+    """What a callback is called by, as the database keeps it: JSON, the keys of maps in order."""
+    return None if value is None else _encode_sorted(value).decode()
 
 
 def token_hash(token: str) -> bytes:

@@ -18,6 +18,7 @@ class Residents:
         self.by_id: dict[str, LiveRun] = {}
         self.watchers: dict[str, set[asyncio.Event]] = {}
         self._waiters: dict[str, list[asyncio.Future[RunState]]] = {}
+        self._callers: dict[str, list[asyncio.Future[RunState]]] = {}
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(self.by_key.values())
@@ -60,10 +61,31 @@ class Residents:
         for waiter in self._waiters.get(run.run_id, ()):
             if not waiter.done():
                 waiter.set_result(run.state)
+        self.tell_response(run)
+
+    def call(self, run_id: str) -> asyncio.Future[RunState]:
+        """A future for the run's answer to its caller, or its end if it gives none; give it back with `hang_up`."""
+        caller: asyncio.Future[RunState] = asyncio.get_running_loop().create_future()
+        self._callers.setdefault(run_id, []).append(caller)
+        return caller
+
+    def hang_up(self, run_id: str, caller: asyncio.Future[RunState]) -> None:
+        """Undo `call`."""
+        callers = self._callers.get(run_id)
+        if callers is not None and caller in callers:
+            callers.remove(caller)
+            if not callers:
+                del self._callers[run_id]
+
+    def tell_response(self, run: LiveRun) -> None:
+        """The run has answered its caller, and the answer is kept."""
+        for caller in self._callers.get(run.run_id, ()):
+            if not caller.done():
+                caller.set_result(run.state)
 
     def tell_error(self, run_id: str, error: SegueError) -> None:
         """Its end will not come, and why."""
-        for waiter in self._waiters.get(run_id, ()):
+        for waiter in (*self._waiters.get(run_id, ()), *self._callers.get(run_id, ())):
             if not waiter.done():
                 waiter.set_exception(error)
 
@@ -74,7 +96,7 @@ class Residents:
 
     def dismiss(self, error: SegueError) -> None:
         """The host closes: tell all who wait, wake all who watch."""
-        for run_id in list(self._waiters):
+        for run_id in [*self._waiters, *self._callers]:
             self.tell_error(run_id, error)
         for run_id in list(self.watchers):
             self.notify(run_id)

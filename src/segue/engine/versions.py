@@ -69,6 +69,11 @@ class Versions:
             ) from error
         return self._remember(Version(key, flow, compile_plan(flow)), kept.digest)
 
+    async def newest(self, flow_id: str, version: str | None = None) -> Version | None:
+        """The newest version that was kept of a flow, or of those that bear a number. None: there is none."""
+        kept = await self._store.find_flow_version(flow_id, version)
+        return None if kept is None else await self.get(kept.key)
+
     def _remember(self, version: Version, digest: str) -> Version:
         self._by_key[version.key] = version
         self._key_by_digest[digest] = version.key

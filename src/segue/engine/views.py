@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from segue.engine.parents import parent_of
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
+from segue.kernel.children import is_waited_for
 from segue.kernel.plan import NodePlan
 from segue.kernel.reasons import explain_run, explain_step, explain_unopened
 from segue.kernel.state import RunState, StepState
@@ -39,6 +41,16 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: str | None = None
     duration_ms: int | None = None
     until: str | None = None
+    child: str | None = None
+    """The run of the sub-flow that the step started last."""
+
+
+class ParentView(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a sub-flow's run: the run and the step that started it."""
+
+    run: str
+    flow: str
+    step: str
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +65,10 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     action: str | None = None
     recovered: bool = False
     trigger: str = "api"
+    parent: ParentView | None = None
+    """The step of another run that started this one."""
+    response: dict[str, Any] | None = None
+    """What the caller that waits for the run got (`respond`)."""
     inputs: dict[str, Any] = {}
     outputs: JsonValue = None
     error: dict[str, Any] | None = None
@@ -92,6 +108,8 @@ def view_of(state: RunState, record: RunRecord, now: int) -> RunView:
         action=reason.action,
         recovered=state.recovered,
         trigger=record.trigger,
+        parent=_parent(state),
+        response=masker.mask_json(state.response),  # pyright: ignore[reportArgumentType]
         inputs=masker.mask_json(state.inputs),  # pyright: ignore[reportArgumentType]
         outputs=masker.mask_json(state.outputs),  # pyright: ignore[reportArgumentType]
         error=failure_view(state.error, masker),
@@ -148,7 +166,20 @@ def step_view(state: RunState, step: StepState, now: int, masker: Masker) -> Ste
         ended_at=rfc3339(step.ended_at),
         duration_ms=_length(begun, ended),
         until=rfc3339(step.until) if step.ended_at is None else None,
+        child=_child(step),
     )
+
+
+def _parent(state: RunState) -> ParentView | None:
+    parent = parent_of(state)
+    return None if parent is None else ParentView(run=parent.run, flow=parent.flow, step=parent.step)
+
+
+def _child(step: StepState) -> str | None:
+    if step.child is None and step.plan.kind == "flow" and isinstance(step.output, dict):
+        started = step.output.get("run_id")
+        return started if isinstance(started, str) and not is_waited_for(step) else None
+    return step.child
 
 
 def _unopened_view(state: RunState, plan: NodePlan) -> StepView:

@@ -48,7 +48,7 @@ def approve_step(decider: Decider, step: StepState) -> None:
     params = decider.params(step)
     remind_at = _next_reminder(decider, step, params.get("remind"))
     shown: RawMap = {name: params[name] for name in ("to", "message") if params.get(name) is not None}
-    decider.decision.callbacks_opened.append(step)
+    decider.open_callback(step)
     decider.emit(step.id, ev.WaitStarted(on="callback", until=step.until, answer=shown or None, remind_at=remind_at))
 
 

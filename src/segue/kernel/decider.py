@@ -109,7 +109,7 @@ class Decider:
             if plan.is_action:
                 self.emit(step.id, ev.empty(ev.StepStarted))
                 if step.callback:
-                    self.decision.callbacks_opened.append(step)
+                    self.open_callback(step)
                 self.decision.start.append(step)
             elif plan.kind in COMPOSITE_KINDS:
                 self.emit(step.id, ev.empty(ev.StepStarted))
@@ -118,6 +118,14 @@ class Decider:
                 PURE_STEPS[plan.kind](self, step)
         except StopNow as stopped:
             self.fail(step, stopped.failure)
+
+    def open_callback(self, step: StepState) -> None:
+        """The step's callback can be sent from now on. Raises StopNow if what it is called by cannot be computed."""
+        if step.plan.correlate is not None:
+            called = self.value(step.plan.correlate, step, "correlate")
+            if called is not None:
+                self.decision.speak().correlations[step.id] = called
+        self.decision.callbacks_opened.append(step)
 
     def skip(self, step: StepState, reason: str) -> None:
         """Settle a step that is not run; its path stays alive."""

@@ -51,6 +51,8 @@ class Outside(msgspec.Struct, eq=False):
     emitted: list[Emitted] = []
     responded: bool = False
     """The caller that waits for the run's response has it now."""
+    correlations: dict[int, JsonValue] = {}
+    """By step number: what the step calls the callback that it opens."""
     remarks: list[tuple[StepState, str]] = []
     """What its readers should know of a step without its being an event: lines for the run's log."""
 

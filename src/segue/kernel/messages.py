@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from segue.kernel.decider import Decider
 
 MAX_NAME_LENGTH: Final = 200
+MAX_EVENT_BYTES: Final = 256 * 1024
+"""Of an event's body as JSON; larger things belong in a file or an object store, with their address in the event."""
 DEFAULT_STATUS: Final = 200
 
 
@@ -35,7 +39,9 @@ def event_name(value: object) -> str:
 def emit_step(decider: Decider, step: StepState) -> None:
     """Send an event: it is kept together with the step's end."""
     params = decider.params(step)
-    name = event_name(params.get("event"))
+    name, size = event_name(params.get("event")), len(msgspec.json.encode(params.get("data")))
+    if size > MAX_EVENT_BYTES:
+        raise stop("validation", f"data: {size:,} bytes as JSON are more than {MAX_EVENT_BYTES:,}", "event_too_large")
     decider.succeed(step, {"id": event_id(decider, step, "emit"), "event": name})
     if step.status is StepStatus.SUCCEEDED:
         announce(decider, step, name, "emit", params.get("data"))
@@ -103,7 +109,10 @@ def on_event(decider: Decider, given: inp.EventArrived) -> None:
 def _wants(decider: Decider, step: StepState, given: inp.EventArrived) -> bool:
     if step.status is not StepStatus.WAITING or step.waits_on != "event" or step.event != given.name:
         return False
-    if given.at < (step.since or 0) or (step.plan.index, given.id) in decider.state.taken:
+    since = step.since or 0
+    if given.source == decider.state.run_id and since == step.started_at:
+        since += 1  # what the run itself sent before it began to wait came before, also within the same millisecond
+    if given.at < since or (step.plan.index, given.id) in decider.state.taken:
         return False
     where = step.plan.conditions.get("where")
     if where is None:

@@ -78,6 +78,8 @@ class NodePlan:
     when: Condition | None = None
     output: Value | None = None
     default: Value | None = None
+    correlate: Value | None = None
+    """What the step calls its callback."""
     blocks: tuple[BlockPlan, ...] = ()
     handlers: tuple[BlockPlan, ...] = ()
     """One a handler, in the order of `step.on_error`."""
@@ -209,6 +211,8 @@ class _Compiler:
             node.output = self.value(step.output, step.path)
         if step.has_default:
             node.default = self.value(step.default, step.path)
+        if step.callback is not None and step.callback.correlate is not None:
+            node.correlate = self.value(step.callback.correlate, step.path)
         self.kind_parts(node)
         inner = tuple(self.inner(node, inner) for inner in step.blocks)
         node.blocks = tuple(one for one in inner if one.role != "finally")

@@ -72,7 +72,7 @@ def _fail_step(decider: Decider, step: StepState) -> None:
 def _wait_step(decider: Decider, step: StepState) -> None:
     decider.emit(step.id, ev.empty(ev.StepStarted))
     if step.plan.step.callback is not None:
-        decider.decision.callbacks_opened.append(step)
+        decider.open_callback(step)
         decider.emit(step.id, ev.WaitStarted(on="callback", until=step.until))
         return
     if "event" in step.plan.step.params:

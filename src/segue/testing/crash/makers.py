@@ -90,6 +90,8 @@ class BookingMaker(AttemptMaker):
 class PlayedMaker(BookingMaker):
     """Calls nothing: attempts are answered by mocks, samples and guesses, as in `segue test`."""
 
+    starts_children = False
+
     def __init__(
         self,
         actions: ActionRegistry,

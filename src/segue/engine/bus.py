@@ -1,0 +1,181 @@
+"""Events: kept when they are sent, offered to each step that waits for one of their name, deleted when they are old.
+
+Events of one name are offered one after the other, in the order in which they were kept, so that of two the first one
+goes to the step that waits. An event is done when it was offered to all; after a crash those that are not are offered
+again, and a step that has taken one takes no second. Waits with a buffer look back when they begin, and again after a
+crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import chain, repeat
+from typing import Final
+
+import msgspec
+
+from segue.engine.clock import Clock
+from segue.engine.committing import Committing
+from segue.engine.loading import Loading
+from segue.errors import RequestError, SegueError, StoreUnavailableError
+from segue.flow.durations import MAX_BUFFER_SECONDS
+from segue.flow.model import JsonValue
+from segue.kernel import inputs as inp
+from segue.kernel.messages import MAX_EVENT_BYTES, MAX_NAME_LENGTH
+from segue.kernel.status import RUN_ENDED, RunStatus, StepStatus
+from segue.store.port import Commit, EventRow, EventWait, Store
+
+KEPT_MS: Final = round(MAX_BUFFER_SECONDS * 1000) + 3_600_000
+"""How long an event is kept after it is done: a little longer than the longest buffer."""
+KEPT_EVENTS: Final = 1_000_000
+DROP_EVERY_MS: Final = 3_600_000
+OFFERED_AT_ONCE: Final = 100
+DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_log = logging.getLogger("segue.engine")
+
+
+class Bus:
+    """The events of one host."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        loading: Loading,
+        committing: Committing,
+        in_background: Callable[[Awaitable[None]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._loading = loading
+        self._committing = committing
+        self._in_background = in_background
+        self._queues: dict[tuple[str, str], deque[EventRow]] = {}
+        self._dropped_at: int | None = None
+        self.delivers = True
+
+    async def open(self) -> None:
+        """Go on with what an earlier host kept and did not offer to all."""
+        number = 0
+        while found := await self._store.events_open(after=number):
+            self.send([event for _, event in found])
+            number = found[-1][0]
+        after = (0, -1)
+        while waits := await self._store.buffered_waits(after=after):
+            self.look_back(waits)
+            after = waits[-1][:2]
+
+    async def publish(self, event: EventRow) -> None:
+        """Keep an event from outside; when this returns, it is kept. Raises RequestError, StoreUnavailableError."""
+        if not event.name.strip() or len(event.name) > MAX_NAME_LENGTH:
+            raise RequestError(f"an event's name is a text of 1 to {MAX_NAME_LENGTH} characters")
+        if len(event.data) > MAX_EVENT_BYTES:
+            raise RequestError(f"the event has {len(event.data):,} bytes as JSON; at most {MAX_EVENT_BYTES:,} are kept")
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(_commit: Commit, error: BaseException | None) -> None:
+            if error is None:
+                self.send([event])
+            if not kept.done():
+                kept.set_result(None) if error is None else kept.set_exception(error)
+
+        self._store.commit(Commit(run_key=0, rows=(), events=(event,)), done)
+        await kept
+
+    def send(self, events: Sequence[EventRow]) -> None:
+        """Offer events that are kept."""
+        if not self.delivers:
+            return
+        for event in events:
+            key = (event.workspace, event.name)
+            queue = self._queues.get(key)
+            if queue is None:
+                self._queues[key] = deque((event,))
+                self._in_background(self._work(key))
+            else:
+                queue.append(event)
+
+    def look_back(self, waits: Sequence[EventWait]) -> None:
+        """Waits that are kept may take an event that came before them."""
+        if self.delivers:
+            for wait in waits:
+                if wait.since < wait.began:
+                    self._in_background(self._look_back(wait))
+
+    # ------------------------------------------------------------ offering
+
+    async def _work(self, key: tuple[str, str]) -> None:
+        queue = self._queues[key]
+        try:
+            while queue:
+                event = queue[0]
+                await self._until_kept(partial(self._offer_to_all, event))
+                self._store.commit(Commit(run_key=0, rows=(), events_done=(event.id,)), _log_failure)
+                await self._drop_old()
+                queue.popleft()
+        finally:
+            del self._queues[key]
+
+    async def _offer_to_all(self, event: EventRow) -> None:
+        after = (0, -1)
+        while True:
+            waits = await self._store.event_waits(event.workspace, event.name, after=after, limit=OFFERED_AT_ONCE)
+            if not waits:
+                return
+            await asyncio.gather(*(self._offer(event, wait) for wait in waits))
+            after = waits[-1][:2]
+
+    async def _look_back(self, wait: EventWait) -> None:
+        async def look() -> None:
+            since = wait.since
+            while events := await self._store.events_since(wait.workspace, wait.name, since):
+                for event in events:
+                    if not await self._offer(event, wait):
+                        return
+                since = events[-1].at + 1
+
+        await self._until_kept(look)
+
+    async def _until_kept(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Once more for as long as the store cannot be read or written; what was offered before changes nothing."""
+        for delay in chain(DELAYS_SECONDS, repeat(DELAYS_SECONDS[-1])):
+            try:
+                return await act()
+            except StoreUnavailableError as error:
+                _log.warning("events: the store is unavailable: %s", error)
+            await asyncio.sleep(delay)
+        return None
+
+    async def _offer(self, event: EventRow, wait: EventWait) -> bool:
+        """Whether the step goes on waiting."""
+        record = await self._store.get_run_by_key(wait.run_key)
+        if record is None or record.status in RUN_ENDED or record.status == RunStatus.QUARANTINED:
+            return False
+        try:
+            run = await self._loading.loaded(record)
+            data: JsonValue = msgspec.json.decode(event.data) if event.data else None
+            given = inp.EventArrived(wait.step, wait.generation, event.id, event.name, event.at, data, event.source)
+            await self._committing.feed_and_wait(run, given)
+        except StoreUnavailableError:
+            raise
+        except SegueError as error:
+            _log.error("event %s cannot be offered to run %s: %s", event.id, record.run_id, error)
+            return False
+        self._committing.rest(run)
+        step = run.state.nodes[wait.step] if wait.step < len(run.state.nodes) else None
+        return step is not None and step.status is StepStatus.WAITING and step.generation == wait.generation
+
+    async def _drop_old(self) -> None:
+        now = self._clock.now()
+        if self._dropped_at is None or now - self._dropped_at >= DROP_EVERY_MS:
+            self._dropped_at = now
+            await self._store.drop_events(now - KEPT_MS, keep=KEPT_EVENTS)
+
+
+def _log_failure(commit: Commit, error: BaseException | None) -> None:
+    if error is not None:
+        _log.warning("events %s are offered again at the next start: %s", list(commit.events_done), error)

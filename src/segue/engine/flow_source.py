@@ -1,0 +1,73 @@
+"""Where a host finds a flow by its name, for steps that run another flow: a small port, and one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from segue.flow.model import Flow
+
+
+class FoundFlow(NamedTuple):
+    """A flow that was found, checked and bound, with its text."""
+
+    flow: Flow
+    source: str = ""
+
+
+class FlowSource(Protocol):
+    """Flows by id. A host that knows none by an id looks among the versions in its database, the newest first."""
+
+    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
+        """The flow as it stands now; with a `version`, only if it bears that number. None: not known here.
+
+        Raises InvalidFlowError for one that has errors.
+        """
+        ...
+
+    def ids(self) -> Iterable[str]:
+        """The ids that are known now, so that a name in a flow can mean one."""
+        ...
+
+
+class RegisteredFlows:
+    """Flows that a program has registered."""
+
+    def __init__(self) -> None:
+        self._flows: dict[str, list[FoundFlow]] = {}
+
+    def add(self, flow: Flow, source: str = "") -> None:
+        """Register a flow; of several with the same id the last one counts, or the last of the version asked for."""
+        self._flows.setdefault(flow.id, []).append(FoundFlow(flow, source))
+
+    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
+        """See `FlowSource.find`."""
+        known = self._flows.get(flow_id, ())
+        return next((one for one in reversed(known) if version in (None, one.flow.version)), None)
+
+    def ids(self) -> Iterable[str]:
+        """See `FlowSource.ids`."""
+        return tuple(self._flows)
+
+
+class FlowSources:
+    """Several sources as one; the first that knows a flow counts."""
+
+    def __init__(self, *sources: FlowSource) -> None:
+        self._sources = list(sources)
+
+    def add(self, source: FlowSource) -> None:
+        """Ask this one too, after the others."""
+        self._sources.append(source)
+
+    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
+        """See `FlowSource.find`."""
+        for source in self._sources:
+            found = await source.find(flow_id, version)
+            if found is not None:
+                return found
+        return None
+
+    def ids(self) -> Iterable[str]:
+        """See `FlowSource.ids`."""
+        return tuple(dict.fromkeys(id for source in self._sources for id in source.ids()))

@@ -1,0 +1,125 @@
+"""Messages between runs: delivered after the sender's commit, taken with the receiver's, again after a crash.
+
+A message is a row until the commit of what it means for its receiver deletes it. So it takes effect once, whatever
+stops in between: a host that starts finds those that were not taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain, repeat
+from typing import Final
+
+from segue.engine.committing import Committing
+from segue.engine.loading import Loading
+from segue.engine.outbox import CANCEL, decode_ended
+from segue.errors import ConflictError, SegueError, StoreUnavailableError
+from segue.flow.model import JsonValue
+from segue.kernel import events as ev
+from segue.kernel import inputs as inp
+from segue.kernel.status import RUN_ENDED, RunStatus
+from segue.store.port import Commit, Message, Store
+
+DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_log = logging.getLogger("segue.engine")
+
+
+class Mailbox:
+    """Delivers the messages of one host's runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        loading: Loading,
+        committing: Committing,
+        in_background: Callable[[Awaitable[None]], None],
+    ) -> None:
+        self._store = store
+        self._loading = loading
+        self._committing = committing
+        self._in_background = in_background
+        self.delivers = True
+
+    async def open(self) -> None:
+        """Deliver what an earlier host kept and did not deliver."""
+        after = 0
+        while found := await self._store.messages(after=after):
+            self.send([message for _, message in found])
+            after = found[-1][0]
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Deliver messages that are kept."""
+        if self.delivers:
+            for message in messages:
+                self._in_background(self._deliver(message))
+
+    async def _deliver(self, message: Message) -> None:
+        for delay in chain(DELAYS_SECONDS, repeat(DELAYS_SECONDS[-1])):
+            try:
+                return await self._hand_over(message)
+            except ConflictError:  # the receiver is past it
+                return self._take(message)
+            except StoreUnavailableError as error:
+                _log.warning("message %s: the store is unavailable: %s", message.id, error)
+            except SegueError as error:
+                # Its receiver is set aside. The message waits for it, like everything else of it.
+                return _log.error("message %s cannot be delivered: %s", message.id, error)
+            await asyncio.sleep(delay)
+        return None
+
+    async def _hand_over(self, message: Message) -> None:
+        record = await self._store.get_run(message.run_id)
+        if record is None or record.status in RUN_ENDED:
+            return self._take(message)
+        if record.status == RunStatus.QUARANTINED:
+            return None
+        given = inp.CancelRun(message.data.decode()) if message.kind == CANCEL else await self._end_of(message)
+        run = await self._loading.loaded(record)
+        taken = [message.id]
+        await self._committing.feed_and_wait(run, given, taken)
+        if taken:  # it meant nothing to the receiver
+            self._take(message)
+        self._committing.rest(run)
+        return None
+
+    async def _end_of(self, message: Message) -> inp.ChildEnded:
+        """How a sub-flow's run ended, from its journal."""
+        told = decode_ended(message.data)
+        given = inp.ChildEnded(told.step, told.generation, told.attempt, told.run, told.flow, told.version)
+        record = await self._store.get_run(told.run)
+        rows = [] if record is None else await self._store.load_journal(record.key, after_seq=told.seq - 1, limit=1)
+        event = ev.decode(rows[0].kind, rows[0].data) if rows else None
+        if isinstance(event, ev.RunSucceeded):
+            given.output = event.outputs
+        else:
+            given.failure = _failure_of(event, told.run, told.flow)
+        return given
+
+    def _take(self, message: Message) -> None:
+        self._store.commit(Commit(run_key=0, rows=(), messages_taken=(message.id,)), _log_failure)
+
+
+def _failure_of(event: ev.Event | None, run: str, flow: str) -> ev.Failure:
+    """A child's error as its parent's: the category is kept, the child is named."""
+    details: JsonValue = {"run": run, "flow": flow}
+    if isinstance(event, ev.RunFailed | ev.RunTimedOut):
+        error = event.error
+        how = "timed out" if isinstance(event, ev.RunTimedOut) else "failed"
+        where = f"`{error.step}`: " if error.step else ""
+        return ev.Failure(
+            category=error.category, code=error.code, status=error.status,
+            message=f"the flow {flow} {how} (run {run}): {where}{error.message}", details=details,
+        )  # fmt: skip
+    if isinstance(event, ev.RunCancelled):
+        why = f": {event.reason}" if event.reason else ""
+        message = f"the flow {flow} was cancelled (run {run}){why}"
+        return ev.Failure(category="cancelled", code="sub_flow_cancelled", message=message, details=details)
+    message = f"how the flow {flow} ended (run {run}) is not in the database any more"
+    return ev.Failure(category="internal", code="sub_flow_gone", message=message, details=details)
+
+
+def _log_failure(commit: Commit, error: BaseException | None) -> None:
+    if error is not None:
+        _log.warning("messages %s are delivered again at the next start: %s", list(commit.messages_taken), error)
