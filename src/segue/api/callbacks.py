@@ -14,11 +14,6 @@ from segue.api.documented import PUBLIC, answers_with
 from segue.api.guard import CALLBACK_PREFIX
 from segue.engine.host import Engine
 from segue.engine.views import rfc3339
-from segue.errors import ConflictError, InvalidInputError
-from segue.flow import Flow, walk
-from segue.flow.inputs import check_value
-from segue.flow.model import JsonValue, RawMap
-from segue.store.port import CallbackRow, RunRecord
 
 _HOW = "send the answer as JSON with POST to this same address"
 
@@ -37,7 +32,7 @@ class CallbackRoutes:
         kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain")
         payload: dict[str, Any] = {"required": False, "content": {kind: {} for kind in kinds}}
         router.add_api_route(
-            path, self.give, methods=["POST"], responses=answers_with(200, CallbackTaken, *errors, 413, 415, 422),
+            path, self.give, methods=["POST"], responses=answers_with(200, CallbackTaken, 403, *errors, 413, 415, 422),
             openapi_extra={**PUBLIC, "requestBody": payload},
         )  # fmt: skip
         router.add_api_route(
@@ -48,13 +43,13 @@ class CallbackRoutes:
 
     async def give(self, token: str, request: Request) -> Response:
         """Answer the step that waits: JSON, a form (as a map), text, or nothing (null). When this is answered, the
-        signal is kept. An unknown token is 404, a used or cancelled one 409, an expired one 410; none of them changes
-        anything.
+        signal is kept. An unknown token is 404, a used or cancelled one 409, an expired one 410, an answer that is not
+        what the step takes 422 (with every mistake), a missing or wrong signature 403; none of them changes anything.
         """
-        row, record = await self._engine.find_callback(token)
-        payload = await read_payload(request)
-        await self._check(row, record, payload)
-        return answer(CallbackTaken(run_id=await self._engine.callback(token, payload)))
+        await self._engine.find_callback(token)
+        payload, raw = await read_payload(request), await request.body()
+        run_id = await self._engine.callback(token, payload, raw=raw, headers=request.headers)
+        return answer(CallbackTaken(run_id=run_id))
 
     async def show(self, token: str) -> Response:
         """What the callback is. Asking changes nothing, so that link previews do no harm."""
@@ -64,27 +59,3 @@ class CallbackRoutes:
                 flow=record.flow_id, step=row.step_path, status=row.state, expires_at=rfc3339(row.expires_at), how=_HOW
             )
         )
-
-    async def _check(self, row: CallbackRow, record: RunRecord, payload: JsonValue) -> None:
-        """Raises InvalidInputError if the step declares what its answers look like, and this is not one."""
-        schema = await self._schema_of(row, record)
-        details = [] if schema is None else check_value(schema, payload)
-        if details:
-            path, sentence = details[0]
-            message = f"the answer does not fit what {row.step_path} takes: {f'{path}: ' if path else ''}{sentence}"
-            raise InvalidInputError(message, details)
-
-    async def _schema_of(self, row: CallbackRow, record: RunRecord) -> RawMap | None:
-        version = await self._engine.versions.get(record.flow_version)
-        if not _has_schemas(version.flow):
-            return None
-        state = await self._engine.state(record)
-        if row.step >= len(state.nodes):
-            raise ConflictError(f"run {record.run_id} is not waiting for this callback any more; nothing was changed")
-        callback = state.nodes[row.step].plan.step.callback
-        return None if callback is None else callback.schema
-
-
-def _has_schemas(flow: Flow) -> bool:
-    """Few flows have any, so few runs are folded to look for one."""
-    return any(step.callback is not None and step.callback.schema is not None for step in walk(flow.root))

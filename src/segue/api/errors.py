@@ -22,6 +22,7 @@ from segue.errors import (
     JournalCorruptError,
     NotFoundError,
     RequestError,
+    SignatureError,
     StoreInUseError,
     StoreUnavailableError,
 )
@@ -113,6 +114,7 @@ TABLE: Final = (
     Row(KeyReusedError, 422, "idempotency-key-reused", "Idempotency key used for another request"),
     Row(InFlightError, 409, "in-flight", "The same request is being answered", retry_after=True),
     Row(NotFoundError, 404, "not-found", "Not found"),
+    Row(SignatureError, 403, "bad-signature", "Signature missing or wrong"),
     Row(GoneError, 410, "gone", "Expired"),
     Row(ConflictError, 409, "conflict", "Not possible in this state"),
     Row(InvalidFlowError, 422, "invalid-flow", "The flow has errors"),
