@@ -31,13 +31,15 @@ CATALOGUE = StaticCatalogue(
 ROUNDS = 15
 
 
-def sequence(steps: int) -> str:
+def sequence(steps: int, name: str = "s") -> str:
+    """The text of a flow whose steps are called `name` and a number."""
     lines = ["flow: big", "steps:"]
     for number in range(steps):
-        before = f"$s{number - 1}.user" if number else "x"
-        condition = f"s{number - 1}.user.age > {number} and s{number - 1}.user.name != 'x'" if number else "true"
+        last = f"{name}{number - 1}"
+        before = f"${last}.user" if number else "x"
+        condition = f"{last}.user.age > {number} and {last}.user.name != 'x'" if number else "true"
         lines += [
-            f"  - s{number}:",
+            f"  - {name}{number}:",
             "      call: iam.verify_token",
             f"      params: {{token: {before}, n: {number}}}",
             "      retry: {attempts: 3, backoff: exponential}",
