@@ -83,8 +83,9 @@ def open_for_writing(path: Path, synchronous: Synchronous) -> apsw.Connection:
         db.pragma("journal_size_limit", LOG_FILE_BYTES_KEPT)
         db.pragma("temp_store", "memory")
         db.wal_autocheckpoint(0)
-        migrate(db)
+        # Before the tables: a host that is killed between the two must not leave a file that looks like a stranger's.
         db.pragma("application_id", APPLICATION_ID)
+        migrate(db)
         _lengthen_log(db)
     except BaseException as error:
         if db is not None:

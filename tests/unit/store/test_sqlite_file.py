@@ -174,3 +174,25 @@ async def test_a_refused_file_is_not_left_locked(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "a.db")
     await store.open()
     await store.close()
+
+
+@pytest.mark.req("DUR-1.kill")
+@pytest.mark.parametrize("done", [False, True])
+def test_a_database_whose_making_was_cut_short_is_made_to_its_end_by_the_next_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    path = tmp_path / "segue.db"
+    make = sqlite_file.migrate
+
+    def cut_short(db: apsw.Connection) -> None:
+        if done:
+            make(db)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sqlite_file, "migrate", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        sqlite_file.open_for_writing(path, "FULL")
+    monkeypatch.undo()
+    db = sqlite_file.open_for_writing(path, "FULL")
+    assert db.execute("SELECT count(*) FROM run").get == 0
+    db.close()
