@@ -113,7 +113,7 @@ def _int(frame: Frame, value: Any) -> int:
 @CORE.add("uint(value: int|uint|double|string) -> uint", "As an unsigned 64-bit integer.", "uint(7) == 7u", True)
 def _uint(frame: Frame, value: Any) -> Uint:
     if isinstance(value, float):
-        if not -1 < value < 2**64:
+        if not 0 <= value < 2**64:  # -0.5 is refused, too, as Go's and Google's engines do
             raise ExprEvalError("EXP104", "double outside of the unsigned 64-bit range")
     elif isinstance(value, str) and not _UINT.fullmatch(value):
         raise _not_convertible("uint", value)

@@ -84,7 +84,7 @@ def _base64(frame: Frame, value: Any) -> str:
     "hello",
 )
 def _base64_decode(frame: Frame, text: str) -> str:
-    return _decoded(_from_base64(frame, text))
+    return _decoded(_from_base64(frame, text.replace("-", "+").replace("_", "/")))
 
 
 @ENCODING.add(
@@ -110,9 +110,11 @@ def _base64_decode_bytes(frame: Frame, text: str) -> bytes:
 
 
 def _from_base64(frame: Frame, text: str) -> bytes:
-    encoded = _encodable(frame, text, 1).replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
+    """Of the standard alphabet, padded as it should be or not at all."""
+    encoded = _encodable(frame, text, 1)
+    padding = b"" if b"=" in encoded else b"=" * (-len(encoded) % 4)
     try:
-        return b64decode(encoded + b"=" * (-len(encoded) % 4), validate=True)
+        return b64decode(encoded + padding, validate=True)
     except binascii.Error:
         raise ExprEvalError("EXP106", "the text is not base64") from None
 
