@@ -9,6 +9,8 @@ side; the second 60, which only theirs takes; `''.split('')`, of which it makes 
 theirs is not what cel-go and the public suite say.
 """
 
+# ruff: noqa: E501 - rows of a grammar read better whole
+
 from __future__ import annotations
 
 from typing import Any
@@ -144,6 +146,7 @@ ANY = st.one_of(TEXTS, NUMBERS, CONVERSIONS, OPTIONALS, COLLECTIONS)
 @given(ANY)
 def test_extensions_mean_what_they_mean_to_the_reference_engine(source: str) -> None:
     assume("''.split(''" not in source)
+    assume("uint('+" not in source)
     assume(not ("1u: " in source and "1: " in source))
     one, other = ours(source), theirs(source)
 
