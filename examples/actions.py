@@ -54,3 +54,20 @@ async def charge(order: str, amount: float, context: AttemptContext, declined: b
 def ship(order: str) -> dict[str, str]:
     """Hand the parcel over. A plain function: it runs in a thread."""
     return {"tracking": f"PX-{order}"}
+
+
+@action("trip.book")
+async def book(trip: str, what: str, sold_out: bool = False) -> dict[str, str]:
+    """Book one part of a trip."""
+    await asyncio.sleep(0.5)
+    if sold_out:
+        raise TerminalError(f"no {what} is left", category="adapter.sold_out")
+    return {"booking": f"{trip}-{what}"}
+
+
+@action("trip.cancel")
+async def cancel(booking: str, context: AttemptContext) -> dict[str, str]:
+    """Cancel a booking. Cancelling one twice does no harm, as an undoing must be."""
+    await asyncio.sleep(0.5)
+    context.log("info", f"cancelled {booking}")
+    return {"cancelled": booking}

@@ -50,9 +50,15 @@ class CheckFlow(Body):
 
 
 class Reason(Body):
-    """Why a run is cancelled or paused."""
+    """Why a run is paused or undone."""
 
     reason: str | None = Field(None, max_length=1_000)
+
+
+class Cancellation(Reason):
+    """Why a run is cancelled, and how."""
+
+    force: bool = Field(False, description="Cut off `finally` steps and compensations, too.")
 
 
 class GatewayStart(BaseModel):

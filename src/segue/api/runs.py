@@ -22,7 +22,7 @@ from segue.api.answers import (
     run_item,
 )
 from segue.api.answers import RunState as RunStateAnswer
-from segue.api.bodies import Reason, StartRun, read_model
+from segue.api.bodies import Cancellation, Reason, StartRun, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.guard import CALLBACK_PREFIX
@@ -31,8 +31,9 @@ from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import WORKSPACE, Engine
 from segue.engine.log_lines import LogLine, log_lines
 from segue.engine.versions import Version
-from segue.engine.views import RunView, rfc3339, view_of
+from segue.engine.views import RunView, UndoView, rfc3339, undo_view, view_of
 from segue.errors import JournalCorruptError, NotFoundError
+from segue.kernel.compensation import undo_preview
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus
 from segue.store.port import LogRow, RunFilter, RunRecord
@@ -81,11 +82,13 @@ class RunRoutes:
             },
         )  # fmt: skip
         told = answers_with(202, RunStateAnswer, 404, 409)
-        for name, tell in (("cancel", self.cancel), ("pause", self.pause)):
+        bodies = (("cancel", self.cancel, Cancellation), ("pause", self.pause, Reason), ("undo", self.undo, Reason))
+        for name, tell, body in bodies:
             add(
                 f"/{{run_id}}/{name}", tell, methods=["POST"], status_code=202, responses=told,
-                openapi_extra=body_of(Reason, required=False),
+                openapi_extra=body_of(body, required=False),
             )  # fmt: skip
+        add("/{run_id}/undo", self.undo_preview, methods=["GET"], responses=answers_with(200, UndoView, 404, 500))
         add("/{run_id}/resume", self.resume, methods=["POST"], status_code=202, responses=told)
         return router
 
@@ -197,9 +200,19 @@ class RunRoutes:
         return StreamingResponse(content, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     async def cancel(self, run_id: str, request: Request) -> Response:
-        """Cancel the run: what runs is told to stop, nothing new begins."""
+        """Cancel the run: what runs is told to stop; `finally` steps and compensations run, unless that is forced."""
+        body = await read_model(request, Cancellation, optional=True)
+        return await self._told(run_id, self._engine.cancel(run_id, body.reason, force=body.force))
+
+    async def undo(self, run_id: str, request: Request) -> Response:
+        """Undo a run that is over: the `compensate` steps of what it did run, the last one first."""
         body = await read_model(request, Reason, optional=True)
-        return await self._told(run_id, self._engine.cancel(run_id, body.reason))
+        return await self._told(run_id, self._engine.undo(run_id, body.reason))
+
+    async def undo_preview(self, run_id: str) -> Response:
+        """What undoing the run would do, and what it could not."""
+        record = await self._engine.record(run_id)
+        return answer(undo_view(undo_preview(await state_of(self._engine, record))))
 
     async def pause(self, run_id: str, request: Request) -> Response:
         """Begin nothing new until the run is resumed; attempts in flight end and are kept."""

@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "cancel": _Place("control", _CHANGING),
     "pause": _Place("control", _CHANGING),
     "resume": _Place("control", _CHANGING),
+    "undo": _Place("undo", _CHANGING),
     "callback": _Place("control", _CHANGING),
     "serve": _Place("serve", _SERVER),
 }

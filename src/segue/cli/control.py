@@ -23,23 +23,30 @@ if TYPE_CHECKING:
 ReasonOption = Annotated[str | None, typer.Option("--reason", "-r", help="Why; kept with the run.")]
 
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Cut off `finally` steps and compensations, too.")]
+
+
 def cancel(
-    run: RunArgument, reason: ReasonOption = None, json: JsonOption = False, database: DatabaseOption = None
+    run: RunArgument,
+    reason: ReasonOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    database: DatabaseOption = None,
 ) -> int:
-    """Cancel a run: nothing more of it is begun, what is in flight is cut off, its `finally` steps run."""
-    return _change(run, lambda desk, run_id: desk.cancel(run_id, reason), json=json, database=database)
+    """Cancel a run: nothing more of it is begun, what is in flight is cut off, what it did is undone, `finally` runs."""
+    return change(run, lambda desk, run_id: desk.cancel(run_id, reason, force=force), json=json, database=database)
 
 
 def pause(
     run: RunArgument, reason: ReasonOption = None, json: JsonOption = False, database: DatabaseOption = None
 ) -> int:
     """Pause a run: no new step is begun until `segue resume`; what is in flight ends and is kept."""
-    return _change(run, lambda desk, run_id: desk.pause(run_id, reason), json=json, database=database)
+    return change(run, lambda desk, run_id: desk.pause(run_id, reason), json=json, database=database)
 
 
 def resume(run: RunArgument, json: JsonOption = False, database: DatabaseOption = None) -> int:
     """Let a paused run go on."""
-    return _change(run, lambda desk, run_id: desk.resume(run_id), json=json, database=database)
+    return change(run, lambda desk, run_id: desk.resume(run_id), json=json, database=database)
 
 
 def callback(
@@ -61,12 +68,14 @@ def callback(
     return _changed(deliver, json=json, database=database)
 
 
-def _change(run: str, change: Callable[[Desk, str], Awaitable[None]], *, json: bool, database: str | None) -> int:
+def change(run: str, make: Callable[[Desk, str], Awaitable[None]], *, json: bool, database: str | None) -> int:
+    """Make one change to a run, and say how the run is then."""
+
     async def work(desk: Desk) -> str:
         from segue.cli.desk import find_run
 
         run_id = await find_run(desk, run)
-        await change(desk, run_id)
+        await make(desk, run_id)
         return run_id
 
     return _changed(work, json=json, database=database)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from segue.client.records import HostLostError, RunSummary
 from segue.engine.host import Engine
 from segue.engine.log_lines import LogLine, log_lines
-from segue.engine.views import RunView, quarantined_view, rfc3339, view_of
+from segue.engine.views import RunView, UndoView, quarantined_view, rfc3339, undo_view, view_of
 from segue.errors import EngineError, JournalCorruptError, NotFoundError, RequestError, SegueError
 from segue.kernel.state import RunState
 from segue.kernel.status import RUN_ENDED, RunStatus, StepStatus
@@ -95,8 +95,16 @@ class Desk(Protocol):
         """News of a run."""
         ...
 
-    async def cancel(self, run_id: str, reason: str | None) -> None:
+    async def cancel(self, run_id: str, reason: str | None, *, force: bool = False) -> None:
         """Begin nothing more of it, and cut off what is in flight."""
+        ...
+
+    async def undo(self, run_id: str, reason: str | None) -> None:
+        """Undo a run that is over."""
+        ...
+
+    async def undo_preview(self, run_id: str) -> UndoView:
+        """What that would do."""
         ...
 
     async def pause(self, run_id: str, reason: str | None) -> None:
@@ -157,9 +165,17 @@ class EngineDesk:
         """News of a run."""
         return _Heard(self.engine, run_id) if self.hosts else _Looked()
 
-    async def cancel(self, run_id: str, reason: str | None) -> None:
+    async def cancel(self, run_id: str, reason: str | None, *, force: bool = False) -> None:
         """See `Engine.cancel`."""
-        await self.engine.cancel(run_id, reason)
+        await self.engine.cancel(run_id, reason, force=force)
+
+    async def undo(self, run_id: str, reason: str | None) -> None:
+        """See `Engine.undo`."""
+        await self.engine.undo(run_id, reason)
+
+    async def undo_preview(self, run_id: str) -> UndoView:
+        """See `Engine.undo_preview`."""
+        return undo_view(await self.engine.undo_preview(run_id))
 
     async def pause(self, run_id: str, reason: str | None) -> None:
         """See `Engine.pause`."""
@@ -219,9 +235,17 @@ class RemoteDesk:
         """News of a run, as the host sends them."""
         return _Told(self.remote, run_id)
 
-    async def cancel(self, run_id: str, reason: str | None) -> None:
+    async def cancel(self, run_id: str, reason: str | None, *, force: bool = False) -> None:
         """See `Engine.cancel`."""
-        await self.remote.act(run_id, "cancel", reason)
+        await self.remote.act(run_id, "cancel", reason, **({"force": True} if force else {}))
+
+    async def undo(self, run_id: str, reason: str | None) -> None:
+        """See `Engine.undo`."""
+        await self.remote.act(run_id, "undo", reason)
+
+    async def undo_preview(self, run_id: str) -> UndoView:
+        """See `Engine.undo_preview`."""
+        return await self.remote.undo_preview(run_id)
 
     async def pause(self, run_id: str, reason: str | None) -> None:
         """See `Engine.pause`."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from segue.bootstrap import build_host
 from segue.engine.port import Effect
 from segue.engine.versions import Version
-from segue.engine.views import RunView, rfc3339, view_of
+from segue.engine.views import RunView, UndoView, rfc3339, undo_view, view_of
 from segue.errors import InvalidFlowError
 from segue.flow import Flow, load_flow
 from segue.flow.inputs import resolve_inputs
@@ -137,9 +137,22 @@ class Segue:
         record = await engine.record(run_id)
         return view_of(await engine.state(record), record, engine.now())
 
-    async def cancel(self, run_id: str, reason: str | None = None) -> None:
-        """Raises NotFoundError, ConflictError if it is over."""
-        await self._host.engine.cancel(run_id, reason)
+    async def cancel(self, run_id: str, reason: str | None = None, *, force: bool = False) -> None:
+        """Cancel a run; `force` cuts its `finally` steps and compensations off, too.
+
+        Raises NotFoundError, ConflictError if it is over.
+        """
+        await self._host.engine.cancel(run_id, reason, force=force)
+
+    async def undo(self, run_id: str, reason: str | None = None) -> None:
+        """Begin to undo a run that is over; `wait` gives the end. Raises NotFoundError, ConflictError as
+        `Engine.undo` does.
+        """
+        await self._host.engine.undo(run_id, reason)
+
+    async def undo_preview(self, run_id: str) -> UndoView:
+        """What `undo` would do, and what it could not. Raises NotFoundError."""
+        return undo_view(await self._host.engine.undo_preview(run_id))
 
     async def callbacks(self, run_id: str) -> list[OpenCallback]:
         """What the run waits for from outside, with the tokens that `callback` takes. Raises NotFoundError."""

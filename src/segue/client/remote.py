@@ -16,7 +16,7 @@ import msgspec
 
 from segue.client.records import HostLostError, RemoteCallback, RunSummary
 from segue.engine.log_lines import LogLine
-from segue.engine.views import RunView
+from segue.engine.views import RunView, UndoView
 from segue.errors import (
     ConflictError,
     EngineError,
@@ -148,10 +148,14 @@ class RemoteHost:
         query = [("level", "debug"), ("limit", str(LOG_LINES_MAX))]
         return (await self._ask("GET", f"{_run_path(run_id)}/logs", _Lines, query=query)).lines
 
-    async def act(self, run_id: str, action: str, reason: str | None) -> None:
-        """`cancel`, `pause` or `resume`. Raises NotFoundError, ConflictError."""
-        body = {} if reason is None else {"reason": reason}
+    async def act(self, run_id: str, action: str, reason: str | None, **further: bool) -> None:
+        """`cancel`, `pause`, `resume` or `undo`. Raises NotFoundError, ConflictError."""
+        body = further if reason is None else {"reason": reason, **further}
         await self._ask("POST", f"{_run_path(run_id)}/{action}", msgspec.Raw, json=body)
+
+    async def undo_preview(self, run_id: str) -> UndoView:
+        """What undoing the run would do. Raises NotFoundError."""
+        return await self._ask("GET", f"{_run_path(run_id)}/undo", UndoView)
 
     async def callback(self, token: str, payload: Any) -> str:
         """Deliver a signal; the run's id. Raises NotFoundError, ConflictError, GoneError."""

@@ -42,6 +42,7 @@ from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.compensation import UndoPreview, undo_preview
 from segue.kernel.decide import Decision
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RUN_ENDED, RunStatus
@@ -109,6 +110,7 @@ class Engine:
         self._background: set[asyncio.Future[None]] = set()
         self._closing = False
         self._opened = False
+        self._reopening = asyncio.Lock()
 
     # ------------------------------------------------------------ life
 
@@ -269,9 +271,35 @@ class Engine:
         finally:
             self.residents.withdraw(run_id, waiter)
 
-    async def cancel(self, run_id: str, reason: str | None = None) -> None:
-        """Raises NotFoundError, ConflictError if it is over."""
-        await self._tell(run_id, inp.CancelRun(reason))
+    async def cancel(self, run_id: str, reason: str | None = None, *, force: bool = False) -> None:
+        """Cancel a run: `finally` steps and compensations still run, unless `force` cuts them off, too.
+
+        Raises NotFoundError, ConflictError if it is over.
+        """
+        await self._tell(run_id, inp.CancelRun(reason, force=force))
+
+    async def undo(self, run_id: str, reason: str | None = None) -> None:
+        """Undo a run that is over: the `compensate` steps of what it did run, the last one first.
+
+        When this returns, that is kept and has begun; `wait` gives the end. A run that had ended well is `cancelled`
+        then, another ends as it had ended before. Raises NotFoundError; ConflictError if it is not over, or if there is
+        nothing (left) to undo.
+        """
+        self._refuse_if_closing()
+        async with self._reopening:
+            record = await self.record(run_id)
+            run = await self.loading.loaded(record)
+            if run not in self.residents and run.state.ended:
+                self.residents.add(run)
+            try:
+                await self.committing.feed_and_wait(run, inp.UndoRun(reason))
+            finally:
+                if run.state.ended and not run.committing and run.lost is None:
+                    self.let_go(run)
+
+    async def undo_preview(self, run_id: str) -> UndoPreview:
+        """What `undo` would do, and what it could not. Raises NotFoundError, JournalCorruptError."""
+        return undo_preview(await self.state(await self.record(run_id)))
 
     async def pause(self, run_id: str, reason: str | None = None) -> None:
         """No new attempt is started; those in flight end and are kept. Raises NotFoundError, ConflictError."""

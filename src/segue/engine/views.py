@@ -14,6 +14,7 @@ from segue.engine.parents import parent_of
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.children import is_waited_for
+from segue.kernel.compensation import UndoPreview
 from segue.kernel.plan import NodePlan
 from segue.kernel.reasons import explain_run, explain_step, explain_unopened
 from segue.kernel.state import RunState, StepState
@@ -43,6 +44,8 @@ class StepView(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None = None
     child: str | None = None
     """The run of the sub-flow that the step started last."""
+    undone: str | None = None
+    """`running`, `done` or `failed`, if its `compensate` steps were begun."""
 
 
 class ParentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,19 @@ class ParentView(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     flow: str
     step: str
+
+
+class UndoView(msgspec.Struct, frozen=True, kw_only=True):
+    """What undoing a run now would do, and what it could not: addresses of steps, in the order of undoing."""
+
+    undone_by: list[str]
+    """Steps whose `compensate` steps would run."""
+    done: list[str]
+    """Steps that are undone already."""
+    kept: list[str]
+    """Calls that ended well and that nothing undoes."""
+    unknown: list[str]
+    """Calls of which nobody knows whether they took effect."""
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +183,7 @@ def step_view(state: RunState, step: StepState, now: int, masker: Masker) -> Ste
         duration_ms=_length(begun, ended),
         until=rfc3339(step.until) if step.ended_at is None else None,
         child=_child(step),
+        undone=step.undone,
     )
 
 
@@ -180,6 +197,14 @@ def _child(step: StepState) -> str | None:
         started = step.output.get("run_id")
         return started if isinstance(started, str) and not is_waited_for(step) else None
     return step.child
+
+
+def undo_view(preview: UndoPreview) -> UndoView:
+    """The preview as it is shown."""
+    return UndoView(
+        undone_by=[step.address for step in preview.undone_by], done=[step.address for step in preview.done],
+        kept=[step.address for step in preview.kept], unknown=[step.address for step in preview.unknown],
+    )  # fmt: skip
 
 
 def _unopened_view(state: RunState, plan: NodePlan) -> StepView:

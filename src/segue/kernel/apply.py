@@ -56,7 +56,7 @@ def apply(state: RunState, number: int, event: ev.Event, at: int) -> None:
             raise _corrupt(state, seq, "RunAccepted stands in the middle of the journal")
         _accepted(state, event, at)  # pyright: ignore[reportArgumentType]
     else:
-        target = RUN_TRANSITIONS[state._status].get(kind)  # pyright: ignore[reportPrivateUsage]
+        target = RUN_TRANSITIONS[state.kept_status].get(kind)
         if target is None or seq == 0:
             raise _corrupt(state, seq, f"{kind.__name__} cannot follow on a run that is {state.status}")
         state.set_status(target)

@@ -250,9 +250,10 @@ class Decider:
         policy = step.plan.step.retry
         if policy is None or step.plan.kind not in COMPOSITE_KINDS or step.concluding is not None:
             return None
+        if step.started_at is None or not step.tries:  # whether it is to be run at all could not be computed
+            return None
         share = self.impure(step, "jitter").random()
-        started = self.now if step.started_at is None else step.started_at
-        return retry_at(policy, failure, tries=step.tries, started_at=started, now=self.now, share=share)
+        return retry_at(policy, failure, tries=step.tries, started_at=step.started_at, now=self.now, share=share)
 
     def handler_of(self, step: StepState, category: str) -> int | None:
         """The number of the step's first handler that takes errors of this category.

@@ -222,6 +222,11 @@ class RunState:
         return self._status
 
     @property
+    def kept_status(self) -> RunStatus:
+        """The status as the events lead to it (`RUN_TRANSITIONS`), in which a run that waits is `running`."""
+        return self._status
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more can happen, short of a rewind."""
         return self._status in RUN_ENDED

@@ -74,7 +74,6 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
     R.PAUSED: {
         ev.RunResumed: R.RUNNING,
         ev.CancelRequested: R.RUNNING,
-        ev.RunDeadlineReached: R.RUNNING,
         ev.HostRestarted: R.PAUSED,
         # The last attempt may end while the run is paused: nothing new starts, but what is over is over.
         ev.FlowHandlersStarted: R.PAUSED,
@@ -127,7 +126,11 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.CallbackReceived: S.RUNNING,  # an early answer: kept until the step waits for it
     },
     S.RETRYING: {
-        **_IN_FLIGHT_ENDS,
+        # Its time may run out between two tries; nothing of it runs, so nothing can end well or hold its failure up.
+        ev.StepRecovered: S.RECOVERED,
+        ev.StepFailed: S.FAILED,
+        ev.StepCancelled: S.CANCELLED,
+        ev.StepFinallyStarted: S.RUNNING,
         ev.AttemptStarted: S.RUNNING,
         ev.HandlerStarted: S.RUNNING,
         ev.CallbackReceived: S.RETRYING,
@@ -135,7 +138,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
     S.WAITING: {
         **_IN_FLIGHT_ENDS,
         ev.AttemptStarted: S.RUNNING,  # the next poll, the next iteration
-        ev.AttemptFailed: S.RETRYING,  # a sub-flow's run failed, or took too long
+        ev.AttemptFailed: S.RETRYING,  # a sub-flow failed or took too long; a loop is tried again from its first turn
         ev.CallbackReceived: S.WAITING,
         ev.EventReceived: S.WAITING,
         ev.Reminded: S.WAITING,

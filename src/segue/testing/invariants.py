@@ -18,7 +18,8 @@ def fingerprint(state: RunState) -> tuple[object, ...]:
     """All of a state that decisions are made from; equal for equal states."""
     return (
         state.seq, state.status, state.phase, state.paused, state.seed, state.inputs, state.vars, state.outputs,
-        state.error, state.recovered, state.cancelling, state.background, state.accepted_at, state.started_at,
+        state.error, state.recovered, state.cancelling, state.ending, state.compensating, state.undoing,
+        state.reopened, state.background, state.accepted_at, state.started_at,
         state.finished_at, sorted(state.timers.items()), sorted(state.active), sorted(state.ready), sorted(state.dead),
         [_fingerprint(one) for one in state.nodes],
     )  # fmt: skip
@@ -28,7 +29,8 @@ def _fingerprint(one: StepState) -> tuple[object, ...]:
     return (
         one.address, one.status, one.waiting, one.live, one.attempt, one.tries, one.lost, one.polls, one.generation,
         one.started_at, one.ended_at, one.started_seq, one.settled_seq, one.output, one.error, one.vars, one.waits_on,
-        one.until, one.callback, one.signals, one.handling, one.open_blocks, one.next_item, one.results,
+        one.until, one.callback, one.signals, one.handling, one.open_blocks, one.next_item, one.results, one.keys,
+        one.concluding, one.failing, one.finishing, one.inner_generation, one.undone, one.undo_error, one.vars_after,
     )  # fmt: skip
 
 

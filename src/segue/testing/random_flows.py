@@ -10,6 +10,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from segue.flow.model import (
     Block,
     Callback,
@@ -24,6 +26,7 @@ from segue.flow.model import (
     StepKind,
     Timeout,
 )
+from segue.kernel.plan import COMPOSITE_KINDS
 
 T = TypeVar("T")
 
@@ -89,6 +92,10 @@ class FlowMaker:
         if self._one_in(4):
             settings["join"] = self._pick("any", "first", 1, 2)
         settings["priority"] = self._pick(0, 0, 5, 10)
+        if self._one_in(8):
+            settings["finally_"] = self._block("finally", depth - 1, least=1, most=2)
+        if self._one_in(5):
+            settings["compensate"] = self._block("compensate", depth - 1, least=1, most=2)
         if self._one_in(4):
             settings["on_error"] = (self._handler(depth - 1),)
         if self._one_in(5):
@@ -101,13 +108,16 @@ class FlowMaker:
         kinds += [self._poll, self._pure, self._wait, self._wait_callback, self._branch]
         if depth > 0:
             kinds += [self._parallel, self._parallel, self._conditional, self._foreach, self._repeat, self._try]
-        return self._random.choice(kinds)(depth - 1, settings)
+        made = self._random.choice(kinds)(depth - 1, settings)
+        if made.kind in COMPOSITE_KINDS and self._one_in(3):
+            made = msgspec.structs.replace(made, retry=self._retry())
+        return made
 
     def _handler(self, depth: int) -> Handler:
         return Handler(
             block=self._block("on_error", depth, most=2),
-            match=self._pick((), (), ("timeout",), ("connection",)),
-            then=self._pick("continue", "continue", "fail", "retry"),
+            match=self._pick((), (), ("timeout",), ("connection",), ("unknown_outcome",)),
+            then=self._pick("continue", "continue", "fail", "retry", "{{ inputs.flag ? 'retry' : 'fail' }}"),
         )
 
     def _retry(self) -> Retry | None:
@@ -182,6 +192,8 @@ class FlowMaker:
             "limit": self._pick(1, 2, 10),
             "tolerate": self._pick(0, 1, "50%", "all"),
         }
+        if self._one_in(3):
+            params["key"] = "item"
         return Step(kind="foreach", params=params, blocks=(self._block("do", depth, least=1, most=2),), **settings)
 
     def _repeat(self, depth: int, settings: dict[str, Any]) -> Step:

@@ -155,7 +155,7 @@ class Simulation:
         acts: list[tuple[Callable[[], Awaitable[None] | None], int]] = [
             (self._start, 10), (self._start_twice, 1), (self._cancel, 2), (self._pause, 2), (self._resume, 4),
             (self._call_back, 8), (self._fail_commits, 3), (self._hold_commits, 3), (self._crash, 3),
-            (self._restart, 1), (self._jump, 1),
+            (self._restart, 1), (self._jump, 1), (self._undo, 2),
         ]  # fmt: skip
         names, weights = [act for act, _ in acts], [weight for _, weight in acts]
         for _ in range(self.acts):
@@ -300,7 +300,24 @@ class Simulation:
         self._client(f"{what} {self._store.key_of(run_id)}", tell)
 
     def _cancel(self) -> None:
-        self._tell("cancel", ev.CancelRequested, lambda engine, run_id: engine.cancel(run_id, "as people do"))
+        force = self._random.random() < 0.3
+        self._tell(
+            "cancel", ev.CancelRequested, lambda engine, run_id: engine.cancel(run_id, "as people do", force=force)
+        )
+
+    def _undo(self) -> None:
+        over = [one for one in self._accepted if self._kept(self._store.key_of(one) or 0).ended]
+        if not over:
+            return
+        run_id, engine = self._random.choice(over[-20:]), self._engine
+
+        async def undo() -> None:
+            await engine.undo(run_id, "as people do")
+            kinds = [row.kind for row in self._store.journal(self._store.key_of(run_id) or 0)]
+            if ev.UndoRequested.KIND not in kinds:
+                raise InvariantError(f"undoing {run_id} was accepted, but it is not kept")
+
+        self._client(f"undo {self._store.key_of(run_id)}", undo)
 
     def _pause(self) -> None:
         self._tell("pause", ev.RunPaused, lambda engine, run_id: engine.pause(run_id))

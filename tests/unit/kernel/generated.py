@@ -90,7 +90,7 @@ class _Maker:
 
     def retry(self) -> Retry:
         return Retry(
-            max_attempts=self.pick(2, 3), initial_delay_seconds=self.pick(0.0, 0.5, 2.0), jitter="none",
+            max_attempts=self.pick(2, 3), initial_delay_seconds=self.pick(0.0, 0.5, 2.0, 20.0), jitter="none",
             backoff=self.pick("constant", "linear", "exponential"),
         )  # fmt: skip
 
@@ -210,7 +210,7 @@ class Chaos:
 
     def one(self) -> None:
         acts = {
-            self.answer: 12, self.stale: 2, self.timer: 4, self.call_back: 4, self.crash: 2, self.pause: 1,
+            self.answer: 12, self.stale: 2, self.timer: 4, self.call_back: 4, self.crash: 2, self.pause: 2,
             self.resume: 2, self.pass_time: 1, self.cancel: 0.15,
         }  # fmt: skip
         chosen = self.random.choices([*acts], [*acts.values()])[0]

@@ -165,6 +165,21 @@ def test_a_failed_callback_and_a_deadline_have_their_finally() -> None:
     assert play.active == ["a.finally.close"]
 
 
+@pytest.mark.req("EXEC-6.step-finally", "DUR-5.same-key")
+def test_a_finally_that_runs_again_makes_its_calls_under_new_keys() -> None:
+    """Simulation, seed 3: the `finally` failed, and the step's handler had all of it tried again."""
+    play = Play(flow(step("a", finally_=CLOSE, on_error=on_error(step("h"), then="retry"))))
+    play.ok("a")
+    play.bad("a.finally.close", "dns")
+    play.ok("a.on_error.h")
+    play.next_timer()
+    play.ok("a", 2)
+    one, other = [each.generation for each in play.state.nodes if each.address == "a.finally.close"]
+    assert one < other
+    play.ok("a.finally.close")
+    assert (play.status, play.out("a")) == ("succeeded", 2)
+
+
 # ---------------------------------------------------------------- try.match
 
 
@@ -244,6 +259,28 @@ def test_a_block_stops_being_tried_when_its_tries_or_its_time_are_over() -> None
 def test_what_is_not_retried_by_its_category_is_not_retried_in_a_block() -> None:
     play = Play(flow(parallel("p", {"x": [step("a")]}, retry=Retry(max_attempts=5)))).run({"a": failure("http.404")})
     assert (play.status, len(play.started)) == ("failed", 1)
+
+
+@pytest.mark.req("EXEC-6.block-retry")
+def test_a_loop_that_waits_for_its_next_turn_is_tried_again_from_its_first() -> None:
+    """Simulation, seed 53: the time of a try ran out between two turns."""
+    from unit.kernel.builders import repeat
+
+    retry = Retry(max_attempts=2, initial_delay_seconds=1, jitter="none")
+    play = Play(flow(repeat("r", step("a"), max=3, every="1m", retry=retry, timeout=Timeout(attempt_seconds=5))))
+    play.ok("r[0].a")
+    assert play.of("r") == "waiting"
+    play.later(5_000)
+    assert play.of("r") == "retrying"
+    play.later(1_000)
+    assert (play.active, play.step("r[0].a").generation) == (["r[0].a"], 1)
+
+
+@pytest.mark.req("EXEC-6.block-retry")
+def test_a_block_whose_condition_cannot_be_computed_is_not_tried_again() -> None:
+    retry = Retry(max_attempts=3, on=("expression",))
+    play = Play(flow(parallel("p", {"x": [step("a")]}, when="1 / 0 == 1", retry=retry)))
+    assert (play.status, play.of("p")) == ("failed", "failed")
 
 
 # ---------------------------------------------------------------- a first path
