@@ -284,3 +284,25 @@ async def test_a_run_whose_journal_does_not_fold_is_told_with_its_last_valid_eve
         assert found["run_id"] == run_id
     problem(await served.client.get(f"/v1/runs/{run_id}"), 500, "run-quarantined")
     assert (await served.get("/api/v1/runs"))["runs"][0]["status"] == "quarantined"
+
+
+BOOKED = """\
+flow: booked
+steps:
+  - flight: {set: {booking: F-1}, compensate: [{no_flight: {log: "cancelled {{ output.booking }}"}}]}
+  - pay: {log: paid}
+"""
+
+
+@pytest.mark.req("BAR-10.undo")
+async def test_a_run_that_ended_well_is_undone_and_a_preview_says_what_that_does(served: Served) -> None:
+    run_id = (await served.client.post("/api/v1/runs", json={"flow": BOOKED})).json()["run_id"]
+    await served.ended(run_id)
+    base = f"/api/v1/runs/{run_id}"
+    assert await served.get(f"{base}/undo") == {"undone_by": ["flight"], "done": [], "kept": [], "unknown": []}
+    answer = await served.client.post(f"{base}/undo", json={"reason": "a mistake"})
+    assert answer.status_code == 202
+    assert (await served.ended(run_id))["status"] == "cancelled"
+    assert "cancelled: a mistake; undone: `flight`" in (await served.get(f"{base}/why"))["run"]["sentence"]
+    problem(await served.client.post(f"{base}/undo"), 409, "conflict")
+    problem(await served.client.post("/api/v1/runs/run_unknown/undo"), 404, "not-found")

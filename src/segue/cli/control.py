@@ -33,7 +33,7 @@ def cancel(
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
-    """Cancel a run: nothing more of it is begun, what is in flight is cut off, what it did is undone, `finally` runs."""
+    """Cancel a run: no step is begun, what is in flight is cut off, what was done is undone, `finally` steps run."""
     return change(run, lambda desk, run_id: desk.cancel(run_id, reason, force=force), json=json, database=database)
 
 

@@ -1,4 +1,4 @@
-"""Undoing what a run did, over a real store: when it ends badly, when that is asked for, when the host dies meanwhile."""
+"""Undoing what a run did, by a host over a store: on request, by two at once, through a crash and a lost commit."""
 
 from __future__ import annotations
 
