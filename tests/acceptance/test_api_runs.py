@@ -296,13 +296,13 @@ steps:
 
 @pytest.mark.req("BAR-10.undo")
 async def test_a_run_that_ended_well_is_undone_and_a_preview_says_what_that_does(served: Served) -> None:
-    run_id = (await served.client.post("/api/v1/runs", json={"flow": BOOKED})).json()["run_id"]
-    await served.ended(run_id)
+    run_id = await served.start(BOOKED)
+    await served.until(run_id, "succeeded")
     base = f"/api/v1/runs/{run_id}"
     assert await served.get(f"{base}/undo") == {"undone_by": ["flight"], "done": [], "kept": [], "unknown": []}
     answer = await served.client.post(f"{base}/undo", json={"reason": "a mistake"})
     assert answer.status_code == 202
-    assert (await served.ended(run_id))["status"] == "cancelled"
-    assert "cancelled: a mistake; undone: `flight`" in (await served.get(f"{base}/why"))["run"]["sentence"]
+    view = await served.until(run_id, "cancelled")
+    assert view["reason"] == "cancelled: a mistake; undone: `flight`"
     problem(await served.client.post(f"{base}/undo"), 409, "conflict")
     problem(await served.client.post("/api/v1/runs/run_unknown/undo"), 404, "not-found")

@@ -356,3 +356,21 @@ def test_mistakes_found_by_a_host_elsewhere_are_shown_with_their_line(commands: 
         assert "4 |   - two: {set: {y: $onne.x}}" in answer.err
         wrong = commands.segue("run", "quick.yaml", "-i", "x=1", "-i", "nothing")
         assert wrong.code == 2
+
+
+@pytest.mark.req("BAR-10.command-line")
+def test_a_run_that_ended_well_is_undone_by_a_command_and_the_next_host(commands: Commands) -> None:
+    commands.write(
+        "booked.yaml",
+        "flow: booked\nsteps:\n  - a: {set: {id: 1}, compensate: [{undo_a: {log: 'undid {{ output.id }}'}}]}\n",
+    )
+    assert commands.segue("run", "booked.yaml").code == 0
+    preview = commands.segue("undo", "last", "--preview")
+    assert (preview.code, preview.out) == (0, "a: would be undone\n")
+    done = commands.segue("undo", "last", "--reason", "a mistake")
+    assert done.code == 0
+    commands.segue("run", "--continue")
+    shown = commands.segue("show", "--json").json
+    assert (shown["status"], shown["steps"][0]["undone"]) == ("cancelled", "done")
+    again = commands.segue("undo", "last")
+    assert (again.code, "nothing to undo" in again.err) == (1, True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from segue.flow.model import Timeout
+from segue.flow.model import Retry, Timeout
 from segue.kernel.plan import compile_plan
 from segue.testing.transitions import ALL_TRANSITIONS, Transition, TransitionsTaken
 from unit.kernel.builders import Play, final, flow, parallel, repeat, step
@@ -49,10 +49,21 @@ def _loop_out_of_time_with_a_branch_left() -> Play:
     return play.run()
 
 
+def _loop_out_of_time_for_one_try() -> Play:
+    """Between two turns of a loop the time of this try runs out, and the loop is tried again from its first turn."""
+    again = Retry(max_attempts=2, initial_delay_seconds=1)
+    play = Play(flow(repeat("loop", step("a"), max=2, every="1m", retry=again, timeout=Timeout(attempt_seconds=5))))
+    play.ok("loop[0].a")
+    play.later(5_000)
+    assert play.of("loop") == "retrying"
+    return play.run()
+
+
 @pytest.mark.req("BAR-4.transitions")
 def test_every_transition_is_taken() -> None:
     taken = TransitionsTaken()
-    for play in (_loop_out_of_time_with_a_branch_left(), *map(_drawn, range(SEEDS))):
+    named = (_loop_out_of_time_with_a_branch_left(), _loop_out_of_time_for_one_try())
+    for play in (*named, *map(_drawn, range(SEEDS))):
         taken.add(play.plan, "run_1", play.journal())
     print(f"\n{taken.table()}")
     assert set(taken.counts) <= ALL_TRANSITIONS

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def done_by(name: str, **settings: object) -> Step:
-    return step(name, compensate=block(step(f"no_{name}", params={"id": "$output"}), label="compensate"), **settings)
+    return step(name, compensate=block(step(f"no_{name}", params={"id": "$output"}), label="compensate"))
 
 
 def trip() -> Flow:
