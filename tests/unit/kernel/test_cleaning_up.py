@@ -165,21 +165,6 @@ def test_a_failed_callback_and_a_deadline_have_their_finally() -> None:
     assert play.active == ["a.finally.close"]
 
 
-@pytest.mark.req("EXEC-6.step-finally", "DUR-5.same-key")
-def test_a_finally_that_runs_again_makes_its_calls_under_new_keys() -> None:
-    """Simulation, seed 3: the `finally` failed, and the step's handler had all of it tried again."""
-    play = Play(flow(step("a", finally_=CLOSE, on_error=on_error(step("h"), then="retry"))))
-    play.ok("a")
-    play.bad("a.finally.close", "dns")
-    play.ok("a.on_error.h")
-    play.next_timer()
-    play.ok("a", 2)
-    one, other = [each.generation for each in play.state.nodes if each.address == "a.finally.close"]
-    assert one < other
-    play.ok("a.finally.close")
-    assert (play.status, play.out("a")) == ("succeeded", 2)
-
-
 # ---------------------------------------------------------------- try.match
 
 
