@@ -14,17 +14,23 @@ from typing import Any
 
 import pytest
 
+from segue.engine.flow_source import RegisteredFlows
 from segue.errors import ConflictError
 from segue.flow import read_flow
 from segue.flow.durations import parse_duration
+from segue.flow.model import Flow
 from segue.flow.yaml_source import read_source
 from segue.kernel import inputs as inp
+from unit.engine.kit import World, run
 from unit.kernel.builders import Play
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*.yaml"))
+RUN = [path for path in FILES if "\nrun:" in path.read_text(encoding="utf-8")]
+"""Those that need a whole host: several runs play together."""
+PLAYED = [path for path in FILES if path not in RUN]
 PAGE = HERE.parents[1] / "docs" / "patterns.md"
-NOT_SUPPORTED = {22, 28, 31, 33}
+NOT_SUPPORTED = {28, 31, 33}
 
 
 def told(path: Path) -> dict[str, Any]:
@@ -34,14 +40,18 @@ def told(path: Path) -> dict[str, Any]:
     return found
 
 
+def flow_of(text: dict[str, Any]) -> Flow:
+    read = read_flow(json.dumps({"flow": f"pattern{text['pattern']}", **text["flow"]}))
+    assert read.flow is not None, read.problems
+    assert not [one for one in read.problems if one.severity == "error"], read.problems
+    return read.flow
+
+
 class Script:
     """Plays a script line by line."""
 
     def __init__(self, text: dict[str, Any]) -> None:
-        read = read_flow(json.dumps({"flow": f"pattern{text['pattern']}", **text["flow"]}))
-        assert read.flow is not None, read.problems
-        assert not [one for one in read.problems if one.severity == "error"], read.problems
-        self.play = Play(read.flow, text.get("inputs"))
+        self.play = Play(flow_of(text), text.get("inputs"))
 
     def line(self, line: dict[str, Any]) -> None:
         ((word, what),) = line.items()
@@ -95,13 +105,24 @@ class Script:
 
 
 @pytest.mark.req("EXEC-11.flows")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PLAYED, ids=lambda path: path.stem)
 def test_the_flow_shows_its_pattern(path: Path) -> None:
     text = told(path)
     script = Script(text)
     assert text["script"]
     for line in text["script"]:
         script.line(line)
+
+
+@pytest.mark.anyio
+@pytest.mark.req("EXEC-11.flows")
+@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
+async def test_the_flow_runs_itself(path: Path) -> None:
+    text = told(path)
+    flows = RegisteredFlows()
+    flows.add(flow_of(text))
+    async with World().open(flows=flows) as engine:
+        assert (await run(engine, flow_of(text), text["run"])).outputs == text["gives"]
 
 
 @pytest.mark.req("EXEC-11.all")

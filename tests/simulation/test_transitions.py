@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from segue.flow.model import Retry, Timeout
+from segue.flow.model import Callback, Retry, Timeout
+from segue.kernel import inputs as inp
 from segue.kernel.plan import compile_plan
 from segue.testing.transitions import ALL_TRANSITIONS, Transition, TransitionsTaken
 from unit.kernel.builders import Play, final, flow, parallel, repeat, step
@@ -59,11 +60,24 @@ def _loop_out_of_time_for_one_try() -> Play:
     return play.run()
 
 
+def _with_the_outside() -> list[Play]:
+    """A sub-flow, an event, a person who is reminded: what drawn flows do not have."""
+    child = Play(flow(step("sub", "flow", params={"flow": "other"})))
+    child.give(inp.ChildBegan(child.step("sub").id, 1, "run_child", "other"))
+    child.give(inp.CancelRun())
+    paid = Play(flow(step("w", "wait", params={"event": "paid"})))
+    one = paid.step("w")
+    paid.give(inp.EventArrived(one.id, one.generation, "evt_1", "paid", at=paid.now, data=1))
+    asked = Play(flow(step("ask", "approve", params={"remind": 60.0}, callback=Callback(expires_seconds=100.0))))
+    asked.next_timer()
+    return [child, paid, asked.run()]
+
+
 @pytest.mark.req("BAR-4.transitions")
 def test_every_transition_is_taken() -> None:
     taken = TransitionsTaken()
     named = (_loop_out_of_time_with_a_branch_left(), _loop_out_of_time_for_one_try())
-    for play in (*named, *map(_drawn, range(SEEDS))):
+    for play in (*named, *_with_the_outside(), *map(_drawn, range(SEEDS))):
         taken.add(play.plan, "run_1", play.journal())
     print(f"\n{taken.table()}")
     assert set(taken.counts) <= ALL_TRANSITIONS
