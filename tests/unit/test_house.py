@@ -243,8 +243,9 @@ def test_pytest_records_requirement_clause_and_outcome(tmp_path: Path) -> None:
     """The report of a session of its own, run by two workers, holds one row for each marked test."""
     suite = tmp_path / "tests"
     suite.mkdir()
-    (suite / "conftest.py").write_bytes((ROOT / "tests" / "conftest.py").read_bytes())
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = req(*ids): x\n", encoding="utf-8")
+    for name in ("conftest.py", "examples.py"):
+        (suite / name).write_bytes((ROOT / "tests" / name).read_bytes())
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\nmarkers = req(*ids): x\n", encoding="utf-8")
     (suite / "test_sample.py").write_text(
         "import pytest\n"
         "@pytest.mark.req('DUR-1.kill', 'DUR-4')\ndef test_good(): pass\n"
