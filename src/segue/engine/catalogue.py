@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from segue.engine.port import Action, ActionRegistry
-from segue.flow.catalogue import ActionSpec
+from segue.flow.catalogue import ActionSpec, FlowSpec
 
 
 class RegistryCatalogue:
-    """Satisfies `segue.flow.catalogue.Catalogue` over the actions that are registered now."""
+    """Satisfies `segue.flow.catalogue.Catalogue` over the actions registered now, and the flows it is given."""
 
-    def __init__(self, registry: ActionRegistry) -> None:
+    def __init__(self, registry: ActionRegistry, *, flows: Iterable[FlowSpec] | None = None) -> None:
         self._registry = registry
+        self._flows = None if flows is None else {spec.name: spec for spec in flows}
+
+    def with_flows(self, flows: Iterable[FlowSpec]) -> RegistryCatalogue:
+        """The same actions, and these flows."""
+        return RegistryCatalogue(self._registry, flows=flows)
 
     def action(self, name: str) -> ActionSpec | None:
         """See `Catalogue.action`."""
@@ -32,6 +37,14 @@ class RegistryCatalogue:
         """The only action of the adapter, if it has just one."""
         found = list(self.actions(adapter))
         return found[0] if len(found) == 1 else None
+
+    def flow(self, name: str) -> FlowSpec | None:
+        """See `Catalogue.flow`."""
+        return None if self._flows is None else self._flows.get(name)
+
+    def flows(self) -> Iterable[str] | None:
+        """See `Catalogue.flows`."""
+        return None if self._flows is None else tuple(self._flows)
 
     def names(self) -> Iterable[str]:
         """Every name that an action is known by."""

@@ -32,7 +32,7 @@ from segue.expr import Condition, ExprError, compile_condition
 from segue.flow import codes
 from segue.flow.document import Document, Node
 from segue.flow.model import Flow, JsonValue, RawMap, Span, Step
-from segue.flow.nearest import did_you_mean
+from segue.flow.nearest import did_you_mean, suggested
 from segue.flow.problems import Problem
 from segue.flow.reader import Reader, first_of
 from segue.kernel.durations import InvalidDuration, moment_of
@@ -139,7 +139,8 @@ def read_tests(flow: Flow, document: Document, node: Node | None = None) -> tupl
     for name, one in reading.entries(found):
         for test in reading.tests(one, name):
             if any(other.name == test.name for other in tests):
-                reading.reader.problem(codes.DUPLICATE_KEY, one, f'two tests are called "{test.name[:60]}"')
+                named = one.get("name") or one
+                reading.reader.problem(codes.DUPLICATE_KEY, named, f'two tests are called "{test.name[:60]}"')
             tests.append(test)
     # Each row of a table is read by itself, and tells the same problems as the others.
     return tests, list({(one.code, one.path, one.message): one for one in reading.reader.problems}.values())
@@ -147,6 +148,7 @@ def read_tests(flow: Flow, document: Document, node: Node | None = None) -> tupl
 
 class _Reading:
     def __init__(self, flow: Flow, document: Document) -> None:
+        self.flow = flow
         self.reader = Reader(document)
         self.steps: dict[str, list[Step]] = {}
         for step in all_steps(flow):
@@ -196,7 +198,7 @@ class _Reading:
         entries = reader.map_of(node, "a test")
         if entries is None:
             return None
-        reader.check_keys(entries, TEST_KEYS, "a test")
+        entries = reader.check_keys(entries, TEST_KEYS, "a test")
         if name is None:
             named = entries.get("name")
             name = f"test {node.key + 1}" if isinstance(node.key, int) else "test"
@@ -206,7 +208,7 @@ class _Reading:
         seed, skip = entries.get("seed"), entries.get("skip")
         return FlowTest(
             name=name, span=reader.document.span(node), file=reader.document.file,
-            inputs={} if inputs is None else reader.raw_map(inputs, "inputs"),
+            inputs={} if inputs is None else self.inputs(inputs),
             trigger=None if trigger is None else reader.raw_map(trigger, "trigger"),
             mocks={} if mocks is None else self.mocks(mocks),
             expect=Expectations() if expect is None or expect.is_null else self.expectations(expect),
@@ -218,6 +220,19 @@ class _Reading:
     def skip(self, node: Node) -> str | None:
         """`skip: true`, or the reason."""
         return "skipped" if node.scalar is True else self.reader.text(node, "skip")
+
+    def inputs(self, node: Node) -> RawMap:
+        """What the run is given. A name that the flow does not declare would be refused by every run."""
+        schema = self.flow.inputs
+        properties = schema.get("properties")
+        if isinstance(properties, dict) and schema.get("additionalProperties") is False:
+            for name, child in (node.entries or {}).items():
+                if name not in properties:
+                    hint = did_you_mean(name, properties)
+                    patch = None if hint is None else self.reader.key_patch(child, suggested(hint))
+                    message = f'the flow declares no input "{name[:60]}"'
+                    self.reader.problem(codes.UNKNOWN_INPUT, child, message, at_key=True, suggestion=hint, patch=patch)
+        return self.reader.raw_map(node, "inputs")
 
     def moment(self, node: Node | None) -> int:
         if node is None or node.is_null:
@@ -236,7 +251,11 @@ class _Reading:
         if found is None:
             hint = did_you_mean(name, self.steps) or f"steps: {', '.join(list(self.steps)[:12])}"
             message = f'the flow has no step "{name[:60]}"'
-            self.reader.problem(codes.UNKNOWN_STEP, node, message, at_key=at_key, suggestion=hint)
+            patch = None
+            if hint.startswith("did you mean"):
+                edit = self.reader.key_patch if at_key else self.reader.word_patch
+                patch = edit(node, suggested(hint))
+            self.reader.problem(codes.UNKNOWN_STEP, node, message, at_key=at_key, suggestion=hint, patch=patch)
         return found
 
     def mocks(self, node: Node) -> dict[str, Mock]:
@@ -263,7 +282,7 @@ class _Reading:
     def expectations(self, node: Node) -> Expectations:
         reader = self.reader
         entries = reader.map_of(node, "expect") or {}
-        reader.check_keys(entries, EXPECT_KEYS, "expect")
+        entries = reader.check_keys(entries, EXPECT_KEYS, "expect")
         error = entries.get("error")
         status = "failed" if error is not None and not error.is_null else "succeeded"
         if stated := entries.get("status"):
@@ -301,7 +320,7 @@ class _Reading:
         if node.text is not None:
             return StepExpectation(status=reader.choice(node, "the status of a step", statuses))
         entries = reader.map_of(node, "what is expected of a step") or {}
-        reader.check_keys(entries, STEP_KEYS, "what is expected of a step")
+        entries = reader.check_keys(entries, STEP_KEYS, "what is expected of a step")
         status = reader.choice(one, "status", statuses) if (one := entries.get("status")) else None
         if (one := entries.get("skipped")) and (skipped := reader.boolean(one, "skipped")) is not None:
             if not skipped:

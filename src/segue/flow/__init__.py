@@ -1,7 +1,7 @@
 """The flow language: reading every form into one model, checking it, and its inputs."""
 
 from segue.flow.bind import bind_flow
-from segue.flow.catalogue import ActionSpec, Catalogue, StaticCatalogue
+from segue.flow.catalogue import ActionSpec, Catalogue, FlowSpec, StaticCatalogue
 from segue.flow.check import check_flow
 from segue.flow.document import Document
 from segue.flow.fix import apply_patches
@@ -18,6 +18,7 @@ __all__ = [
     "Document",
     "Edge",
     "Flow",
+    "FlowSpec",
     "Patch",
     "Problem",
     "ReadResult",

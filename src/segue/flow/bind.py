@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from segue.flow.catalogue import Catalogue
-from segue.flow.model import Block, Flow, Handler, Step
+from segue.flow.catalogue import Catalogue, FlowSpec
+from segue.flow.model import Block, Flow, Handler, RawMap, Step
 
 BUILT_IN: frozenset[str] = frozenset(("http",))
 """Actions that every engine has, known without a catalogue."""
@@ -30,6 +30,11 @@ def resolve(use: str, step_id: str, catalogue: Catalogue) -> str | None:
     return None if chosen is None else f"{adapter}.{chosen}"
 
 
+def flow_of_name(use: str, catalogue: Catalogue) -> FlowSpec | None:
+    """The flow that a bare name stands for: names of actions go before names of flows."""
+    return catalogue.flow(use) if "." not in use and use not in BUILT_IN and catalogue.action(use) is None else None
+
+
 def bind_flow(flow: Flow, catalogue: Catalogue) -> Flow:
     """The flow with every `use` resolved, and `unbound` set where it cannot be."""
 
@@ -39,6 +44,9 @@ def bind_flow(flow: Flow, catalogue: Catalogue) -> Flow:
             step = msgspec.structs.replace(step, poll=msgspec.structs.replace(step.poll, use=asked))
         if step.use is None or step.kind not in ("call", "poll"):
             return step
+        if step.kind == "call" and flow_of_name(step.use, catalogue) is not None:
+            params: RawMap = {"flow": step.use, "inputs": step.params} if step.params else {"flow": step.use}
+            return msgspec.structs.replace(step, kind="flow", use=None, params=params, unbound=False)
         found = resolve(step.use, step.id, catalogue)
         if found is None:
             return msgspec.structs.replace(step, unbound=True)

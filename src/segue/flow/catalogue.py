@@ -26,6 +26,17 @@ class ActionSpec(msgspec.Struct, frozen=True, kw_only=True):
     effect: Literal["safe", "keyed", "unsafe"] = "keyed"
 
 
+class FlowSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Another flow as a flow sees it that runs it as a step."""
+
+    name: str
+    """Its id, as `flow:` names it."""
+    inputs: RawMap | None = None
+    """JSON Schema of its inputs; None or empty: it declares none, and takes anything."""
+    file: str | None = None
+    """Where it is written, if that is known."""
+
+
 class Catalogue(Protocol):
     """Which adapters and actions there are. Answers from memory: it is asked for every step."""
 
@@ -45,11 +56,26 @@ class Catalogue(Protocol):
         """The action meant when a flow names the adapter only; None if there is none."""
         ...
 
+    def flow(self, name: str) -> FlowSpec | None:
+        """The flow of that id; None if none is known by it."""
+        ...
+
+    def flows(self) -> Iterable[str] | None:
+        """Ids of all flows; None if it is not known which there are, so that no name can be called wrong."""
+        ...
+
 
 class StaticCatalogue:
     """A catalogue that is given its actions. Satisfies `Catalogue`; used by tests and embedded hosts."""
 
-    def __init__(self, actions: Iterable[ActionSpec] = (), *, default_actions: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        actions: Iterable[ActionSpec] = (),
+        *,
+        default_actions: dict[str, str] | None = None,
+        flows: Iterable[FlowSpec] | None = None,
+    ) -> None:
+        self._flows = None if flows is None else {spec.name: spec for spec in flows}
         self._actions = {spec.name: spec for spec in actions}
         self._defaults = dict(default_actions or {})
         self._by_adapter: dict[str, list[str]] = {}
@@ -76,6 +102,14 @@ class StaticCatalogue:
         if chosen is None and len(self._by_adapter.get(adapter, ())) == 1:
             return self._by_adapter[adapter][0]
         return chosen
+
+    def flow(self, name: str) -> FlowSpec | None:
+        """See `Catalogue`."""
+        return None if self._flows is None else self._flows.get(name)
+
+    def flows(self) -> Iterable[str] | None:
+        """See `Catalogue`."""
+        return None if self._flows is None else tuple(self._flows)
 
     def names(self) -> Iterable[str]:
         """Every name that an action is known by."""

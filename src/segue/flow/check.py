@@ -48,8 +48,17 @@ def check_flow(
     check_shape(findings, scopes, runnable=runnable, count=count)
     specs = check_uses(findings, scopes, catalogue, runnable=runnable)
     check_values(findings, scopes, specs)
-    found = sorted(findings.problems, key=lambda problem: problem.span.start if problem.span is not None else -1)
+    found = sorted(_once(findings.problems), key=lambda problem: problem.span.start if problem.span is not None else -1)
     return found[:MAX_PROBLEMS]
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    """The problems without those that were found again where a definition is used again."""
+    found: dict[object, Problem] = {}
+    for problem in problems:
+        place = problem.path if problem.span is None else (problem.span.start, problem.span.end)
+        found.setdefault((problem.code, problem.message, place), problem)
+    return list(found.values())
 
 
 def count_steps(flow: Flow) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 from segue.flow import codes
 from segue.flow.findings import Findings
 from segue.flow.model import Block, Flow, Step, walk
+from segue.flow.problems import Patch
 from segue.flow.scopes import Scopes, Site, in_edges
 from segue.flow.verbs import FLOW_KEYS, SCOPE_NAMES, VERBS
 
@@ -34,10 +35,15 @@ def check_shape(findings: Findings, scopes: Scopes, *, runnable: bool, count: in
     for site, other in scopes.clashes:
         line = f" (line {other.step.span.line})" if other.step.span is not None else ""
         message = f'the name "{site.step.id}" is taken by {other.step.path}{line}'
-        findings.add(codes.DUPLICATE_STEP, message, step=site.step)
+        findings.add(
+            codes.DUPLICATE_STEP, message, step=site.step, span=findings.name_span(site.step),
+            patch=_other_name(findings, site, scopes),
+        )  # fmt: skip
     for block, cycle in scopes.cycles:
         step = next(step for step in block.steps if step.id == cycle[0])
-        findings.add(codes.CYCLE, f"steps wait for each other: {' → '.join(cycle)}", step=step)
+        is_own = len(cycle) == 2
+        message = f"{cycle[0]} waits for itself" if is_own else f"steps wait for each other: {' → '.join(cycle)}"
+        findings.add(codes.CYCLE, message, step=step, span=findings.name_span(step))
     for block in scopes.blocks:
         _edges(findings, block)
     _reachable(findings, findings.flow, scopes)
@@ -55,20 +61,29 @@ def _name(findings: Findings, site: Site) -> None:
         is_free = findings.flow.form in _FREE_NAMES
         findings.add(
             codes.RESERVED_NAME, f'"{step.id}" always means something else in expressions', step=step,
-            severity="warning" if is_free else "error",
+            severity="warning" if is_free else "error", span=findings.name_span(step),
             suggestion=f'reach it as steps["{step.id}"]' if is_free else f"call it {step.id}_step",
+            patch=None if is_free else findings.rename(step, f"{step.id}_step"),
         )  # fmt: skip
     elif _NAME.match(step.id) is None and findings.flow.form not in _FREE_NAMES:
         better = re.sub(r"\W+", "_", step.id).strip("_") or "step"
         better = f"step_{better}" if better[0].isdigit() else better
         findings.add(
             codes.BAD_NAME, f'"{step.id[:60]}" cannot be written as ${better[:30]}', step=step,
-            suggestion=f"call it {better[:60]}",
+            suggestion=f"call it {better[:60]}", span=findings.name_span(step), patch=findings.rename(step, better),
         )  # fmt: skip
     for key in ("as", "index"):
         name = step.params.get(key)
         if step.kind == "foreach" and isinstance(name, str) and name in SCOPE_NAMES - {"item", "index"}:
-            findings.add(codes.RESERVED_NAME, f'`{key}: {name}`: "{name}" always means something else', step=step)
+            message = f'`{key}: {name}`: "{name}" always means something else'
+            findings.add(codes.RESERVED_NAME, message, step=step, field=f"params.{key}")
+
+
+def _other_name(findings: Findings, site: Site, scopes: Scopes) -> Patch | None:
+    """A number behind the name of the later of two steps, if nothing refers to either of them."""
+    taken = {other.step.id for other in scopes.sites}
+    number = next(number for number in range(2, len(taken) + 3) if f"{site.step.id}_{number}" not in taken)
+    return findings.rename(site.step, f"{site.step.id}_{number}", times=2)
 
 
 def _joins(findings: Findings, site: Site) -> None:
@@ -76,11 +91,20 @@ def _joins(findings: Findings, site: Site) -> None:
     inputs = {edge.source for edge in site.block.edges if edge.target == step.id} if isinstance(step.join, int) else ()
     if isinstance(step.join, int) and step.join > len(inputs):
         message = f"it waits for {step.join} inputs, but {len(inputs)} lead to it"
-        findings.add(codes.ENDLESS_JOIN, message, step=step, field="join")
+        findings.add(codes.ENDLESS_JOIN, message, step=step, field="join", patch=findings.replace(step, "join", "all"))
+    elif step.join in ("any", "first") and findings.node(step, "join") is not None:
+        count = len({edge.source for edge in site.block.edges if edge.target == step.id})
+        if count < 2:
+            span, path = findings.key_place(step, "join")
+            findings.add(
+                codes.CONFLICT, f"`join` has no effect: {count or 'no'} step{'s' * (count != 1)} lead here", step=step,
+                span=span, path=path, severity="warning", suggestion="name several steps under `needs`",
+            )  # fmt: skip
     wanted = step.params.get("join")
     if step.kind == "parallel" and isinstance(wanted, int) and wanted > len(step.blocks):
         message = f"it waits for {wanted} branches, but has {len(step.blocks)}"
-        findings.add(codes.ENDLESS_JOIN, message, step=step)
+        patch = findings.replace(step, "params.join", "all")
+        findings.add(codes.ENDLESS_JOIN, message, step=step, field="params.join", patch=patch)
 
 
 _TRIED = ("call", "http", "poll", "flow", "parallel", "conditional", "switch", "foreach", "repeat", "try")
@@ -113,7 +137,8 @@ def _can_run(findings: Findings, step: Step) -> None:
         if is_asked:
             findings.add(codes.CANNOT_RUN, f"the engine cannot run {what} yet", step=step)
     for key in step.extras:
-        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` yet", step=step)
+        span, path = findings.key_place(step, key)
+        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` yet", step=step, span=span, path=path)
 
 
 def _flow_can_run(findings: Findings) -> None:
@@ -157,7 +182,9 @@ def _reachable(findings: Findings, flow: Flow, scopes: Scopes) -> None:
     for block in scopes.blocks:
         for step, source in _after_the_end(block):
             message = f"it comes after {source.id}, which ends the run"
-            findings.add(codes.UNREACHABLE, message, step=step)
+            findings.add(codes.UNREACHABLE, message, step=step, span=findings.name_span(step))
+    if findings.document is not None and findings.document.loose_ends:
+        return  # what is connected to what is not known
     targets = {edge.target for edge in flow.root.edges}
     starts = [step.id for step in flow.root.steps if step.kind == "start" and step.id not in targets]
     if flow.form not in ("graph", "dag") or not starts:
@@ -174,7 +201,8 @@ def _reachable(findings: Findings, flow: Flow, scopes: Scopes) -> None:
     in_cycle = {id for _, cycle in scopes.cycles for id in cycle}
     for step in flow.root.steps:
         if step.id not in reached and step.id not in in_cycle:
-            findings.add(codes.UNREACHABLE, f"{step.id} is not connected to the start", step=step)
+            message = f"{step.id} is not connected to the start"
+            findings.add(codes.UNREACHABLE, message, step=step, span=findings.name_span(step))
 
 
 def _after_the_end(block: Block) -> list[tuple[Step, Step]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -9,7 +10,9 @@ from typing import Final, Literal
 from segue.expr import ExprError, Reference
 from segue.flow import codes
 from segue.flow.catalogue import ActionSpec
+from segue.flow.constants import mistakes_of
 from segue.flow.document import Node
+from segue.flow.expression_fixes import repaired
 from segue.flow.expressions import Mode, references_of, scalars
 from segue.flow.findings import Findings, is_dynamic
 from segue.flow.model import JsonValue, Step
@@ -28,6 +31,12 @@ _BODY_PARAMS: Final = frozenset(("key", "while", "until"))
 """Expressions that are computed inside a loop's body, and see its steps."""
 _PATCHED_CHARACTERS_MAX: Final = 1_000
 """In longer texts the place of a name is not looked for: each of thousands of names would be, in all of the text."""
+_FOREIGN: Final = {
+    "None": "null", "nil": "null", "NULL": "null", "Null": "null", "undefined": "null", "True": "true",
+    "TRUE": "true", "False": "false", "FALSE": "false", "json": "data", "event": "trigger", "github": "trigger",
+    "workflow": "run", "params": "inputs", "variables": "vars", "context": "run",
+}  # fmt: skip
+"""Names of other languages and tools, and what stands for them here."""
 _HTTP_RESULT: Final = ("status", "headers", "body")
 
 
@@ -140,9 +149,11 @@ def _flow_places(findings: Findings, scopes: Scopes) -> Iterator[_Place]:
     for field in ("vars", "env"):
         if is_dynamic(getattr(flow, field)):
             yield _Place(None, field, getattr(flow, field), "value", scopes.root, 0)
+    places = findings.document.places if findings.document is not None else {}
+    conditions = iter([field for step, field in places if not step and field.endswith(".when")])
     for trigger in flow.triggers:
         if trigger.when is not None:
-            yield _Place(None, "trigger", trigger.when, "condition", scopes.root, 0)
+            yield _Place(None, next(conditions, "trigger"), trigger.when, "condition", scopes.root, 0)
 
 
 class _Checker:
@@ -154,6 +165,10 @@ class _Checker:
         properties = schema.get("properties")
         closed = schema.get("additionalProperties") is False
         self.inputs: list[str] | None = list(properties) if isinstance(properties, dict) and closed else None
+        self.variables = {*findings.flow.vars}
+        for site in scopes.sites:
+            if site.step.kind == "set":
+                self.variables |= site.step.params.keys()
         self.all_names: dict[str, list[Site]] = {}
         for site in scopes.sites:
             self.all_names.setdefault(site.step.id, []).append(site)
@@ -169,6 +184,9 @@ class _Checker:
             return
         for reference in references:
             self._reference(place, reference)
+        for at, error in mistakes_of(place.raw, place.mode):
+            error.path = at
+            self._not_compiled(place, error)
 
     def _one_by_one(self, place: _Place, error: ExprError) -> None:
         """Check each scalar of a value by itself, since compiling the whole stops at the first mistake."""
@@ -189,9 +207,14 @@ class _Checker:
     def _not_compiled(self, place: _Place, error: ExprError) -> None:
         node, source = self._scalar(place, error.path)
         span = self.findings.span_inside(node, source, error.start, error.end)
+        fixed = repaired(source, error, lambda text: references_of(text, place.mode))
+        hint = error.suggestion if fixed is None else f"write `{fixed}`" if len(fixed) <= 100 else error.suggestion
+        if place.mode == "poll" and fixed is None and source.lstrip().startswith("$") and "[" in source:
+            hint = hint or "a JSONPath query looks like `$.items[?@.done]`, an expression like `$.status == 'done'`"
         self.findings.add(
-            codes.EXPRESSION, error.message, step=place.step, field=place.field, span=span,
-            path=node.path() if node is not None else None, suggestion=error.suggestion,
+            codes.EXPRESSION, error.message, step=place.step, field=place.field, span=span, reason=error.code,
+            path=node.path() if node is not None else None, suggestion=hint,
+            patch=None if fixed is None else self.findings.patch_inside(node, source, fixed),
         )  # fmt: skip
 
     def _scalar(self, place: _Place, at: tuple[str | int, ...]) -> tuple[Node | None, str]:
@@ -216,6 +239,14 @@ class _Checker:
         elif root == "steps":
             if path and isinstance(path[0], str):
                 self._step(place, reference, path[0], path[1:], through_steps=True)
+        elif root in ("item", "index"):
+            if not place.frame.in_loop and place.step is not None:
+                message = f"`{root}` is known inside `foreach` and `repeat` only"
+                self._report(codes.UNKNOWN_NAME, message, place, reference, root, "name the step whose output is meant")
+        elif root == "error":
+            self._error(place, reference)
+        elif root in ("vars", "env"):
+            self._variable(place, reference)
         elif root not in SCOPE_NAMES:
             self._step(place, reference, root, path, through_steps=False)
 
@@ -235,6 +266,28 @@ class _Checker:
             message = f'the secret "{name[:60]}" is not declared'
             self._report(codes.UNKNOWN_SECRET, message, place, reference, name, self.findings.did_you_mean(name, known))
 
+    def _error(self, place: _Place, reference: Reference) -> None:
+        own = self.scopes.by_step.get(id(place.step)) if place.step is not None else None
+        has_edges = any(edge.label == "error" for block in self.scopes.blocks for edge in block.edges)
+        if own is None or place.frame.in_handler or own.number in self.scopes.after_errors or has_edges:
+            return
+        message = "`error` is known in `on_error`, `catch` and `finally` only"
+        self._report(
+            codes.UNKNOWN_NAME, message, place, reference, "error", "handle the error in `on_error` of the step"
+        )
+
+    def _variable(self, place: _Place, reference: Reference) -> None:
+        """A variable or environment value that is misspelt. Others may be given when a run starts."""
+        flow = self.findings.flow
+        known = {*flow.env} if reference.root == "env" else self.variables
+        name = reference.path[0] if reference.path else None
+        if not isinstance(name, str) or name in known or reference.guarded:
+            return
+        hint = self.findings.did_you_mean(name, sorted(known))
+        if hint is not None:
+            message = f"nothing sets `{reference.root}.{name[:60]}`"
+            self._report(codes.UNKNOWN_NAME, message, place, reference, name, hint, severity="warning")
+
     def _step(
         self, place: _Place, reference: Reference, name: str, path: tuple[str | int, ...], *, through_steps: bool
     ) -> None:
@@ -248,8 +301,29 @@ class _Checker:
         if not others:
             self._unknown_name(place, reference, name, through_steps=through_steps)
             return
+        document = self.findings.document
+        own = self.scopes.by_step.get(id(place.step)) if place.step is not None else None
+        unsure = (document is not None and document.loose_ends) or (own is not None and own.number in self.scopes.stuck)
+        if (unsure or others[0].number in self.scopes.stuck) and others[0].step is not place.step:
+            return
         # The root's own results are all there once the run has ended, also those of steps that flow-level blocks name.
-        self._report(codes.NOT_YET, self._why_not(place, name, others[0]), place, reference, name, None)
+        patch = self._need(own, others[0])
+        hint = None if patch is None else f"add {name} to `needs`"
+        self._report(codes.NOT_YET, self._why_not(place, name, others[0]), place, reference, name, hint, patch=patch)
+
+    def _need(self, own: Site | None, other: Site) -> Patch | None:
+        """The edit that puts a step under the `needs` of another that stands beside it and does not come before it."""
+        document = self.findings.document
+        if own is None or document is None or own.block is not other.block or other.visible >> own.number & 1:
+            return None
+        step = document.at(own.step.path)
+        needs = step.get("needs") if step is not None else None
+        if needs is None or not needs.items or needs.items[-1].style != "":
+            return None
+        last = needs.items[-1]
+        text = (document.text or "")[last.start : last.end]
+        is_inline = (document.text or "")[last.end : needs.end].strip() == "]"
+        return Patch(start=last.start, end=last.end, text=f"{text}, {other.step.id}") if is_inline else None
 
     def _why_not(self, place: _Place, name: str, site: Site) -> str:
         if place.step is not None and site.step is place.step:
@@ -262,12 +336,34 @@ class _Checker:
         known = [site.step.id for site in self.scopes.sites if place.visible >> site.number & 1]
         if not through_steps:
             known += sorted(SCOPE_NAMES)
-            if self.inputs is not None and name in self.inputs:
-                hint = f"write $inputs.{name}"
+            if (meant := self._meant(name)) is not None:
+                hint = f'did you mean "{meant}"?'
                 self._report(codes.UNKNOWN_NAME, f'no step is called "{name[:60]}"', place, reference, name, hint)
                 return
         hint = self.findings.did_you_mean(name, known)
-        self._report(codes.UNKNOWN_NAME, f'no step is called "{name[:60]}"', place, reference, name, hint)
+        patch = None
+        if hint is None and (patch := self._as_text(place, reference)) is not None:
+            hint = f"write {patch.text} for a text"
+        message = f'no step is called "{name[:60]}"'
+        self._report(codes.UNKNOWN_NAME, message, place, reference, name, hint, patch=patch)
+
+    def _as_text(self, place: _Place, reference: Reference) -> Patch | None:
+        """The edit that puts quotes around a bare word that is compared with something."""
+        node, source = self._scalar(place, reference.at)
+        word = source[reference.start : reference.end]
+        if not word.isidentifier() or re.search(r"[!=]=\s*\Z", source[: reference.start]) is None:
+            return None
+        return self.findings.patch_inside(node, source, f"{source[: reference.start]}'{word}'{source[reference.end :]}")
+
+    def _meant(self, name: str) -> str | None:
+        """What a name of other tools, or an input or variable without its map, is called here."""
+        if self.inputs is not None and name in self.inputs:
+            return f"inputs.{name}"
+        if name in self.findings.flow.vars:
+            return f"vars.{name}"
+        if name in self.findings.flow.secrets:
+            return f"secrets.{name}"
+        return _FOREIGN.get(name)
 
     def _field(self, place: _Place, reference: Reference, step: Step, path: tuple[str | int, ...]) -> None:
         """Whether the first field is in the step's declared output; only where nothing else can become its output."""
@@ -288,22 +384,29 @@ class _Checker:
         if name in known:
             return
         hint = self.findings.did_you_mean(name, known) or f"it has {', '.join(known)}"
+        patch = None
+        if name in ("outputs", "output") and len(path) > 1 and path[1] in known:
+            node, source = self._scalar(place, reference.at)
+            part = source[reference.start : reference.end].replace(f".{name}", "", 1)
+            patch = self.findings.patch_inside(node, source, source[: reference.start] + part + source[reference.end :])
+            hint = f"write {part}: a step's fields stand right below its name"
         self._report(
             codes.UNKNOWN_FIELD, f'the output of {step.id} has no field "{name[:60]}"', place, reference, name, hint,
-            severity="error" if closed else "warning",
+            severity="error" if closed else "warning", patch=patch,
         )  # fmt: skip
 
     def _report(
         self, code: str, message: str, place: _Place, reference: Reference, word: str, hint: str | None,
-        *, severity: Literal["error", "warning"] | None = None,
+        *, severity: Literal["error", "warning"] | None = None, patch: Patch | None = None,
     ) -> None:  # fmt: skip
         node, source = self._scalar(place, reference.at)
         span = self.findings.span_inside(node, source, reference.start, reference.end)
-        patch = None
         document = self.findings.document
-        if hint is not None and hint.startswith("did you mean") and span is not None and document is not None:
-            text = (document.text or "")[span.start : min(span.end, span.start + _PATCHED_CHARACTERS_MAX)]
-            if text.count(word) == 1 and span.end - span.start <= _PATCHED_CHARACTERS_MAX:
+        is_short = span is not None and span.end - span.start <= _PATCHED_CHARACTERS_MAX
+        is_slip = patch is None and hint is not None and hint.startswith("did you mean")
+        if is_slip and is_short and span is not None and hint is not None and document is not None:
+            text = (document.text or "")[span.start : span.end]
+            if text.count(word) == 1:
                 start = span.start + text.index(word)
                 patch = Patch(start=start, end=start + len(word), text=hint.split('"')[1])
         self.findings.add(

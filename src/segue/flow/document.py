@@ -16,6 +16,7 @@ from segue.flow.model import JsonValue, Span
 
 Scalar: TypeAlias = None | bool | int | float | str
 
+_PATH_PART = re.compile(r"([\w-]+)|\[(\d+)\]|\[\"(.*?)\"\]")
 _PLAIN_KEY = re.compile(r"[\w-]+\Z")
 
 
@@ -96,6 +97,8 @@ class Document:
         self.places: dict[tuple[str, str], Node] = {}
         self.numbered: dict[str, tuple[str, str]] = {}
         """By step path, for steps without a name: what the step counts as, and the id that it got."""
+        self.loose_ends = False
+        """Whether an edge or a dependency names a step that does not exist: what comes before what is then unsure."""
         self._line_starts: list[int] | None = None
 
     def span(self, node: Node | None) -> Span | None:
@@ -103,6 +106,42 @@ class Document:
         if node is None or node.start < 0:
             return None
         return self.span_at(node.start, node.end)
+
+    def at(self, path: str) -> Node | None:
+        """The node at a path; None if the document has none there."""
+        node: Node | None = self.root
+        for found in _PATH_PART.findall(path):
+            part = next(word for word in found if word)
+            if node is None:
+                return None
+            if node.items is not None:
+                node = node.items[int(part)] if part.isdecimal() and int(part) < len(node.items) else None
+            else:
+                node = node.get(part)
+        return node
+
+    def name_span(self, path: str, name: str) -> Span | None:
+        """Where the name of the step at a path is written: as its key, its `name` or `id`, or the bare word."""
+        node = self.root
+        parts = [next(word for word in part if word) for part in _PATH_PART.findall(path)]
+        for count, part in enumerate(parts):
+            child = node.get(part)
+            if child is None and node.items is not None and part.isdecimal() and int(part) < len(node.items):
+                child = node.items[int(part)]
+            if child is None and count < len(parts) - 1:
+                return None
+            if child is None:
+                break
+            if count == len(parts) - 1 and part == name and child.key_start >= 0:
+                return self.key_span(child)
+            node = child
+        if node.text is not None:
+            return self.span(node) if node.text.strip().endswith(name) else None
+        for key in ("id", "name"):
+            written = node.get(key)
+            if written is not None and str(written.scalar) == name:
+                return self.span(written)
+        return None
 
     def key_span(self, node: Node) -> Span | None:
         """Where the node's key stands, or the value if it has none."""

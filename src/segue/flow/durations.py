@@ -14,6 +14,12 @@ MAX_BUFFER_SECONDS: Final = 86_400.0
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s?(ms|sec|min|[smhdw])\s?")
 _WORDS = re.compile(r"(?:\d{1,12}(?:\.\d{1,9})?\s?(?:ms|sec|min|[smhdw])\s?){1,7}\Z")
+_DIGITS = re.compile(r"\d{1,9}(?:\.\d{1,3})?\Z")
+_ENGLISH = re.compile(
+    r"(\d{1,9}(?:\.\d{1,3})?)\s*"
+    r"(milliseconds?|millis|msecs?|ms|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|[smhdw])(?![A-Za-z])",
+    re.IGNORECASE,
+)
 _ISO = re.compile(
     r"P(?:(?P<w>\d{1,9})W)?(?:(?P<d>\d{1,9})D)?"
     r"(?:T(?:(?P<h>\d{1,9})H)?(?:(?P<m>\d{1,9})M)?(?:(?P<s>\d{1,9}(?:\.\d{1,9})?)S)?)?\Z"
@@ -32,6 +38,23 @@ def parse_duration(text: str) -> float | None:
     if not parts:
         return None
     return sum(float(number) * _UNITS[unit] for unit, number in parts.items())
+
+
+def duration_in_words(text: str) -> str | None:
+    """How a duration in English words is written (`5 minutes`: `5m`; digits alone are seconds), or None."""
+    parts = _ENGLISH.findall(text)
+    if _DIGITS.match(text.strip()):
+        return format_duration(float(text))
+    if not parts or _ENGLISH.sub("", text).replace("and", "").strip(" ,"):
+        return None
+    written = "".join(f"{number}{_unit_of(word)}" for number, word in parts)
+    return written if parse_duration(written) is not None else None
+
+
+def _unit_of(word: str) -> str:
+    """The unit that an English word begins with."""
+    word = word.lower()
+    return "ms" if word.startswith(("ms", "milli")) else word[0]
 
 
 def format_duration(seconds: float) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from segue.flow import codes
 from segue.flow.document import Document, Node, join_path
+from segue.flow.fix import change
 from segue.flow.model import Flow, JsonValue, Span, Step
 from segue.flow.nearest import Suggester
 from segue.flow.problems import Patch, Problem
@@ -34,6 +36,7 @@ class Findings:
         severity: Literal["error", "warning", "note"] | None = None,
         suggestion: str | None = None,
         patch: Patch | None = None,
+        reason: str | None = None,
     ) -> None:
         """Record a problem of a step (at one of its fields), or of the flow."""
         node = self.node(step, field) if field else None
@@ -42,13 +45,15 @@ class Findings:
             path = node.path() if node is not None else join_path(base, field) if field else base
         if span is None:
             span = self.document.span(node) if self.document is not None and node is not None else None
+            if span is None and step is None and self.document is not None and (found := self.document.at(path)):
+                span = self.document.key_span(found)
             if span is None and step is not None:
                 span = step.span
         self.problems.append(
             Problem(
                 code=code, message=message, severity=severity or codes.CODES[code].severity, path=path,
                 file=self.document.file if self.document is not None else None, span=span, suggestion=suggestion,
-                patch=patch,
+                patch=patch, reason=reason,
             )
         )  # fmt: skip
 
@@ -64,6 +69,41 @@ class Findings:
             # Verbs that hold steps register their own keys below the verb.
             found = places.get((join_path(step.path, step.kind), field)) or places.get((f"{step.path}.race", field))
         return found
+
+    def name_span(self, step: Step) -> Span | None:
+        """Where a step's name is written, else where the step is."""
+        return (self.document.name_span(step.path, step.id) if self.document is not None else None) or step.span
+
+    def key_place(self, step: Step, *keys: str) -> tuple[Span | None, str]:
+        """Where the first of the keys that a step has is written, and its path; else the step's."""
+        node = self.document.at(step.path) if self.document is not None else None
+        if node is not None and self.document is not None:
+            holders = [node, *(child for child in (node.entries or {}).values() if child.entries is not None)]
+            for holder in holders:
+                for key in keys:
+                    if (child := holder.get(key)) is not None:
+                        return self.document.key_span(child), child.path()
+        return step.span, step.path
+
+    def rename(self, step: Step, name: str, *, times: int = 1) -> Patch | None:
+        """The edit that gives a step another name, if the text holds its name so many times only: then nothing else
+        has to change with it.
+        """
+        span = self.name_span(step)
+        if self.document is None or span is None or span == step.span:
+            return None
+        text = self.document.text or ""
+        written = text[span.start : span.end]
+        bare = written.strip("\"'")
+        count = len(re.findall(rf"(?<![\w-]){re.escape(bare)}(?![\w-])", text))
+        return Patch(start=span.start, end=span.end, text=name) if bare == step.id and count <= times else None
+
+    def replace(self, step: Step | None, field: str, text: str) -> Patch | None:
+        """The edit that puts another scalar in place of a field's value."""
+        node = self.node(step, field)
+        if node is None or node.start < 0 or node.style not in ("", "'", '"'):
+            return None
+        return Patch(start=node.start, end=node.end, text=text)
 
     def node_at(self, step: Step | None, field: str, at: tuple[str | int, ...]) -> Node | None:
         """The node of a scalar inside a field's value, as near as it can be told."""
@@ -83,6 +123,22 @@ class Findings:
                 return node
             node = child
         return node
+
+    def patch_inside(self, node: Node | None, before: str, after: str) -> Patch | None:
+        """The edit that turns one part of a scalar into another text; None if it is not written as it reads."""
+        start, end, text = change(before, after)
+        span = self.span_inside(node, before, start, end)
+        document = self.document
+        if document is None or node is None or span is None or span.end - span.start != end - start:
+            return None
+        if (document.text or "")[span.start : span.end] != before[start:end]:
+            return None
+        unsafe = {"'": "'", '"': '"\\', "": ""}.get(node.style or "", "")
+        if any(char in text for char in unsafe) or (
+            node.style == "" and (re.search(r": |:$| #", text) or (start == 0 and re.match(r"[\[{&*!|>%@`\"']", text)))
+        ):
+            return None
+        return Patch(start=span.start, end=span.end, text=text)
 
     def span_inside(self, node: Node | None, source: str, start: int, end: int) -> Span | None:
         """Where characters [start, end) of a scalar stand in the text: exact for plain and quoted one-line scalars.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from segue.flow.problems import Problem
@@ -27,3 +28,21 @@ def apply_patches(text: str, problems: Iterable[Problem]) -> str:
         pieces += [text[done : patch.start], patch.text]
         done = patch.end
     return "".join([*pieces, text[done:]])
+
+
+def change(before: str, after: str) -> tuple[int, int, str]:
+    """The smallest span of the text that has to be replaced, at least one character, and by what."""
+    start = 0
+    while start < min(len(before), len(after)) and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    # Whole words, so that the edit can be read.
+    while start > 0 and re.match(r"\w", before[start - 1]) and re.match(r"\w", (after[start:] + " ")[0]):
+        start -= 1
+    while end > 0 and re.match(r"\w", before[-end]) and re.match(r"\w", (" " + after[: len(after) - end])[-1]):
+        end -= 1
+    if start == len(before) - end and start > 0:
+        start -= 1  # an insertion: the character before it is written again
+    return start, len(before) - end, after[start : len(after) - end]

@@ -12,6 +12,7 @@ from typing import Final
 from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.model import JsonValue, RawMap
+from segue.flow.nearest import suggested
 from segue.flow.reader import Reader
 from segue.flow.verbs import HTTP_KEYS
 
@@ -30,7 +31,7 @@ def read_http(reader: Reader, node: Node, path: str, *, beside: frozenset[str] =
     entries = reader.map_of(node, "http")
     if entries is None:
         return {}
-    reader.check_keys(entries, {*HTTP_KEYS, *beside}, "http")
+    entries = reader.check_keys(entries, {*HTTP_KEYS, *beside}, "http")
     params: RawMap = {}
     for spelling, child in entries.items():
         key = HTTP_KEYS.get(spelling)
@@ -50,11 +51,13 @@ def read_http(reader: Reader, node: Node, path: str, *, beside: frozenset[str] =
 
 
 def _finish(reader: Reader, node: Node, params: RawMap, path: str) -> RawMap:
-    bodies = [name for name in _BODY_KEYS if name in params]
+    bodies = [name for name in params if name in _BODY_KEYS]
     if len(bodies) > 1:
-        reader.problem(codes.CONFLICT, node, f"a request has one body; `{bodies[0]}` and `{bodies[1]}` are given")
+        second = reader.document.places.get((path, f"params.{bodies[1]}"), node)
+        message = f"a request has one body; `{bodies[0]}` and `{bodies[1]}` are given"
+        reader.problem(codes.CONFLICT, second, message, at_key=True)
     if not params.get("url"):
-        reader.missing(node, "http", "url", path=path)
+        reader.missing(node, "http", "url")
     params.setdefault("method", "POST" if bodies else "GET")
     return params
 
@@ -65,7 +68,7 @@ def _value(reader: Reader, node: Node, name: str) -> JsonValue:
         if word is None or "{{" in word or word.startswith("$"):
             return word
         if word.upper() not in METHODS:
-            reader.problem(codes.NOT_ALLOWED, node, f'"{word[:20]}" is no HTTP method; known: {", ".join(METHODS)}')
+            _no_method(reader, node, word, "")
             return None
         return word.upper()
     if name == "url":
@@ -98,5 +101,13 @@ def _request_line(reader: Reader, node: Node, line: str, path: str) -> RawMap:
     method, url = (found["method"], found["url"]) if found else (None, "")
     reader.place(path, "params.url", node)
     if method is not None and method.upper() not in METHODS:
-        reader.problem(codes.NOT_ALLOWED, node, f'"{method[:20]}" is no HTTP method; known: {", ".join(METHODS)}')
+        _no_method(reader, node, method, line.strip()[len(method) :])
     return {"method": (method or "GET").upper(), "url": url}
+
+
+def _no_method(reader: Reader, node: Node, word: str, rest: str) -> None:
+    """Report what is no method; `rest` is what stands behind it in the value."""
+    hint = reader.did_you_mean(word, METHODS)
+    patch = None if hint is None else reader.word_patch(node, suggested(hint) + rest)
+    message = f'"{word[:20]}" is no HTTP method; known: {", ".join(METHODS)}'
+    reader.problem(codes.NOT_ALLOWED, node, message, suggestion=hint, patch=patch)

@@ -11,6 +11,7 @@ from typing import Final
 from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.model import JsonValue, RawMap
+from segue.flow.nearest import suggested
 from segue.flow.reader import Reader
 
 _TYPES: Final = {
@@ -48,6 +49,11 @@ def schema_of_value(reader: Reader, node: Node, what: str) -> RawMap:
         return {}
     if node.items is not None:
         return _from_list(reader, node, what)
+    if node.text is not None and node.text.isidentifier():
+        patch = reader.value_patch(node, f"[{node.text}]")
+        hint = f"write `[{node.text}]` for one without a type"
+        reader.problem(codes.WRONG_TYPE, node, f"{what} is a map, not {node.kind_name()}", suggestion=hint, patch=patch)
+        return _object({node.text: {}}, [node.text])
     entries = reader.map_of(node, what)
     if entries is None:
         return {}
@@ -114,8 +120,10 @@ def _named_type(reader: Reader, node: Node, written: str) -> tuple[RawMap, bool]
     inner = name.removesuffix("[]")
     found = _TYPES.get(inner)
     if found is None:
-        hint = reader.did_you_mean(inner, _TYPES) or f"types: {', '.join(_TYPES)}"
-        reader.problem(codes.BAD_SCHEMA, node, f'"{written[:40]}" is no type', suggestion=hint)
+        hint = reader.did_you_mean(inner, _TYPES)
+        patch = None if hint is None else reader.word_patch(node, written.replace(inner, suggested(hint), 1))
+        hint = hint or f"types: {', '.join(_TYPES)}"
+        reader.problem(codes.BAD_SCHEMA, node, f'"{written[:40]}" is no type', suggestion=hint, patch=patch)
         return {}, not optional
     schema: RawMap = {**found}
     return ({"type": "array", "items": schema} if name.endswith("[]") else schema), not optional
@@ -129,6 +137,25 @@ def _checked(reader: Reader, node: Node, schema: RawMap, what: str) -> RawMap:
         jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
     except (jsonschema_rs.ValidationError, ValueError) as error:
         message = str(getattr(error, "message", error)).split("\n")[0]
-        reader.problem(codes.BAD_SCHEMA, node, f"{what} is no JSON Schema: {message[:160]}")
+        at = node
+        for key in getattr(error, "instance_path", ()):
+            child = at.items[key] if isinstance(key, int) and at.items is not None else at.get(str(key))
+            if child is None:
+                break
+            at = child
+        reader.problem(codes.BAD_SCHEMA, at, f"{what} is no JSON Schema: {message[:160]}")
         return {}
+    _check_default(reader, node, schema, what)
     return schema
+
+
+def _check_default(reader: Reader, node: Node, schema: RawMap, what: str) -> None:
+    """A default has to fit its own schema: nobody would notice before the first run that relies on it."""
+    import jsonschema_rs  # noqa: PLC0415 - see `_checked`
+
+    default = node.get("default")
+    if default is None or default.is_null:
+        return
+    error = next(jsonschema_rs.Draft202012Validator(schema, validate_formats=True).iter_errors(default.plain()), None)
+    if error is not None:
+        reader.problem(codes.BAD_SCHEMA, default, f"the default of {what} does not fit: {error.message[:160]}")

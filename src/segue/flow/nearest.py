@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
+from typing import Final
 
 _LONGEST = 60
+_SHORTEST_BEGINNING = 3
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -15,16 +17,31 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     Case and `-`/`_` are ignored. Words past 60 characters are compared by their beginning.
     """
     wanted = _plain(word)
+    known = known if isinstance(known, Collection) else list(known)
     best: str | None = None
-    best_distance = 1 + max(1, len(wanted) // 3)
+    limit = 1 + max(1, len(wanted) // 3)
+    rank = (limit, True, 0)
     for candidate in known:
         plain = _plain(candidate)
-        if abs(len(plain) - len(wanted)) >= best_distance:
+        if abs(len(plain) - len(wanted)) >= limit:
             continue
-        distance = _distance(wanted, plain, best_distance)
-        if distance < best_distance:
-            best, best_distance = candidate, distance
-    return best
+        distance = _distance(wanted, plain, limit)
+        if distance > rank[0] or distance >= limit:
+            continue
+        # Of words equally near, the one that holds all its letters, then the one spelt most like it.
+        found = (distance, not set(wanted) <= set(plain), _distance(word[:_LONGEST], candidate[:_LONGEST], _LONGEST))
+        if found < rank:
+            best, rank = candidate, found
+            limit = min(limit, distance + 1)
+    return best or _begun(wanted, known)
+
+
+def _begun(wanted: str, known: Iterable[str]) -> str | None:
+    """The one known word that begins so."""
+    if len(wanted) < _SHORTEST_BEGINNING:
+        return None
+    found = [candidate for candidate in known if _plain(candidate).startswith(wanted)]
+    return found[0] if len(found) == 1 else None
 
 
 class Suggester:
@@ -44,6 +61,77 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """`did you mean "x"?` for the nearest known word, or None."""
     found = nearest(word, known)
     return None if found is None else f'did you mean "{found}"?'
+
+
+def suggested(hint: str) -> str:
+    """The word that a `did you mean` of this module names."""
+    return hint.split('"')[1]
+
+
+SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
+    "retries": ("retry",),
+    "max_retries": ("retry",),
+    "maxRetries": ("retry",),
+    "condition": ("when", "if"),
+    "if": ("when",),
+    "unless": (),
+    "with": ("params",),
+    "args": ("params",),
+    "arguments": ("params",),
+    "parameters": ("params",),
+    "inputs": ("params",),
+    "input": ("params",),
+    "after": ("needs",),
+    "requires": ("needs",),
+    "dependencies": ("needs",),
+    "depends": ("needs",),
+    "catch": ("on_error",),
+    "onFailure": ("on_error",),
+    "on_failure": ("on_error",),
+    "on_fail": ("on_error",),
+    "rescue": ("catch", "on_error"),
+    "except": ("catch",),
+    "ensure": ("finally",),
+    "comment": ("notes",),
+    "description": ("notes",),
+    "elsif": ("elif",),
+    "elseif": ("elif",),
+    "else_if": ("elif",),
+    "elseIf": ("elif",),
+    "otherwise": ("else", "default"),
+    "else": ("default",),
+    "in": ("items",),
+    "list": ("items",),
+    "over": ("items",),
+    "var": ("as",),
+    "body": ("do",),
+    "sleep": ("wait",),
+    "pause": ("wait",),
+    "delay": ("wait", "initial_delay"),
+    "print": ("log",),
+    "echo": ("log",),
+    "loop": ("foreach",),
+    "map": ("foreach",),
+    "uses": ("use",),
+    "jobs": ("steps",),
+    "on": ("trigger",),
+    "schedule": ("cron",),
+    "uri": ("url",),
+    "endpoint": ("url",),
+    "verb": ("method",),
+    "payload": ("json",),
+    "params": ("query",),
+    "tz": ("timezone",),
+    "time_zone": ("timezone",),
+}
+"""Words of other languages and tools, and what they are called here, in order of preference."""
+
+
+def synonym_of(word: str, known: Iterable[str]) -> str | None:
+    """What a word of other tools is called here, if that is one of the known words."""
+    wanted = SYNONYMS.get(word, ())
+    names = set(known) if wanted else ()
+    return next((name for name in wanted if name in names), None)
 
 
 def _plain(word: str) -> str:

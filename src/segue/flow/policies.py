@@ -13,6 +13,7 @@ from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.inputs_schema import schema_of_value
 from segue.flow.model import Callback, Poll, Retry, Signature, Timeout
+from segue.flow.nearest import suggested
 from segue.flow.reader import Reader
 from segue.flow.verbs import (
     CALLBACK_KEYS,
@@ -24,6 +25,12 @@ from segue.flow.verbs import (
 )
 
 MAX_ATTEMPTS: Final = 1_000
+CATEGORIES: Final = (
+    "timeout", "connection", "dns", "tls", "rate_limit", "http", "auth", "validation", "expression", "cancelled",
+    "unknown_outcome", "adapter", "internal",
+)  # fmt: skip
+"""Categories of errors; `http` and `adapter` have kinds of their own behind a dot."""
+_CATEGORY = re.compile(rf"(?:\*|{'|'.join(CATEGORIES)}|http\.[1-5](?:\d\d|xx)|adapter\.[\w.-]+)\Z")
 _BACKOFFS: Final = {"exponential": "exponential", "linear": "linear", "constant": "constant", "fixed": "constant"}
 _JITTERS: Final = {"full": "full", "none": "none"}
 _ON_TIMEOUT: Final = {"fail": "fail", "continue": "continue", "default": "default"}
@@ -44,10 +51,10 @@ def read_retry(reader: Reader, node: Node) -> Retry | None:
         attempts = reader.integer(node, "retry", minimum=1, maximum=MAX_ATTEMPTS)
         return None if attempts is None else Retry(max_attempts=attempts)
     if node.entries is None:
-        reader.wrong_type(node, "retry", "a number of attempts or a map")
+        reader.no_number(node, "retry", "a number of attempts or a map")
         return None
     entries = node.entries
-    reader.check_keys(entries, RETRY_KEYS, "retry")
+    entries = reader.check_keys(entries, RETRY_KEYS, "retry")
     enabled = entries.get("enabled")
     if enabled is not None and reader.boolean(enabled, "enabled") is False:
         return None
@@ -86,10 +93,27 @@ def _retry_fields(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
             fields[field] = read_duration(reader, found)
     if on := _one(reader, entries, "on", "retryableErrors", "retryable_errors"):
         # An empty list of retryable errors means all of them in document D, which is what None is nearest to.
-        fields["on"] = reader.names(on, "on") or None
+        read = read_categories if on.key == "on" else Reader.names
+        fields["on"] = read(reader, on, "on") or None
     if not_on := entries.get("not_on"):
-        fields["not_on"] = reader.names(not_on, "not_on")
+        fields["not_on"] = read_categories(reader, not_on, "not_on")
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def read_categories(reader: Reader, node: Node, what: str) -> tuple[str, ...]:
+    """Names of error categories; what no error can have is reported."""
+    names = reader.names(node, what)
+    for child in [node] if node.items is None else node.items:
+        name = str(child.scalar)
+        if child.is_null or child.entries is not None or _CATEGORY.match(name) or child.items is not None:
+            continue
+        status = re.match(r"(?:http[_ ]?)?([1-5](?:\d\d|xx))\Z", name)
+        hint = f'did you mean "http.{status[1]}"?' if status else reader.did_you_mean(name, CATEGORIES)
+        patch = None if hint is None else reader.word_patch(child, suggested(hint))
+        hint = hint or f"they are {', '.join(CATEGORIES)}, http.404, http.5xx and such, adapter.…"
+        message = f'{what}: no error has the category "{name[:40]}"'
+        reader.problem(codes.NOT_ALLOWED, child, message, suggestion=hint, patch=patch)
+    return names
 
 
 def read_duration(reader: Reader, node: Node, *, minimum: float = 0.0) -> float | None:
@@ -106,7 +130,7 @@ def read_timeout(reader: Reader, node: Node) -> Timeout | None:
         seconds = reader.duration(node, "timeout", minimum=0.001)
         return None if seconds is None else Timeout(attempt_seconds=seconds)
     entries = node.entries
-    reader.check_keys(entries, TIMEOUT_KEYS, "timeout")
+    entries = reader.check_keys(entries, TIMEOUT_KEYS, "timeout")
     is_document_a = any(key in entries for key in _A_TIMEOUT_KEYS)
     fields: dict[str, Any] = {}
     for field, spellings in (("attempt_seconds", ("attempt", "execution")), ("total_seconds", ("total",))):
@@ -127,7 +151,7 @@ def read_poll(reader: Reader, node: Node, path: str, *, known: frozenset[str] = 
     entries = reader.map_of(node, "poll")
     if entries is None:
         return Poll()
-    reader.check_keys(entries, {*POLL_KEYS, *POLL_CALL_KEYS, *known}, "poll")
+    entries = reader.check_keys(entries, {*POLL_KEYS, *POLL_CALL_KEYS, *known}, "poll")
     fields: dict[str, Any] = {}
     for field, spellings in (
         ("success_condition", ("success_condition", "successCondition", "until")),
@@ -156,7 +180,7 @@ def read_callback(reader: Reader, node: Node, path: str, *, known: frozenset[str
     entries = reader.map_of(node, "callback")
     if entries is None:
         return Callback()
-    reader.check_keys(entries, {*CALLBACK_KEYS, *known}, "callback")
+    entries = reader.check_keys(entries, {*CALLBACK_KEYS, *known}, "callback")
     fields: dict[str, Any] = {}
     if expires := _one(reader, entries, "expires", "expiresIn", "timeout"):
         in_ms = str(expires.key) == "expiresIn"

@@ -32,6 +32,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     span: Span | None = None
     suggestion: str | None = None
     patch: Patch | None = None
+    reason: str | None = None
+    """The code of the expression language (`EXP005`), if an expression is what is wrong."""
 
     def __str__(self) -> str:
         place = ""
@@ -39,4 +41,5 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             place = f" ({self.file or 'flow'}:{self.span.line}:{self.span.column})"
         where = f" {self.path}:" if self.path else ""
         hint = f"; {self.suggestion}" if self.suggestion else ""
-        return f"{self.code}{where} {self.message}{hint}{place}"
+        code = f"{self.code}/{self.reason}" if self.reason else self.code
+        return f"{code}{where} {self.message}{hint}{place}"

@@ -7,14 +7,14 @@ that all mistakes are found at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Literal, TypeVar
 
 from segue.flow import codes
 from segue.flow.document import Document, Node
-from segue.flow.durations import MAX_SECONDS, format_duration, parse_duration
+from segue.flow.durations import MAX_SECONDS, duration_in_words, format_duration, parse_duration
 from segue.flow.model import JsonValue, RawMap
-from segue.flow.nearest import Suggester
+from segue.flow.nearest import Suggester, suggested, synonym_of
 from segue.flow.numbering import Numbering
 from segue.flow.problems import Patch, Problem
 from segue.flow.verbs import MODIFIERS
@@ -29,6 +29,8 @@ MAX_PROBLEMS: Final = 500
 """Problems that are reported: more of them help nobody, and a hostile text could hold a million."""
 
 _WHOLE_TEMPLATE = re.compile(r"\s*\$?\{\{(?P<inside>(?:(?!\{\{|\}\}).)*)\}\}\s*\Z", re.DOTALL)
+_WHOLE = re.compile(r"-?\d{1,18}\Z")
+_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?\Z")
 
 
 class Reader:
@@ -46,6 +48,8 @@ class Reader:
         """Blocks within blocks that are being read, definitions put in."""
         self.expanding: list[str] = []
         """Definitions that are being put in, outermost first."""
+        self.circles: set[frozenset[str]] = set()
+        """Definitions that use each other, and are reported."""
         self._steps_left = MAX_READ_STEPS
 
     # -- problems and places
@@ -60,15 +64,18 @@ class Reader:
         path: str | None = None,
         suggestion: str | None = None,
         patch: Patch | None = None,
+        severity: Literal["error", "warning", "note"] | None = None,
     ) -> None:
         """Record a mistake at a node (at its key, if `at_key`)."""
         span = None
+        if node is None and path:
+            node = self.document.at(path)
         if node is not None:
             span = self.document.key_span(node) if at_key else self.document.span(node)
             path = node.path() if path is None else path
         self.problems.append(
             Problem(
-                code=code, message=message, severity=codes.CODES[code].severity, path=path or "",
+                code=code, message=message, severity=severity or codes.CODES[code].severity, path=path or "",
                 file=self.document.file, span=span, suggestion=suggestion, patch=patch,
             )
         )  # fmt: skip
@@ -131,10 +138,11 @@ class Reader:
         if isinstance(node.scalar, bool):
             return node.scalar
         known = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get((node.text or "").lower())
-        patch = None
-        if known and node.start >= 0:
-            patch = Patch(start=node.start, end=node.end, text=known)
         hint = f"write `{known}`: in YAML 1.2 `{node.text}` is text" if known else None
+        if known is None and node.text is not None and node.text.strip().lower() in ("true", "false"):
+            known = node.text.strip().lower()
+            hint = f"write `{known}` without quotes"
+        patch = self.value_patch(node, known) if known else None
         self.problem(
             codes.WRONG_TYPE, node, f"{what} is true or false, not {node.kind_name()}", suggestion=hint, patch=patch
         )
@@ -144,7 +152,7 @@ class Reader:
         """A whole number within limits."""
         value = node.scalar
         if isinstance(value, bool) or not isinstance(value, int):
-            self.wrong_type(node, what, "a whole number")
+            self.no_number(node, what, "a whole number")
             return None
         if not minimum <= value <= maximum:
             self.problem(codes.NOT_ALLOWED, node, f"{what} is between {minimum:,} and {maximum:,}, not {value:,}")
@@ -155,12 +163,22 @@ class Reader:
         """A number within limits."""
         value = node.scalar
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self.wrong_type(node, what, "a number")
+            self.no_number(node, what, "a number", is_whole=False)
             return None
         if not minimum <= value <= maximum:
             self.problem(codes.NOT_ALLOWED, node, f"{what} is between {minimum:g} and {maximum:g}, not {value:g}")
             return None
         return float(value)
+
+    def no_number(self, node: Node, what: str, wanted: str, *, is_whole: bool = True) -> None:
+        """Report what is no number; one in quotes loses them."""
+        digits = (node.text or "").strip()
+        if (_WHOLE if is_whole else _NUMBER).match(digits) is None:
+            self.wrong_type(node, what, wanted)
+            return
+        message = f"{what} is {wanted}, not {node.kind_name()}"
+        hint = f"write `{digits}` without quotes"
+        self.problem(codes.WRONG_TYPE, node, message, suggestion=hint, patch=self.value_patch(node, digits))
 
     def choice(self, node: Node, what: str, allowed: Mapping[str, T]) -> T | None:
         """One of a few words."""
@@ -168,8 +186,10 @@ class Reader:
         if word is not None and word in allowed:
             return allowed[word]
         hint = self.did_you_mean(word, allowed) if word is not None else None
-        words = ", ".join(allowed)
-        self.problem(codes.NOT_ALLOWED, node, f"{what} is one of {words}, not {node.kind_name()}", suggestion=hint)
+        patch = self.word_patch(node, suggested(hint)) if hint is not None else None
+        words = ", ".join(dict.fromkeys(allowed))
+        message = f"{what} is one of {words}, not {node.kind_name()}"
+        self.problem(codes.NOT_ALLOWED, node, message, suggestion=hint, patch=patch)
         return None
 
     def duration(
@@ -185,8 +205,7 @@ class Reader:
         elif isinstance(value, str):
             found = parse_duration(value)
             if found is None:
-                hint = "write it like 500ms, 30s, 5m, 2h or 7d"
-                self.problem(codes.BAD_DURATION, node, f'{what}: "{value[:40]}" is no duration', suggestion=hint)
+                self._no_duration(node, what, value)
                 return None
             seconds = found
         else:
@@ -198,8 +217,18 @@ class Reader:
             return None
         return seconds
 
+    def _no_duration(self, node: Node, what: str, value: str) -> None:
+        """Report a text that is no duration. English units, and digits alone in quotes, can be told."""
+        fixed = duration_in_words(value)
+        hint = "write it like 500ms, 30s, 5m, 2h or 7d" if fixed is None else f"write {fixed}"
+        patch = None if fixed is None else self.value_patch(node, fixed)
+        self.problem(codes.BAD_DURATION, node, f'{what}: "{value[:40]}" is no duration', suggestion=hint, patch=patch)
+
     def _bare_number(self, node: Node, what: str, value: float) -> None:
-        fixed = format_duration(value) if value >= 0 else f"{value:g}s"
+        if value < 0:
+            self.problem(codes.DURATION_RANGE, node, f"{what} is not negative; {value:g} is")
+            return
+        fixed = format_duration(value)
         patch = None if node.start < 0 else Patch(start=node.start, end=node.end, text=fixed)
         hint = f"write {fixed}, or {value:g}ms if milliseconds are meant"
         self.problem(codes.BARE_NUMBER, node, f"{what} is {value:g} without a unit", suggestion=hint, patch=patch)
@@ -222,24 +251,77 @@ class Reader:
 
     # -- keys
 
-    def check_keys(self, entries: Mapping[str, Node], known: Iterable[str], what: str) -> None:
-        """Report every key that is not known, with the nearest that is. `x-` keys are free."""
-        names = frozenset(known)
+    def check_keys(self, entries: dict[str, Node], known: Iterable[str], what: str) -> dict[str, Node]:
+        """Report every key that is not known, with the nearest that is. `x-` keys are free.
+
+        The answer is the entries as they are meant: a misspelt key under its right name, if that is not there. So what
+        stands below it is checked too, and is not reported as missing.
+        """
+        names: Collection[str] = known if isinstance(known, Collection) else frozenset(known)
+        meant = entries
         for key, node in entries.items():
             if key not in names and not key.startswith("x-"):
-                self.unknown_key(key, node, names, what)
+                right = self.unknown_key(key, node, names, what, taken=meant)
+                if right is not None:
+                    meant = {(right if other == key else other): child for other, child in meant.items()}
+        return meant
 
-    def unknown_key(self, key: str, node: Node, known: Iterable[str], what: str) -> None:
-        """Report one key that is not known."""
-        hint = self.did_you_mean(key, known)
-        patch = None
-        if hint is not None and node.key_start >= 0:
-            patch = Patch(start=node.key_start, end=node.key_end, text=hint.split('"')[1])
+    def unknown_key(
+        self, key: str, node: Node, known: Iterable[str], what: str, *, taken: Mapping[str, Node] | None = None
+    ) -> str | None:
+        """Report one key that is not known. The answer is the key that must be meant, if there is one and it is not
+        taken.
+        """
+        # Sets have no order of their own, and of two words that are equally near the first is taken.
+        names = sorted(known) if isinstance(known, (set, frozenset)) else list(known)
+        word = synonym_of(key, names)
+        hint = None if word is None else f'did you mean "{word}"?'
+        if hint is None and (hint := self.did_you_mean(key, names)) is not None:
+            word = suggested(hint)
+        if word is not None and taken is not None and word in taken:
+            hint, word = f'"{word}" is there already; is one of them too many?', None
         if hint is None and key in MODIFIERS:
             hint = f"`{key}` is a modifier: write it on the step's own level, beside its verb"
         self.problem(
-            codes.UNKNOWN_KEY, node, f'{what} has no key "{key[:60]}"', at_key=True, suggestion=hint, patch=patch
-        )
+            codes.UNKNOWN_KEY, node, f'{what} has no key "{key[:60]}"', at_key=True, suggestion=hint,
+            patch=None if word is None else self.key_patch(node, word),
+        )  # fmt: skip
+        return word
+
+    def unknown_step(self, node: Node, name: str, known: Iterable[str], sentence: str) -> list[str]:
+        """Report a name that should be a step's. The answer are the steps that must be meant."""
+        names = list(known)
+        listed = [part for part in re.split(r"[,\s]+", name) if part]
+        patch, meant = None, list[str]()
+        if len(listed) > 1 and all(part in names for part in listed):
+            hint, meant = f"write a list: [{', '.join(listed)}]", listed
+            patch = self.value_patch(node, f"[{', '.join(listed)}]")
+        elif (hint := self.did_you_mean(name, names)) is not None:
+            meant = [suggested(hint)]
+            patch = self.word_patch(node, meant[0])
+        else:
+            self.document.loose_ends = True
+        self.problem(codes.UNKNOWN_STEP, node, f'"{name[:60]}" {sentence}', suggestion=hint, patch=patch)
+        return meant
+
+    def key_patch(self, node: Node, word: str) -> Patch | None:
+        """The edit that gives a value another key, in quotes if the key had some."""
+        source = self.document.text
+        if node.key_start < 0 or source is None:
+            return None
+        sign = source[node.key_start] if source[node.key_start] in ("'", '"') else ""
+        return Patch(start=node.key_start, end=node.key_end, text=f"{sign}{word}{sign}")
+
+    def word_patch(self, node: Node, word: str) -> Patch | None:
+        """The edit that puts another word in place of a scalar, in quotes if it had some."""
+        sign = node.style if node.style in ("'", '"') else ""
+        return self.value_patch(node, f"{sign}{word}{sign}")
+
+    def value_patch(self, node: Node, text: str) -> Patch | None:
+        """The edit that puts another value, as it is written, in place of a scalar."""
+        if node.start < 0 or self.document.text is None or node.style not in ("", "'", '"'):
+            return None
+        return Patch(start=node.start, end=node.end, text=text)
 
     def missing(self, node: Node | None, what: str, key: str, *, path: str | None = None) -> None:
         """Report a key that is needed and not there."""

@@ -21,6 +21,8 @@ class Frame:
 
     parent: Frame | None
     names: dict[str, list[int]] = field(default_factory=dict[str, "list[int]"])
+    is_loop: bool = False
+    is_handler: bool = False
     bindings: frozenset[str] = frozenset()
     """Names that the region itself gives: a loop's `as` and `index`."""
 
@@ -32,6 +34,22 @@ class Frame:
             found += frame.names.get(name, [])
             frame = frame.parent
         return found
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether `item` and `index` mean something here."""
+        frame: Frame | None = self
+        while frame is not None and not frame.is_loop:
+            frame = frame.parent
+        return frame is not None
+
+    @property
+    def in_handler(self) -> bool:
+        """Whether `error` means something here, as in a handler or what it holds."""
+        frame: Frame | None = self
+        while frame is not None and not frame.is_handler:
+            frame = frame.parent
+        return frame is not None
 
     def binds(self, name: str) -> bool:
         """Whether this region or one around it gives the name a value of its own."""
@@ -77,6 +95,10 @@ class Scopes:
     root: Frame = field(default_factory=lambda: Frame(None))
     everything: int = 0
     """Mask of all steps that flow-level values may refer to."""
+    after_errors: set[int] = field(default_factory=set[int])
+    """Numbers of the steps in `catch` and `finally` of a `try`, where `error` means something."""
+    stuck: set[int] = field(default_factory=set[int])
+    """Numbers of the steps in a circle or behind one: what they can see cannot be told."""
     by_step: dict[int, Site] = field(default_factory=dict[int, Site])
     """Sites by `id()` of their step."""
 
@@ -87,7 +109,7 @@ def analyse(flow: Flow) -> Scopes:
     scopes.everything = _visit(scopes, flow.root, scopes.root, 0, {})
     for block in (flow.on_error_block, flow.finally_):
         if block is not None:
-            _visit(scopes, block, Frame(scopes.root), scopes.everything, {})
+            _visit(scopes, block, Frame(scopes.root, is_handler=True), scopes.everything, {})
     return scopes
 
 
@@ -103,11 +125,15 @@ def _visit(scopes: Scopes, block: Block, frame: Frame, inherited: int, choices: 
         scopes.cycles += [(block, cycle) for cycle in _cycles(stuck, sources)]
     seen: dict[str, int] = {}
     exported = 0
+    in_circle = {id(step) for step in stuck}
     for step in (*order, *stuck):
         before = inherited
         for source in sources[step.id]:
             before |= seen.get(source, 0)
+        first = len(scopes.sites)
         mask = _visit_step(scopes, block, step, frame, before, choices)
+        if id(step) in in_circle:
+            scopes.stuck |= set(range(first, len(scopes.sites)))
         exported |= mask
         seen[step.id] = seen.get(step.id, 0) | before | mask
     return exported
@@ -127,23 +153,26 @@ def _visit_step(scopes: Scopes, block: Block, step: Step, frame: Frame, visible:
             # A catch or finally block comes after the guarded steps; other branches do not see each other.
             before = visible | (done if step.kind == "try" else 0)
             inner_choices = {**choices, number: index} if step.kind in _EXCLUSIVE else choices
+            first = len(scopes.sites)
             done |= _visit(scopes, inner, frame, before, inner_choices)
+            if step.kind == "try" and inner.label.partition(":")[0] in ("catch", "finally"):
+                scopes.after_errors |= set(range(first, len(scopes.sites)))
         exports = done
     else:
         bindings = frozenset(str(step.params[key]) for key in ("as", "index") if isinstance(step.params.get(key), str))
         for inner in step.blocks:
-            site.inner_frame = Frame(frame, bindings=bindings)
+            site.inner_frame = Frame(frame, bindings=bindings, is_loop=True)
             site.body |= _visit(scopes, inner, site.inner_frame, visible, {})
     site.exports = exports
     after = visible | own | exports | site.body
     for index, handler in enumerate(step.on_error):
-        inner_frame = Frame(frame)
+        inner_frame = Frame(frame, is_handler=True)
         handled = _visit(scopes, handler.block, inner_frame, after, {})
         if handler.then not in ("continue", "fail", "retry"):
             site.thens[index] = (inner_frame, after | handled)
     for inner in (step.finally_, step.compensate):
         if inner is not None:
-            _visit(scopes, inner, Frame(frame, bindings=frozenset(("output",))), after, {})
+            _visit(scopes, inner, Frame(frame, is_handler=True, bindings=frozenset(("output",))), after, {})
     return own | exports
 
 

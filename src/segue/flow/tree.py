@@ -105,8 +105,13 @@ def read_json(text: str, file: str | None, yaml_problems: list[Problem]) -> tupl
     except json.JSONDecodeError as error:
         if re.match(r"\s*[\[{]\s*[\"\[{]", text) is None:
             return None, yaml_problems
-        span = Document(Node(), text=text).span_at(error.pos, error.pos + 1)
-        return None, [Problem(code=codes.SYNTAX, message=f"JSON: {error.msg}", file=file, span=span)]
+        if any(problem.patch is not None for problem in yaml_problems):
+            return None, yaml_problems
+        size = len(text.rstrip())
+        place = min(error.pos, max(0, size - 1))
+        message = f"JSON: {error.msg}" if error.pos < size else "JSON: the text ends before its last bracket is closed"
+        span = Document(Node(), text=text).span_at(place, place + 1)
+        return None, [Problem(code=codes.SYNTAX, message=message, file=file, span=span)]
     except (RecursionError, ValueError):
         return None, yaml_problems
     document, problems = tree_of(value, file=file)

@@ -12,8 +12,9 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from segue.flow import codes
-from segue.flow.document import Document, Node, Scalar
+from segue.flow.document import Document, Node, Scalar, join_path
 from segue.flow.problems import Patch, Problem
+from segue.flow.syntax_slips import slip_of
 from segue.flow.templates import Repaired, quote, repair_templates
 from segue.flow.tree import INT64, MAX_DEPTH, Budget, RefusedError, attach, read_json
 
@@ -71,6 +72,10 @@ def _decode(text: str | bytes, file: str | None) -> tuple[str | None, Problem | 
     return text.removeprefix("\ufeff"), None
 
 
+class _FirstEndsError(Exception):
+    """A second document begins: the first is read, the others are not."""
+
+
 class _Composer:
     """Builds the tree from libyaml's events, with a stack of its own: depth is counted, not recursed."""
 
@@ -91,12 +96,12 @@ class _Composer:
     def run(self) -> Node | None:
         from yaml import MarkedYAMLError, YAMLError  # noqa: PLC0415 - 20 ms that reading stored flows need not pay
 
-        for start, end in self.source.values:
-            self._template_note(start, end)
         try:
             self._compose()
+        except _FirstEndsError:
+            return self.root
         except RefusedError as refused:
-            self._problem(refused.code, str(refused), self._place(), self._place())
+            self._problem(refused.code, str(refused), self._place(), self._place(), path="")
             return None
         except MarkedYAMLError as error:
             self._syntax(error.problem, error.context, error.problem_mark, error.context_mark)
@@ -104,6 +109,8 @@ class _Composer:
         except YAMLError as error:
             self._unreadable(error)
             return None
+        finally:
+            self._template_notes()
         return self.root
 
     def _compose(self) -> None:
@@ -171,7 +178,7 @@ class _Composer:
         if self.root is not None:
             start = self._original(event.start_mark.index)
             self._problem(codes.YAML_FEATURE, "a second document begins; a file holds one flow", start, start + 3)
-            raise RefusedError(codes.YAML_FEATURE, "only the first document of a file would be read")
+            raise _FirstEndsError
 
     def _scalar(self, event: Any) -> None:
         """A scalar with a tag or an anchor, or one that is the whole document."""
@@ -223,9 +230,13 @@ class _Composer:
         value = self._resolve(text, start, end)
         if wanted is None or not isinstance(value, wanted):
             shown = tag.replace(_TAG, "!!")
+            raw = (self.document.text or "")[start:end]
+            is_own = tag.startswith("!") and "\n" not in raw
             self._problem(
-                codes.YAML_FEATURE, f'the tag {shown} is not used in flows, or does not fit "{text[:40]}"', start, end
-            )
+                codes.YAML_FEATURE, f'the tag {shown} is not used in flows, or does not fit "{text[:40]}"', start, end,
+                "put quotes around a text that begins with !" if is_own else "leave the tag out",
+                Patch(start=start, end=end, text=quote(raw)) if is_own else None,
+            )  # fmt: skip
             return text
         return value
 
@@ -255,6 +266,8 @@ class _Composer:
         node = self.stack.pop()
         self.keys.pop()
         last: Node | None = None
+        if node.entries and "<<" in node.entries:
+            self._merge(node.entries)
         if node.entries:
             last = next(reversed(node.entries.values()))
         elif node.items:
@@ -272,18 +285,33 @@ class _Composer:
         if self.refused_keys.pop() and self.keys:
             self.keys[-1] = ("", -1, -1)
 
+    def _merge(self, entries: dict[str, Node]) -> None:
+        """Merge keys are refused; what they bring is read, so that it is not reported as missing."""
+        merged = entries.pop("<<")
+        for source in merged.items or [merged]:
+            for key, child in (source.entries or {}).items():
+                entries.setdefault(key, child)
+
     def _alias(self, event: Any) -> None:
         start, end = self._original(event.start_mark.index), self._original(event.end_mark.index)
         target = self.anchors.get(event.anchor)
         if target is None:
-            self._problem(codes.SYNTAX, f"the alias *{event.anchor} names no value before it", start, end)
-            target = Node()
+            self._no_anchor(event.anchor, start, end)
+            target = Node(f"*{event.anchor}")
         if self._waits_for_key():
             self._set_key(target.text or "", start, end, plain=False)
             return
         copy = self._copy(target, 0)
         copy.start, copy.end = start, end
         self._add(copy, None)
+
+    def _no_anchor(self, name: str, start: int, end: int) -> None:
+        text = self.document.text or ""
+        stop = text.find("\n", end)
+        is_alone = not text[end : len(text) if stop < 0 else stop].strip(" ]},\r")
+        patch = Patch(start=start, end=end, text=quote(text[start:end])) if is_alone else None
+        hint = "put quotes around a text that begins with *"
+        self._problem(codes.SYNTAX, f"the alias *{name} names no value before it", start, end, hint, patch)
 
     def _copy(self, node: Node, depth: int) -> Node:
         """A copy of its own for an alias: each node has one parent."""
@@ -343,12 +371,13 @@ class _Composer:
         return max((node.start for node in self.stack), default=0)
 
     def _problem(
-        self, code: str, message: str, start: int, end: int, suggestion: str | None = None, patch: Patch | None = None
-    ) -> None:
+        self, code: str, message: str, start: int, end: int, suggestion: str | None = None,
+        patch: Patch | None = None, path: str | None = None,
+    ) -> None:  # fmt: skip
         document = self.document
         severity = codes.CODES[code].severity
         span = document.span_at(start, end)
-        path = self.stack[-1].path() if self.stack else ""
+        path = self._path() if path is None else path
         self.problems.append(
             Problem(
                 code=code, message=message, severity=severity, path=path, file=document.file, span=span,
@@ -356,22 +385,41 @@ class _Composer:
             )
         )  # fmt: skip
 
-    def _template_note(self, start: int, end: int) -> None:
+    def _path(self) -> str:
+        """Where the value that is being read will stand."""
+        if not self.stack:
+            return ""
+        inner, key = self.stack[-1], self.keys[-1]
+        if inner.items is not None:
+            return join_path(inner.path(), len(inner.items))
+        return inner.path() if key is None or not key[0] else join_path(inner.path(), key[0])
+
+    def _template_notes(self) -> None:
+        """A note for each value that got quotes, with its path as far as the tree was made."""
+        if not self.source.values:
+            return
         text = self.document.text or ""
-        patch = Patch(start=start, end=end, text=quote(text[start:end]))
-        self._problem(
-            codes.TEMPLATE_QUOTED, "a value that starts with {{ was read as if quoted", start, end,
-            "put quotes around it", patch,
-        )  # fmt: skip
+        nodes = {node.start: node for node in _all_of(self.root)}
+        for start, end in self.source.values:
+            node = nodes.get(start)
+            self._problem(
+                codes.TEMPLATE_QUOTED, "a value that starts with {{ was read as if quoted", start, end,
+                "put quotes around it", Patch(start=start, end=end, text=quote(text[start:end])),
+                path=node.path() if node is not None else "",
+            )  # fmt: skip
 
     def _syntax(self, problem: str | None, context: str | None, mark: Any, context_mark: Any) -> None:
         start = self._original(mark.index) if mark is not None else 0
+        text = self.document.text or ""
+        begun = self._original(context_mark.index) if context_mark is not None else None
+        slip = slip_of(text, start, begun, f"{context or ''} {problem or ''}")
+        if slip is not None:
+            self._problem(codes.SYNTAX, slip.message, slip.start, slip.end, slip.hint, slip.patch, path="")
+            return
         message = (problem or "the text cannot be read").strip()
         hint = None
         if "mapping values are not allowed" in message:
             hint = "put quotes around a value that contains `: `"
-        elif "\\t" in message or "tab" in message:
-            hint = "indent with spaces, not tabs"
         elif context_mark is not None:
             line = self.document.span_at(self._original(context_mark.index), 0)
             hint = f"{context} that begins in line {line.line}" if line and context else None
@@ -384,6 +432,15 @@ class _Composer:
             start = len(self.source.text.encode("utf-8")[:position].decode("utf-8", "ignore"))
         reason = str(getattr(error, "reason", "") or "the text cannot be read")
         self._problem(codes.NOT_TEXT, reason, self._original(start), self._original(start) + 1)
+
+
+def _all_of(node: Node | None) -> Iterator[Node]:
+    """A node and everything below it."""
+    pending = [] if node is None else [node]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += node.items or (node.entries or {}).values()
 
 
 def _events(text: str) -> Iterator[Any]:

@@ -78,7 +78,7 @@ def test_static_parameters_are_checked_and_computed_ones_are_not() -> None:
     """
     found = [problem for problem in problems_of(text) if problem.code == "FLW035"]
     assert [(problem.path, pointed_at(text, problem)) for problem in found] == [
-        ("steps[0].a.params.token", "3"), ("steps[0].a.params.scopes[1]", "4"), ("steps[0].a.params.tokn", "y"),
+        ("steps[0].a.params.token", "3"), ("steps[0].a.params.scopes[1]", "4"), ("steps[0].a.params.tokn", "tokn"),
         ("steps[2].c.params", "{scopes: [$inputs.s]}"),
     ]  # fmt: skip
     assert found[2].suggestion == 'did you mean "token"?'

@@ -24,7 +24,6 @@ _FREE: Final = frozenset(("name", "id", "params", "action"))
 _BESIDE: Final = {name: frozenset(keys_of(verb.beside)) for name, verb in VERBS.items()}
 _BESIDE_ANY: Final = frozenset(key for keys in _BESIDE.values() for key in keys)
 _MAIN_KEY: Final = {"parallel": "branches", "race": "branches", "repeat": "do", "try": "do"}
-_HANDLER_KEYS: Final = frozenset(("match", "do", "then", "steps"))
 
 
 @dataclass(slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,8 @@ from segue.flow.document import Node, join_path
 from segue.flow.forms.leaves import Parts
 from segue.flow.forms.modifiers import is_handler_map, read_join
 from segue.flow.model import Block, JsonValue, RawMap
+from segue.flow.nearest import nearest
+from segue.flow.policies import read_categories
 from segue.flow.reader import Reader, as_expression, first_of
 from segue.flow.verbs import VERBS, keys_of
 
@@ -30,6 +33,8 @@ def read_block_verb(reader: Reader, verb: str, entries: dict[str, Node], path: s
         "switch": _switch, "foreach": _foreach, "repeat": _repeat, "try": _try,
     }  # fmt: skip
     inner, place = _inner(reader, verb, entries, path)
+    if inner is None:
+        return Parts("conditional")
     return read[verb](reader, inner, place if verb == "if" else join_path(path, verb), read_block)
 
 
@@ -39,7 +44,7 @@ _MAIN_KEY: Final = {
 }  # fmt: skip
 
 
-def _inner(reader: Reader, verb: str, entries: dict[str, Node], path: str) -> tuple[dict[str, Node], str]:
+def _inner(reader: Reader, verb: str, entries: dict[str, Node], path: str) -> tuple[dict[str, Node] | None, str]:
     """The verb's keys, from inside its map and from beside it."""
     node = entries[verb]
     known = keys_of((*VERBS[verb].keys, *VERBS[verb].beside))
@@ -50,12 +55,12 @@ def _inner(reader: Reader, verb: str, entries: dict[str, Node], path: str) -> tu
     if not is_nested:
         if verb == "conditional":
             reader.wrong_type(node, "conditional", "a map with `if`, `then` and `else`")
-            return {}, path
+            return None, path
         if node.is_null and verb != "switch" and _MAIN_KEY[verb] in beside:
             return beside, path
         return {_MAIN_KEY[verb]: node, **beside}, path
     inner = dict(node.entries or {})
-    reader.check_keys(inner, known, verb)
+    inner = reader.check_keys(inner, known, verb)
     for key, child in beside.items():
         if key in inner:
             reader.problem(codes.DUPLICATE_KEY, child, f"`{key}` stands in `{verb}` and beside it", at_key=True)
@@ -67,13 +72,17 @@ def _inner(reader: Reader, verb: str, entries: dict[str, Node], path: str) -> tu
 def _has_settings(node: Node, known: dict[str, object] | object) -> bool:
     """Whether a map under `parallel` is its settings, rather than branches by name."""
     entries = node.entries or {}
-    return "branches" in entries or not entries or all(key in ("join", "limit", "fail") for key in entries)
+    settings = [key for key in entries if key in ("join", "limit", "fail")]
+    if "branches" in entries or len(settings) == len(entries):
+        return True
+    return bool(settings) and any(nearest(key, ("branches",)) for key in entries)
 
 
 def _parallel(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBlock) -> Parts:
     params: RawMap = {"join": "all", "fail": "fast"}
     if join := inner.get("join"):
         params["join"] = read_join(reader, join) or "all"
+        reader.place(path, "params.join", join)
     if limit := inner.get("limit"):
         params["limit"] = _count(reader, limit, "limit", path, 10_000)
     if fail := inner.get("fail"):
@@ -83,8 +92,15 @@ def _parallel(reader: Reader, inner: dict[str, Node], path: str, read_block: Rea
     if branches is None or branches.is_null or not (branches.items or branches.entries):
         reader.problem(codes.EMPTY_BLOCK, branches, "`parallel` has no branches", path=path, at_key=True)
         return parts
-    parts.blocks = _branches(reader, branches, path, read_block)
+    parts.blocks = _branches(reader, branches, _place_of(branches, path), read_block)
     return parts
+
+
+def _place_of(branches: Node, path: str) -> str:
+    """Where branches stand: below the verb, under its `branches`, or under `branches` beside it."""
+    if branches.key != "branches" or branches.parent is None:
+        return path
+    return join_path(path if branches.parent.key in ("parallel", "race") else path.rpartition(".")[0], "branches")
 
 
 def _branches(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> tuple[Block, ...]:
@@ -142,7 +158,7 @@ def _elif(reader: Reader, item: Node, index: int, path: str, read_block: ReadBlo
     entries = reader.map_of(item, "elif")
     if entries is None:
         return None
-    reader.check_keys(entries, ("if", "then"), "elif")
+    entries = reader.check_keys(entries, ("if", "then"), "elif")
     label = f"elif:{index}"
     condition, then = entries.get("if"), entries.get("then")
     if condition is None or then is None:
@@ -211,8 +227,13 @@ def foreach_params(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
         if node := inner.get(key):
             name = reader.name(node, key)
             if name is not None and not name.isidentifier():
-                reader.problem(codes.BAD_NAME, node, f'"{name[:60]}" is no name; use letters, digits and underscores')
+                better = re.sub(r"\W+", "_", name).strip("_")
+                text = reader.document.text or ""
+                patch = reader.value_patch(node, better) if better.isidentifier() and text.count(name) == 1 else None
+                message = f'"{name[:60]}" is no name; use letters, digits and underscores'
+                reader.problem(codes.BAD_NAME, node, message, patch=patch)
             params[key] = name
+            reader.place(path, f"params.{key}", node)
     for key, spellings in (("key", ("key",)), ("aggregate", ("aggregate", "aggregator"))):
         if node := first_of(inner, *spellings):
             params[key] = reader.expression(node, key)
@@ -282,7 +303,7 @@ def repeat_params(reader: Reader, inner: dict[str, Node], path: str) -> RawMap:
         params["max"] = _count(reader, most, "max", path, MAX_ROUNDS)
     if not {"while", "until", "max", "within"} & set(inner):
         reader.problem(
-            codes.MISSING_KEY, inner.get("do"), "repeat needs an end", path=path, at_key=True,
+            codes.MISSING_KEY, None, "repeat needs an end", path=path, at_key=True,
             suggestion="add `until`, `while`, `max` or `within`",
         )  # fmt: skip
     params.setdefault("max", 100)
@@ -306,8 +327,9 @@ def _try(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBloc
     if blocks and not {"catch", "finally"} & set(inner) and "do" in inner:
         hint = "add `catch` or `finally`"
         reader.problem(
-            codes.MISSING_KEY, inner["do"], "try without `catch` or `finally` guards nothing", suggestion=hint
-        )
+            codes.MISSING_KEY, None, "try without `catch` or `finally` guards nothing", suggestion=hint, path=path,
+            at_key=True,
+        )  # fmt: skip
     parts.blocks = tuple(blocks)
     return parts
 
@@ -329,13 +351,12 @@ def _catches(reader: Reader, inner: dict[str, Node], path: str, read_block: Read
             for index, (item, label) in enumerate(zip(node.items, labels, strict=True))
         ]
     block = read_block(reader, node, "catch", where)
-    return [block if match is None else structs.replace(block, match=reader.names(match, "match"))]
+    return [block if match is None else structs.replace(block, match=read_categories(reader, match, "match"))]
 
 
 def _catch(reader: Reader, node: Node, label: str, path: str, read_block: ReadBlock) -> Block:
-    entries = node.entries or {}
-    reader.check_keys(entries, ("match", "do", "steps"), "catch")
-    match = reader.names(entries["match"], "match") if "match" in entries else ()
+    entries = reader.check_keys(node.entries or {}, ("match", "do", "steps"), "catch")
+    match = read_categories(reader, entries["match"], "match") if "match" in entries else ()
     do = first_of(entries, "do", "steps")
     block = Block(label=label) if do is None else read_block(reader, do, label, join_path(path, str(do.key)))
     return structs.replace(block, match=match)

@@ -62,8 +62,9 @@ def dependency_edges(reader: Reader, node: Node, target: str, steps: dict[str, S
         if name is None:
             continue
         if name not in steps:
-            hint = reader.did_you_mean(name, (other for other in steps if other != target))
-            reader.problem(codes.UNKNOWN_STEP, child, f'no step has the id "{name[:60]}"', suggestion=hint)
+            others = (other for other in steps if other != target)
+            for meant in reader.unknown_step(child, name, others, "is the id of no step"):
+                edges[meant] = Edge(meant, target)
         else:
             edges[name] = Edge(name, target)
     return list(edges.values())
@@ -73,7 +74,7 @@ def _as_graph_node(reader: Reader, item: Node) -> Node:
     entries = item.entries
     if entries is None:
         return item
-    reader.check_keys(entries, {*_NODE_KEYS, *MODIFIERS, "dependencies"}, "a node")
+    entries = reader.check_keys(entries, {*_NODE_KEYS, *MODIFIERS, "dependencies"}, "a node")
     config = entries.get("config") or entries.get("data")
     data = {key: child for key, child in entries.items() if key in MODIFIERS and key not in ("needs", "depends_on")}
     if config is not None:

@@ -50,7 +50,7 @@ def _typed(reader: Reader, item: Node, path: str) -> tuple[Step, Node | None] | 
         return read_step(reader, item, path)
     if not reader.take_step(item):
         return None
-    reader.check_keys(entries, {*_STEP_KEYS, *MODIFIERS}, "a step")
+    entries = reader.check_keys(entries, {*_STEP_KEYS, *MODIFIERS}, "a step")
     named = first_of(entries, "id", "name")
     id = named.text.strip() if named is not None and named.text else ""
     if not id.isidentifier():

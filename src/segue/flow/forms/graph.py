@@ -18,6 +18,7 @@ from segue.flow.forms.regions import fold_regions
 from segue.flow.forms.sequence import take_definitions
 from segue.flow.forms.steps import read_block
 from segue.flow.model import Block, Edge, Flow, JsonValue, RawMap
+from segue.flow.nearest import suggested
 from segue.flow.reader import Reader, first_of
 from segue.flow.verbs import FLOW_KEYS
 
@@ -47,7 +48,7 @@ def read_graph(reader: Reader, root: Node) -> Flow:
     made = _read_nodes(reader, inner.get("nodes"), wrapper)
     edges = _read_edges(reader, inner.get("edges"), made)
     steps, edges = fold_regions(reader, made, edges)
-    if not made:
+    if not made and not (inner.get("nodes") or Node()).items:
         reader.problem(codes.NO_STEPS, inner.get("nodes") or root, "the graph has no nodes", at_key=True)
     block = Block(label="root", steps=tuple(steps), edges=tuple(edges), span=reader.document.span(inner.get("nodes")))
     fields: dict[str, Any] = read_header(reader, header, read_block)
@@ -63,7 +64,7 @@ def _read_nodes(reader: Reader, node: Node | None, root: Node) -> dict[str, Made
     for index, item in enumerate(node.items):
         if not reader.take_step(item):
             break
-        found = read_node(reader, item, join_path("nodes", index))
+        found = read_node(reader, item, join_path(root.path(), "nodes", index))
         if found is None:
             continue
         if found.step.id in made:
@@ -102,20 +103,24 @@ def _read_edge(reader: Reader, item: Node, made: dict[str, Made]) -> Edge | None
         if name is None:
             return None
         if name not in made:
-            hint = reader.did_you_mean(name, made)
-            reader.problem(codes.UNKNOWN_STEP, end, f'no node has the id "{name[:60]}"', suggestion=hint)
-            return None
+            meant = reader.unknown_step(end, name, made, "is the id of no node")
+            if len(meant) != 1:
+                return None
+            name = meant[0]
         ends.append(name)
     source, target = ends
-    when = _edge_condition(reader, entries)
+    when = _edge_condition(reader, entries, made[source].step.path, target)
     label = _edge_label(reader, item, entries, made[source])
     return Edge(source, target, label, when)
 
 
-def _edge_condition(reader: Reader, entries: dict[str, Node]) -> str | None:
+def _edge_condition(reader: Reader, entries: dict[str, Node], path: str, target: str) -> str | None:
     data = entries.get("data") or Node(entries={})
     node = first_of(entries, "when", "condition") or first_of(data.entries or {}, "when", "condition")
-    return None if node is None or node.is_null or node.text == "" else reader.expression(node, "when")
+    if node is None or node.is_null or node.text == "":
+        return None
+    reader.place(path, f"edge to {target}", node)
+    return reader.expression(node, "when")
 
 
 def _edge_label(reader: Reader, item: Node, entries: dict[str, Node], source: Made) -> str | None:
@@ -142,11 +147,14 @@ def _edge_label(reader: Reader, item: Node, entries: dict[str, Node], source: Ma
     if not written and "then" in labels:
         return "then"
     said = f'"{written[0][:40]}"' if written else "nothing"
+    place = next((node for key in ("sourceHandle", "label") if (node := entries.get(key)) and node.text), item)
+    hint = reader.did_you_mean(written[0], labels) if written else None
     reader.problem(
-        codes.BAD_EDGE, entries.get("sourceHandle") or item,
-        f"the edge leaves {source.step.id} by {said}", suggestion=f"use one of {', '.join(labels)}",
+        codes.BAD_EDGE, place, f"the edge leaves {source.step.id} by {said}",
+        suggestion=hint or f"use one of {', '.join(labels)}",
+        patch=None if hint is None or place is item else reader.word_patch(place, suggested(hint)),
     )  # fmt: skip
-    return None
+    return None if hint is None else suggested(hint)
 
 
 def _layout(inner: dict[str, Node], made: dict[str, Made]) -> RawMap:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from segue.flow import codes
+from segue.flow.cron import cron_mistake
 from segue.flow.document import Node
 from segue.flow.inputs_schema import schema_of_value
 from segue.flow.model import Block, JsonValue, Trigger
+from segue.flow.nearest import nearest, suggested, synonym_of
 from segue.flow.policies import read_timeout
 from segue.flow.reader import Reader, first_of
 
+_LIMITS: Final = ("concurrency", "key", "on_full", "steps", "rate", "runs", "per", "timeout")
 MAX_CONCURRENCY: Final = 100_000
 _SEMVER = re.compile(r"\d+(?:\.\d+){0,2}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z")
 _STRATEGIES: Final = {"parallel": "parallel", "sequential": "sequential", "priority": "priority"}
@@ -105,8 +108,12 @@ def _flow_id(reader: Reader, entries: dict[str, Node]) -> str:
 def _version(reader: Reader, node: Node) -> str | None:
     text = reader.text(node, "version")
     if text is not None and _SEMVER.match(text) is None:
-        hint = "write major.minor.patch, such as 1.2.0"
-        reader.problem(codes.NOT_ALLOWED, node, f'version: "{text[:40]}" is no semantic version', suggestion=hint)
+        bare = text.strip().lstrip("vV=").strip()
+        is_near = _SEMVER.match(bare) is not None
+        hint = f"write {bare}" if is_near else "write major.minor.patch, such as 1.2.0"
+        patch = reader.word_patch(node, bare) if is_near else None
+        message = f'version: "{text[:40]}" is no semantic version'
+        reader.problem(codes.NOT_ALLOWED, node, message, suggestion=hint, patch=patch)
         return None
     return text
 
@@ -125,6 +132,7 @@ def _policies(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
             fields["timeout_seconds"] = timeout.total_seconds or timeout.attempt_seconds
     if node := entries.get("limits"):
         fields["limits"] = reader.raw_map(node, "limits")
+        node = Node(entries=reader.check_keys(node.entries or {}, _LIMITS, "limits"))
         if steps := node.get("steps"):
             fields["concurrency"] = reader.integer(steps, "limits.steps", minimum=1, maximum=MAX_CONCURRENCY)
     if (node := entries.get("dsl")) and node.scalar not in (1, "1", 1.0):
@@ -139,7 +147,12 @@ def _flow_handlers(
     node = first_of(entries, "on_error", "onError")
     if node is not None and not node.is_null:
         word = {"continue": "continue", "stop": "stop", "fail": "stop"}.get(node.text or "")
-        if word is not None:
+        near = nearest(node.text, ("continue", "stop")) if node.text and node.text not in reader.definitions else None
+        if word is None and near is not None:
+            message = f'on_error is continue, stop or steps, not "{node.text}"'
+            patch = reader.word_patch(node, near)
+            reader.problem(codes.NOT_ALLOWED, node, message, suggestion=f'did you mean "{near}"?', patch=patch)
+        elif word is not None:
             fields["on_error"] = word
         else:
             fields["on_error_block"] = read_block(reader, node, "on_error", "on_error")
@@ -157,7 +170,8 @@ def _secrets(reader: Reader, node: Node) -> dict[str, JsonValue]:
     for name, child in (reader.map_of(node, "secrets") or {}).items():
         source = child.text if child.text is not None else None
         if child.entries is not None:
-            reader.check_keys(child.entries, ("from",), f"the secret {name}")
+            if "from" in child.entries:
+                reader.check_keys(child.entries, ("from",), f"the secret {name}")
             inner = child.entries.get("from")
             source = None if inner is None else reader.text(inner, "from")
         if source is None or (re.match(r"(?:env|file|vault):.|connection\.?.", source) is None and "." not in source):
@@ -189,33 +203,83 @@ def _trigger(reader: Reader, node: Node) -> Trigger | None:
         if event:
             return Trigger(kind="event", settings={"event": node.text}, span=span)
     entries = node.entries
-    found = [kind for kind in _TRIGGER_KEYS if entries is not None and kind in entries]
+    found = [kind for kind in entries or () if kind in _TRIGGER_KEYS]
+    if entries is not None and not found:
+        entries = _with_kind(reader, entries)
+        found = [kind for kind in entries if kind in _TRIGGER_KEYS]
     if entries is None or not found:
-        hint = codes.CODES[codes.BAD_TRIGGER].cause
-        reader.problem(codes.BAD_TRIGGER, node, f"{node.kind_name()} is no trigger", suggestion=hint)
+        _no_trigger(reader, node)
         return None
+    if len(found) > 1:
+        message = f"`{found[0]}` and `{found[1]}`: a trigger is of one kind"
+        hint = "write a list: `triggers: [{…}, {…}]`"
+        reader.problem(codes.CONFLICT, entries[found[1]], message, at_key=True, suggestion=hint)
+        entries = {key: child for key, child in entries.items() if key not in found[1:]}
     kind = found[0]
+    return _trigger_of(reader, node, kind, entries)
+
+
+def _trigger_of(reader: Reader, node: Node, kind: str, entries: dict[str, Node]) -> Trigger:
+    """The trigger of one kind, its settings on one level with the kind or below it."""
     settings: dict[str, JsonValue] = {}
     when = None
     main = entries[kind]
     if main.entries is not None and kind in ("webhook", "cron", "event", "flow", "manual"):
         entries = {**main.entries, **{key: child for key, child in entries.items() if key != kind}}
-    reader.check_keys(entries, _TRIGGER_KEYS[kind] | {"schedule"}, f"a {kind} trigger")
+    entries = reader.check_keys(entries, _TRIGGER_KEYS[kind] | {"schedule"}, f"a {kind} trigger")
     for key, child in entries.items():
         if key == "when":
             when = reader.expression(child, "when")
-            reader.place("", f"trigger.{node.path()}.when", child)
+            reader.place("", f"{node.path()}.when", child)
         elif not child.is_null:
             settings[key] = child.plain()
+    if (zone := entries.get("timezone")) is not None and not zone.is_null:
+        _check_timezone(reader, zone)
     if kind == "cron":
         _check_cron(reader, entries.get("cron") or entries.get("schedule") or main, settings)
-    return Trigger(kind=kind, settings=settings, when=when, span=span)  # pyright: ignore[reportArgumentType]
+    return Trigger(kind=kind, settings=settings, when=when, span=reader.document.span(node))  # pyright: ignore[reportArgumentType]
+
+
+def _with_kind(reader: Reader, entries: dict[str, Node]) -> dict[str, Node]:
+    """The keys of a trigger whose kind is misspelt (reported) or has another tool's name, with its right name."""
+    for key, child in entries.items():
+        word = synonym_of(key, _TRIGGER_KEYS) or nearest(key, _TRIGGER_KEYS)
+        if word is not None:
+            reader.problem(
+                codes.UNKNOWN_KEY, child, f'a trigger has no kind "{key[:60]}"', at_key=True,
+                suggestion=f'did you mean "{word}"?', patch=reader.key_patch(child, word),
+            )  # fmt: skip
+            return {(word if other == key else other): node for other, node in entries.items()}
+    return entries
+
+
+def _no_trigger(reader: Reader, node: Node) -> None:
+    hint = reader.did_you_mean(node.text, ("manual", "webhook.received", "webhook")) if node.text else None
+    patch = None if hint is None else reader.word_patch(node, suggested(hint))
+    reader.problem(
+        codes.BAD_TRIGGER, node, f"{node.kind_name()} is no trigger",
+        suggestion=hint or codes.CODES[codes.BAD_TRIGGER].cause, patch=patch,
+    )  # fmt: skip
+
+
+def _check_timezone(reader: Reader, node: Node) -> None:
+    from zoneinfo import available_timezones  # noqa: PLC0415 - reads a folder of files; few flows name a time zone
+
+    name = node.text
+    if name is not None and (name in available_timezones() or re.match(r"[+-]\d{2}:\d{2}\Z", name)):
+        return
+    hint = None if name is None else reader.did_you_mean(name, sorted(available_timezones()))
+    patch = None if hint is None else reader.word_patch(node, suggested(hint))
+    message = f"{node.kind_name()} is no time zone"
+    reader.problem(codes.BAD_TRIGGER, node, message, suggestion=hint or "it looks like Europe/Berlin", patch=patch)
 
 
 def _check_cron(reader: Reader, node: Node, settings: dict[str, JsonValue]) -> None:
     text = node.text or ""
     if "schedule" in settings:
         settings["cron"] = settings.pop("schedule")
-    if len(text.split()) != 5 and not text.startswith("@"):
-        hint = 'minute, hour, day, month, weekday: "0 9 * * 1-5"'
-        reader.problem(codes.BAD_TRIGGER, node, f'"{text[:40]}" is no cron line of five fields', suggestion=hint)
+    mistake = cron_mistake(text)
+    if mistake is not None:
+        message, hint, meant = mistake
+        patch = None if meant is None else reader.word_patch(node, meant)
+        reader.problem(codes.BAD_TRIGGER, node, message, suggestion=hint, patch=patch)

@@ -128,7 +128,7 @@ def _wait(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Pa
         return Parts("wait", {"duration": _delay(reader, node, path)})
     inner = node.entries
     known = keys_of(VERBS["wait"].keys)
-    reader.check_keys(inner, known, "wait")
+    inner = reader.check_keys(inner, known, "wait")
     kinds = [key for key in ("for", "duration", "until", "callback", "event") if key in inner]
     if not kinds:
         reader.missing(node, "wait", "for, until, callback or event")
@@ -234,7 +234,7 @@ def _flow(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Pa
         node.entries if node.entries is not None else {"flow": node, **_beside(entries, "version", "inputs", "wait")}
     )
     known = keys_of(VERBS["flow"].keys)
-    reader.check_keys(inner, known, "flow")
+    inner = reader.check_keys(inner, known, "flow")
     params: RawMap = {}
     for spelling, child in inner.items():
         key = known.get(spelling)
@@ -243,7 +243,7 @@ def _flow(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Pa
             params[name] = reader.boolean(child, name) if name == "wait" else child.plain()
             reader.place(path, f"params.{name}", child)
     if not params.get("flow"):
-        reader.missing(node, "flow", "flow", path=path)
+        reader.missing(node, "flow", "flow")
     return Parts("flow", params)
 
 
@@ -253,7 +253,7 @@ def _beside(entries: dict[str, Node], *keys: str) -> dict[str, Node]:
 
 def _approve(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Parts:
     inner = reader.map_of(node, "approve") or {}
-    reader.check_keys(inner, keys_of(VERBS["approve"].keys), "approve")
+    inner = reader.check_keys(inner, keys_of(VERBS["approve"].keys), "approve")
     params: RawMap = {}
     settings: dict[str, Any] = {}
     for key, child in inner.items():

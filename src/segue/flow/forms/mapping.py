@@ -19,7 +19,7 @@ def read_mappings(reader: Reader, node: Node, path: str) -> RawMap:
         entries = reader.map_of(pair, f"mappings[{index}]")
         if entries is None:
             continue
-        reader.check_keys(entries, ("from", "to", "value"), "a mapping")
+        entries = reader.check_keys(entries, ("from", "to", "value"), "a mapping")
         target = entries.get("to")
         if target is None or not target.text:
             reader.missing(pair, "a mapping", "to")

@@ -9,11 +9,13 @@ from msgspec import structs
 
 from segue.flow import codes
 from segue.flow.document import Node, join_path
+from segue.flow.forms.effects import check_effects
 from segue.flow.http_params import read_http
 from segue.flow.model import Block, Callback, Handler, Poll, RawMap, Retry, Timeout
 from segue.flow.policies import (
     OnTimeout,
     read_callback,
+    read_categories,
     read_duration,
     read_on_timeout,
     read_poll,
@@ -38,6 +40,7 @@ def read_modifiers(reader: Reader, entries: dict[str, Node], path: str, read_blo
     if when := entries.get("when"):
         fields["when"] = reader.expression(when, "when")
         reader.place(path, "when", when)
+    check_effects(reader, entries)
     fields["retry"] = _retry(reader, entries)
     fields["timeout"] = _timeout(reader, entries)
     for field in ("default", "mock"):
@@ -48,7 +51,7 @@ def read_modifiers(reader: Reader, entries: dict[str, Node], path: str, read_blo
         fields["output"] = output.plain()
         reader.place(path, "output", output)
     fields.update(_handlers(reader, entries, path, read_block))
-    fields.update(_scheduling(reader, entries))
+    fields.update(_scheduling(reader, entries, path))
     for field in ("title", "notes"):
         if (text := entries.get(field)) and not text.is_null:
             fields[field] = reader.text(text, field)
@@ -68,10 +71,11 @@ def _handlers(reader: Reader, entries: dict[str, Node], path: str, read_block: R
     return fields
 
 
-def _scheduling(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
+def _scheduling(reader: Reader, entries: dict[str, Node], path: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if join := entries.get("join"):
         fields["join"] = read_join(reader, join)
+        reader.place(path, "join", join)
     if priority := entries.get("priority"):
         fields["priority"] = reader.integer(priority, "priority", minimum=-1_000_000)
     if idempotency := entries.get("idempotency"):
@@ -135,15 +139,16 @@ def read_handlers(reader: Reader, node: Node, path: str, read_block: ReadBlock) 
 
 
 def is_handler_map(node: Node) -> bool:
-    """Whether it says what it handles (`{match, do, then}`), rather than being a step that has a `do` of its own."""
+    """Whether it says what it handles (`{match, do, then}`), rather than being a step: that has a verb or a name."""
     entries = node.entries
-    return entries is not None and not VERBS.keys() & entries and bool({"do", "then", "match"} & entries.keys())
+    if entries is None or not entries.keys() & {"match", "do", "then"}:
+        return False
+    return not any(key in VERBS or key in ("name", "id") for key in entries)
 
 
 def _handler(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> Handler:
-    entries = node.entries or {}
-    reader.check_keys(entries, _HANDLER_KEYS, "on_error")
-    match = reader.names(entries["match"], "match") if "match" in entries else ()
+    entries = reader.check_keys(node.entries or {}, _HANDLER_KEYS, "on_error")
+    match = read_categories(reader, entries["match"], "match") if "match" in entries else ()
     then = "continue"
     if "then" in entries:
         node_then = entries["then"]
@@ -194,7 +199,9 @@ def read_composites(reader: Reader, entries: dict[str, Node], path: str) -> tupl
         inner = node.get("callback")
         if inner is None:
             hint = "write `wait: {callback: {expires: 1h}}`, or make the wait a step of its own"
-            reader.problem(codes.TWO_VERBS, node, "beside a call, `wait` waits for a callback", suggestion=hint)
+            reader.problem(
+                codes.TWO_VERBS, node, "beside a call, `wait` waits for a callback", suggestion=hint, at_key=True
+            )
         else:
             reader.check_keys(node.entries or {}, ("callback",), "wait")
             callback = read_callback(reader, inner, path)

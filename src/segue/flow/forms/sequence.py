@@ -13,12 +13,12 @@ from segue.flow.verbs import FLOW_KEYS, MODIFIERS
 
 def read_sequence(reader: Reader, node: Node) -> Flow:
     """The flow of a document with `steps`."""
-    entries = node.entries or {}
-    reader.check_keys(entries, FLOW_KEYS, "a flow")
+    entries = reader.check_keys(node.entries or {}, FLOW_KEYS, "a flow")
     take_definitions(reader, entries)
     steps = entries.get("steps")
     if steps is None or steps.is_null or steps.items == []:
-        reader.problem(codes.NO_STEPS, steps or node, "the flow has no steps", at_key=True)
+        if not entries.keys() & {"tasks", "nodes"}:  # under a misspelt key, which is reported
+            reader.problem(codes.NO_STEPS, steps or node, "the flow has no steps", at_key=True)
         root = Block(label="root")
     else:
         block = read_block(reader, steps, "root", "steps")
@@ -37,7 +37,10 @@ def take_definitions(reader: Reader, entries: dict[str, Node]) -> None:
         found = reader.map_of(defaults, "defaults") or {}
         reader.check_keys(found, MODIFIERS, "defaults")
         reader.defaults = {key: child for key, child in found.items() if key in MODIFIERS}
-    for name, body in reader.definitions.items():
+    for name, body in list(reader.definitions.items()):
+        if body.is_null:
+            reader.problem(codes.NO_VERB, body, f"the definition {name} says nothing", at_key=True)
+            continue
         reader.expanding.append(name)
         if body.items is None:
             read_step_body(reader, body, body.path(), name)

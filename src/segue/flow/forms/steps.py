@@ -18,7 +18,9 @@ from segue.flow.document import Node, join_path
 from segue.flow.forms.blocks import BLOCK_VERBS, read_block_verb
 from segue.flow.forms.leaves import Parts, is_composite_key, read_leaf_verb
 from segue.flow.forms.modifiers import read_modifiers
+from segue.flow.forms.slips import missing_dash, with_verb, with_verb_for_name, with_when
 from segue.flow.model import Block, Edge, Step
+from segue.flow.nearest import nearest, synonym_of
 from segue.flow.reader import MAX_BLOCK_DEPTH, Reader, first_of
 from segue.flow.verbs import MODIFIERS, VERBS
 
@@ -48,7 +50,13 @@ class Source:
 def read_block(reader: Reader, node: Node, label: str, path: str) -> Block:
     """A block: a list of steps in order, or one step in any form."""
     if node.items is not None:
-        pairs = [(item, join_path(path, index)) for index, item in enumerate(node.items)]
+        pairs: list[tuple[Node, str]] = []
+        for index, item in enumerate(node.items):
+            # Few steps have more than one key on their first level; those may hold several steps.
+            held = _held(reader, item, join_path(path, index))
+            pairs += held if held is not None else [(item, join_path(path, index))]
+    elif (held := _held(reader, node, path)) is not None:
+        pairs = held
     elif node.is_null:
         pairs = []
     else:
@@ -68,6 +76,12 @@ def read_block(reader: Reader, node: Node, label: str, path: str) -> Block:
             needs.append(made[1])
     reader.depth -= 1
     return Block(label=label, steps=tuple(steps), edges=chain(reader, steps, needs), span=reader.document.span(node))
+
+
+def _held(reader: Reader, node: Node, path: str) -> list[tuple[Node, str]] | None:
+    """The steps of a map that holds several where one belongs (reported); None for a step."""
+    entries = node.entries
+    return missing_dash(reader, node, entries, path) if entries is not None and len(entries) > 1 else None
 
 
 def chain(reader: Reader, steps: list[Step], needs: list[Node | None]) -> tuple[Edge, ...]:
@@ -93,8 +107,7 @@ def _needed(reader: Reader, node: Node, target: str, known: frozenset[str]) -> l
         if name is None:
             continue
         if name not in known:
-            hint = reader.did_you_mean(name, sorted(known - {target}))
-            reader.problem(codes.UNKNOWN_STEP, child, f'"{name[:60]}" is no step of this block', suggestion=hint)
+            found += reader.unknown_step(child, name, sorted(known - {target}), "is no step of this block")
         else:
             found.append(name)
     return found
@@ -145,9 +158,10 @@ def _find_source(reader: Reader, node: Node, path: str) -> Source | None:
         if "id" in entries and "name" in entries:
             source.title = reader.text(entries["name"], "name")
         return source
-    if verbs and _forgotten_indent(entries) is None:
+    meant = dict(entries) if verbs else with_verb_for_name(reader, entries)
+    if meant is not None and _forgotten_indent(entries) is None:
         source = Source(node, path)
-        source.entries = dict(entries)
+        source.entries = meant
         return source
     return _keyed(reader, node, entries, path)
 
@@ -158,7 +172,13 @@ def _forgotten_indent(entries: dict[str, Node]) -> str | None:
     if first is None:
         return None
     is_word = first not in VERBS and first not in MODIFIERS and first not in _FREE and first not in _BESIDE_ANY
-    return first if is_word and entries[first].is_null else None
+    if not is_word:
+        return None
+    if entries[first].text is not None and first not in ("name", "id"):
+        # A name that is used, and keys beside it; a misspelt modifier looks the same.
+        near = synonym_of(first, MODIFIERS) or nearest(first, (*MODIFIERS, *_BESIDE_ANY))
+        return first if near is None else None
+    return first if entries[first].is_null else None
 
 
 def _bare(reader: Reader, node: Node, name: str, path: str) -> Source | None:
@@ -235,8 +255,11 @@ def _expand(reader: Reader, source: Source) -> tuple[Step, Node | None] | None:
         return None
     definition = reader.definitions[name]
     if name in reader.expanding:
-        circle = " → ".join([*reader.expanding[reader.expanding.index(name) :], name])
-        reader.problem(codes.RECURSIVE_DEFINITION, definition, f"the definition uses itself: {circle}", at_key=True)
+        members = reader.expanding[reader.expanding.index(name) :]
+        if frozenset(members) not in reader.circles:
+            reader.circles.add(frozenset(members))
+            message = f"the definition uses itself: {' → '.join([*members, name])}"
+            reader.problem(codes.RECURSIVE_DEFINITION, definition, message, at_key=True)
         return _placeholder(reader, source)
     if len(reader.expanding) >= MAX_BLOCK_DEPTH:
         reader.problem(codes.TOO_LARGE, definition, f"definitions use each other more than {MAX_BLOCK_DEPTH} deep")
@@ -312,15 +335,22 @@ def _placeholder(reader: Reader, source: Source) -> tuple[Step, Node | None]:
 
 
 def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | None:
+    if "if" in source.entries and len(source.entries) > 1:
+        source.entries = with_when(reader, source.entries, f"the step {source.id}" if source.id else "the step")
+    if source.use is None and not any(key in VERBS for key in source.entries):
+        source.entries = with_verb(reader, source.entries, f"the step {source.id}" if source.id else "a step")
     verb = _verb_of(reader, source)
     if verb is None:
         return _placeholder(reader, source)
     entries = _with_defaults(reader, source.entries, verb)
     beside = _BESIDE[verb]
     if not entries.keys() <= _KNOWN[verb]:
-        what = f"the step {source.id}" if source.id else f"`{verb}`"
-        checked = {key: child for key, child in entries.items() if not (is_composite_key(key) and verb in _CALL_VERBS)}
-        reader.check_keys(checked, _KNOWN[verb], what)
+        known = set(_KNOWN[verb])
+        for other in entries:
+            if other in VERBS:
+                # A second verb is reported as one, if it may not stand here; its keys are no mistakes of their own.
+                known |= {other, *_BESIDE[other]}
+        entries = reader.check_keys(entries, known, f"the step {source.id}" if source.id else f"`{verb}`")
     id = source.id
     if id is None:
         id = _id_of(reader, verb, entries, source.path)

@@ -23,6 +23,7 @@ from segue.flow.forms.node_settings import view
 from segue.flow.forms.sequence import take_definitions
 from segue.flow.forms.steps import read_block, read_step_body
 from segue.flow.model import Block, Edge, Flow, RawMap, Step
+from segue.flow.nearest import nearest
 from segue.flow.reader import MAX_BLOCK_DEPTH, Reader, as_expression, first_of
 from segue.flow.verbs import FLOW_KEYS, MODIFIERS, VERBS
 
@@ -56,8 +57,15 @@ class _Task:
     def __init__(self, step: Step, node: Node) -> None:
         self.step = step
         self.node = node
-        self.dependencies = first_of(node.entries or {}, "dependencies", "needs", "depends_on")
+        entries = node.entries or {}
+        self.dependencies = first_of(entries, "dependencies", "needs", "depends_on") or _misspelt_dependencies(entries)
         self.branches: dict[str, list[tuple[str, Node]]] = {}
+
+
+def _misspelt_dependencies(entries: dict[str, Node]) -> Node | None:
+    """What stands under a key that must be `dependencies` (and is reported where the task is read)."""
+    odd = (key for key in entries if key not in _TASK_KEYS and key not in MODIFIERS)
+    return next((entries[key] for key in odd if nearest(key, ("dependencies",)) is not None), None)
 
 
 def read_tasks(reader: Reader, root: Node) -> Flow:
@@ -81,7 +89,10 @@ def read_tasks(reader: Reader, root: Node) -> Flow:
 
 
 def _read_list(reader: Reader, node: Node | None, wrapper: Node) -> dict[str, _Task]:
-    if node is None or not node.items:
+    if node is not None and not node.is_null and node.items is None:
+        hint = "put a dash before each task, and its name under `id`"
+        reader.wrong_type(node, "tasks", "a list", hint)
+    elif node is None or not node.items:
         reader.problem(codes.NO_STEPS, node or wrapper, "the flow has no tasks", at_key=True)
     tasks: dict[str, _Task] = {}
     for index, item in enumerate((node.items if node is not None else None) or []):
@@ -128,9 +139,9 @@ def _plain(reader: Reader, item: Node, entries: dict[str, Node], path: str, id: 
     own.pop("needs", None)
     own.pop("depends_on", None)
     title = entries.get("name")
-    agent = first_of(entries, "agent_type", "agentType", "adapter")
     if "adapter" in verbs or not verbs:
-        reader.check_keys(entries, {*_TASK_KEYS, *MODIFIERS, "adapter"}, "a task")
+        entries = reader.check_keys(entries, {*_TASK_KEYS, *MODIFIERS, "adapter"}, "a task")
+        agent = first_of(entries, "agent_type", "agentType", "adapter")
         if agent is None:
             reader.missing(item, "a task", "agent_type")
             return None
@@ -149,7 +160,7 @@ def _plain(reader: Reader, item: Node, entries: dict[str, Node], path: str, id: 
 
 
 def _conditional(reader: Reader, item: Node, entries: dict[str, Node], path: str, id: str) -> _Task:
-    reader.check_keys(entries, {*_TASK_KEYS, *MODIFIERS, *_CONDITIONAL_KEYS}, "a task")
+    entries = reader.check_keys(entries, {*_TASK_KEYS, *MODIFIERS, *_CONDITIONAL_KEYS}, "a task")
     condition = entries["condition"]
     when = reader.expression(condition, "condition")
     reader.place(path, "then.when", condition)
@@ -166,7 +177,7 @@ def _conditional(reader: Reader, item: Node, entries: dict[str, Node], path: str
 
 
 def _fan_out(reader: Reader, item: Node, entries: dict[str, Node], path: str, id: str) -> _Task | None:
-    reader.check_keys(entries, {*_TASK_KEYS, *MODIFIERS, *_FAN_OUT_KEYS}, "a task")
+    entries = reader.check_keys(entries, {*_TASK_KEYS, *MODIFIERS, *_FAN_OUT_KEYS}, "a task")
     template = first_of(entries, "taskTemplate", "task_template")
     items = first_of(entries, "inputData", "input_data")
     if items is None or template is None or template.entries is None:
@@ -210,8 +221,9 @@ def _homes(reader: Reader, tasks: dict[str, _Task]) -> dict[str, tuple[str, str]
         for label, names in task.branches.items():
             for name, node in names:
                 if name not in tasks or name == id:
-                    hint = reader.did_you_mean(name, (other for other in tasks if other != id))
-                    reader.problem(codes.UNKNOWN_STEP, node, f'no task has the id "{name[:60]}"', suggestion=hint)
+                    others = (other for other in tasks if other != id)
+                    reader.unknown_step(node, name, others, "is the id of no other task")
+                    reader.document.loose_ends = True
                 elif len(_chain(id, homes)) > MAX_BLOCK_DEPTH:
                     reader.problem(
                         codes.TOO_LARGE, node, f"conditional tasks nest deeper than {MAX_BLOCK_DEPTH} levels"
