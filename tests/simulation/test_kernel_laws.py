@@ -61,6 +61,37 @@ def come_to_an_end(made: Flow, seed: int) -> None:
         assert not [one.address for block in open_blocks for one in block.nodes if one.status is StepStatus.PENDING]
 
 
+@pytest.mark.req("DUR-3.rewind")
+@pytest.mark.req("DUR-3.retry")
+@given(made=flows(), seed=SEEDS)
+@settings(max_examples=100)
+def test_a_run_may_be_rewound_at_any_moment_to_any_step(made: Flow, seed: int) -> None:
+    rewound_at_will(made, seed)
+
+
+@pytest.mark.req("DUR-3.rewind")
+@pytest.mark.req("DUR-3.retry")
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_larger_runs_too(first: int) -> None:
+    for seed in range(first, first + 20):
+        rewound_at_will(seeded_flow(seed), seed)
+
+
+def rewound_at_will(made: Flow, seed: int) -> None:
+    """`Play.verify` holds after each input that the journal folds to the live state, with all counters right."""
+    play = Play(compile_plan(made), INPUTS, seed=f"{seed:x}")
+    chaos = Chaos(play, seed)
+    for _ in range(70):
+        if chaos.random.random() < 0.12 or (play.state.ended and chaos.random.random() < 0.5):
+            chaos.rewind()
+        elif not play.state.ended:
+            chaos.one()
+        chaos.check_kept()
+    chaos.to_the_end()
+    chaos.check_kept()
+    check_journal(play)
+
+
 @pytest.mark.req("DUR-1.same-outputs")
 @given(made=flows(odd=False), seed=SEEDS, data=some.data())
 @settings(max_examples=examples(100))

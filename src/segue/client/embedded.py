@@ -205,7 +205,7 @@ def _result(state: RunState) -> RunResult:
         outputs=state.outputs,
         error=state.error,
         recovered=state.recovered,
-        steps={step.address: step.output for step in state.nodes if step.ended_at is not None},
+        steps={step.address: step.output for step in state.standing if step.ended_at is not None},
     )
 
 

@@ -91,6 +91,8 @@ class AttemptPool:
                 del run.tasks[step.id]
             self._landed(task)
         if given is not None:
+            if isinstance(given, inp.AttemptEnded | inp.ChildBegan):
+                given.generation = step.generation
             self._feed(run, given)
         elif is_due:
             self._park(run, step, attempt)

@@ -21,7 +21,7 @@ from segue.engine.clock import Clock
 from segue.engine.ids import correlation, token_hash
 from segue.engine.live_run import LiveRun, Undecided
 from segue.engine.residents import Residents
-from segue.errors import ConflictError, EngineError, NotFoundError, SegueError, StoreUnavailableError
+from segue.errors import EngineError, NotFoundError, RequestError, SegueError, StoreUnavailableError
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
@@ -121,7 +121,7 @@ class Committing:
             if decision.outside is not None:
                 for step, message in decision.outside.remarks:
                     self._effects.remark(run, step, message)
-        except ConflictError as error:
+        except RequestError as error:
             if ack is None:
                 raise
             run.follow(given, ack, error)
@@ -161,7 +161,8 @@ class Committing:
             if self._maker.is_unsafe(state, step):
                 message = "its time ran out before an answer came; whether it took effect is not known"
                 failure = ev.Failure(category="unknown_outcome", code="attempt_timeout", message=message)
-                self.feed(run, inp.AttemptEnded(step.id, step.attempt, failure=failure))
+                given = inp.AttemptEnded(step.id, step.attempt, failure=failure, generation=step.generation)
+                self.feed(run, given)
 
     # ------------------------------------------------------------ committing
 

@@ -309,6 +309,19 @@ class Engine:
         """Raises NotFoundError, ConflictError if it is not paused."""
         await self._tell(run_id, inp.ResumeRun())
 
+    async def rewind(self, run_id: str, to: Sequence[str], *, reason: str | None = None, by: str | None = None) -> None:
+        """Go back to these steps (addresses): they and all that depends on them are run again, what else has ended
+        keeps its results. Also of a run that is over. `by`: who asks, kept in the journal. Raises NotFoundError,
+        ConflictError for a step that the run has not reached.
+        """
+        await self._go_back(run_id, inp.RewindRun(tuple(to), reason, by))
+
+    async def retry(self, run_id: str, *, reason: str | None = None, by: str | None = None) -> None:
+        """Go on with a run that failed, was cancelled or timed out: what failed or was cut off is run again, also what
+        may have taken effect. Raises NotFoundError, ConflictError if nothing has failed.
+        """
+        await self._go_back(run_id, inp.RetryRun(reason, by))
+
     async def find_callback(self, token: str) -> tuple[CallbackRow, RunRecord]:
         """See `Callbacks.find`."""
         return await self.callbacks.find(token)
@@ -411,7 +424,7 @@ class Engine:
         active = run.state.active
         for step, attempt in zip(decision.start, attempts, strict=True):
             # A later number is not kept yet: the decision that made it begins it.
-            if step.attempt == attempt and step.id in active and step.id not in run.tasks:
+            if step.attempt == attempt and active.get(step.id) is step and step.id not in run.tasks:
                 self.pool.launch(run, step, attempt)
         if self.residents.watchers:
             self.residents.notify(run.run_id)
@@ -490,6 +503,21 @@ class Engine:
                 run.follow(given, ack)
                 return await ack
         return await self.committing.feed_and_wait(run, given)
+
+    async def _go_back(self, run_id: str, given: inp.RewindRun | inp.RetryRun) -> None:
+        self._refuse_if_closing()
+        record = await self.record(run_id)
+        if record.status == RunStatus.QUARANTINED:
+            raise ConflictError(f"run {run_id} is quarantined; roll it back to its last valid event first")
+        loaded = await self.loading.loaded(record)
+        # One that is over is in memory only if somebody else is about to go back with it, too.
+        run = self.residents.by_key.get(record.key, loaded)
+        self.residents.add(run)
+        try:
+            await self.committing.feed_and_wait(run, given)
+        finally:
+            if run.state.ended and not run.pending and run.lost is None:
+                self.residents.remove(run)
 
     def _refuse_if_closing(self) -> None:
         if self._closing or not self._opened:

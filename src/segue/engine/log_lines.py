@@ -64,7 +64,10 @@ def event_line(state: RunState, row: JournalRow, masker: Masker) -> LogLine | No
     event = ev.decode(row.kind, row.data)
     step = state.nodes[row.step] if 0 <= row.step < len(state.nodes) else None
     tell = _TOLD.get(type(event))
-    told = None if tell is None else tell(event, step)
+    if isinstance(event, ev.Rewound):
+        told = _rewound(event, [state.nodes[number].address for number in event.to])
+    else:
+        told = None if tell is None else tell(event, step)
     if told is None:
         return None
     level, message, data = told
@@ -104,6 +107,14 @@ def _succeeded(event: ev.StepSucceeded, step: StepState) -> _Told:
         data = output.get("data")
         return _level(output), str(output.get("message", "")), data if isinstance(data, dict) else None
     return "debug", f"{step.address} succeeded" + (f": {event.reason}" if event.reason else ""), None
+
+
+def _rewound(event: ev.Rewound, to: list[str]) -> _Told:
+    what = "run rewound to " if event.how == "rewind" else "run retried from "
+    what += ", ".join(to) or "where it stopped"
+    by = "" if event.by is None else f" by {event.by}"
+    why = "" if event.reason is None else f" ({event.reason})"
+    return "warning", f"{what}{by}{why}: {event.taken_back} step{'' if event.taken_back == 1 else 's'} taken back", None
 
 
 def _attempt_failed(event: ev.AttemptFailed, step: StepState) -> _Told:

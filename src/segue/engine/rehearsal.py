@@ -183,8 +183,9 @@ class Rehearsal:
     def _end(self, call: Call, answered: Answered, *, transient: bool | None = None) -> None:
         call.output, call.failure = answered.output, answered.failure
         ended = inp.AttemptEnded(
-            call.step.id, call.number, call.output, call.failure, answered.retry_after_seconds, transient
-        )
+            call.step.id, call.number, call.output, call.failure, answered.retry_after_seconds, transient,
+            call.step.generation,
+        )  # fmt: skip
         self._schedule(answered.after_seconds, ended)
 
     def _signals(self, step: StepState) -> None:

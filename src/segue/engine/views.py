@@ -150,7 +150,7 @@ def quarantined_view(record: RunRecord, message: str) -> RunView:
 def steps_of(state: RunState, now: int, masker: Masker) -> list[StepView]:
     """All step instances, and the steps that no instance was made of, in the flow's order."""
     instances: dict[int, list[StepState]] = {}
-    for step in state.nodes:
+    for step in state.standing:
         instances.setdefault(step.plan.index, []).append(step)
     views: list[StepView] = []
     for plan in state.plan.nodes:
@@ -211,7 +211,7 @@ def _unopened_view(state: RunState, plan: NodePlan) -> StepView:
     reason = explain_unopened(plan, state)
     owner = plan.block.owner
     over = state.ended or (
-        owner is not None and any(node.plan is owner and node.ended_at is not None for node in state.nodes)
+        owner is not None and any(node.plan is owner and node.ended_at is not None for node in state.standing)
     )
     status = StepStatus.SKIPPED if over else StepStatus.PENDING
     return StepView(

@@ -15,8 +15,11 @@ from segue.errors import JournalCorruptError
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.plan import Plan
+from segue.kernel.rewind import plan_rewind
+from segue.kernel.rewind_booking import book_rewind
 from segue.kernel.state import (
     RUN_STEP,
+    Rewinding,
     RunState,
     StepState,
     close_block,
@@ -48,6 +51,8 @@ def apply(state: RunState, number: int, event: ev.Event, at: int) -> None:
             raise _corrupt(
                 state, seq, f"{kind.__name__} speaks of step instance {number}, which does not exist"
             ) from None
+        if step.block.gone:
+            raise _corrupt(state, seq, f"{kind.__name__} speaks of {step.address}, which a rewind left behind")
         if kind not in STEP_TRANSITIONS[step.status]:
             raise _corrupt(state, seq, f"{kind.__name__} cannot follow on {step.address} being {step.status}")
         _STEP_EVENTS[kind](state, step, event, seq, at)
@@ -107,7 +112,7 @@ def _accepted(state: RunState, event: ev.RunAccepted, at: int) -> None:
 def _run_started(state: RunState, event: ev.RunStarted, at: int) -> None:
     state.started_at = at
     flow = state.plan.flow
-    state.vars = event.vars
+    state.vars = state.first_vars = event.vars
     if flow.timeout_seconds is not None:
         state.set_timer(RUN_STEP, "run", at + round(flow.timeout_seconds * 1000))
     state.root = state.phase_block = open_block(state, state.plan.root, None)
@@ -177,6 +182,16 @@ def _host_restarted(state: RunState, _event: ev.HostRestarted, _at: int) -> None
     state.takeovers += 1
 
 
+def _rewound(state: RunState, event: ev.Rewound, at: int) -> None:
+    try:
+        to = [state.nodes[number] for number in event.to]
+    except IndexError:
+        raise _corrupt(state, state.seq - 1, f"Rewound speaks of steps {event.to}, not all of which exist") from None
+    book_rewind(state, plan_rewind(state, to), at)
+    names = tuple(step.address for step in to)
+    state.rewound = Rewinding(event.how, names, event.taken_back, event.by, event.reason, at)
+
+
 def _nothing(_state: RunState, _event: ev.Event, _at: int) -> None:
     return
 
@@ -197,6 +212,7 @@ _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
     ev.CompensationStarted: _compensation,
     ev.RunEnding: _ending,
     ev.UndoRequested: _undo,
+    ev.Rewound: _rewound,
 }
 
 
@@ -260,6 +276,7 @@ def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at
     step.error = event.error
     step.callback = False
     step.failing = None
+    step.continued = event.continues
     status = failed_status(event.error.category, deadline=event.deadline)
     step.status, step.settled_seq, step.ended_at = status, seq, at
     state.active.pop(step.id, None)
@@ -341,7 +358,8 @@ def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _
     if step.open_blocks:
         _close_children(state, step)
     state.active.pop(step.id, None)
-    state.drop_timer(step.id, "attempt")
+    for kind in ("attempt", "every"):
+        state.drop_timer(step.id, kind)
     state.set_timer(step.id, "retry", event.retry_at)
 
 
@@ -513,6 +531,7 @@ def _event_received(state: RunState, step: StepState, event: ev.EventReceived, _
 
 def _edges(state: RunState, step: StepState, event: ev.EdgesChosen, _seq: int, _at: int) -> None:
     step.edges_reason = event.reason
+    step.edges_live = event.live
     for number, edge in enumerate(step.plan.out):
         follow(state, step, edge, live=number in event.live)
 

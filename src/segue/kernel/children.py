@@ -51,7 +51,7 @@ def abandon(decider: Decider, step: StepState) -> None:
 def on_began(decider: Decider, given: inp.ChildBegan) -> None:
     """The child is kept: the step sleeps until its end."""
     step = decider.state.active.get(given.step)
-    if step is not None and step.attempt == given.attempt:
+    if step is not None and (step.attempt, step.generation) == (given.attempt, given.generation):
         decider.emit(step.id, ev.ChildStarted(run_id=given.run_id, flow=given.flow, version=given.version))
 
 

@@ -40,7 +40,7 @@ def due_compensations(state: RunState) -> list[StepState]:
     """Steps that ended well, say how to undo them and are not undone, the last one first."""
     found = [
         step
-        for step in state.nodes
+        for step in state.standing
         if step.plan.compensation is not None
         and step.status is StepStatus.SUCCEEDED
         and step.undone != "done"
@@ -64,13 +64,13 @@ def _is_covered(step: StepState) -> bool:
 
 def undo_preview(state: RunState) -> UndoPreview:
     """What can and what cannot be undone of the run as it is now; changes nothing."""
-    calls = [step for step in reversed(state.nodes) if step.plan.is_action and step.plan.compensation is None]
+    calls = [step for step in reversed([*state.standing]) if step.plan.is_action and step.plan.compensation is None]
     calls = [step for step in calls if not _is_covered(step)]
     return UndoPreview(
         undone_by=tuple(due_compensations(state)),
-        done=tuple(step for step in state.nodes if step.undone == "done"),
+        done=tuple(step for step in state.standing if step.undone == "done"),
         kept=tuple(step for step in calls if step.status is StepStatus.SUCCEEDED),
-        unknown=tuple(step for step in reversed(state.nodes) if step.status is StepStatus.UNKNOWN_OUTCOME),
+        unknown=tuple(step for step in reversed([*state.standing]) if step.status is StepStatus.UNKNOWN_OUTCOME),
     )
 
 

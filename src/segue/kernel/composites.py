@@ -283,6 +283,10 @@ def _branches(owner: StepState) -> list[BlockState]:
 
 
 def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None:
+    done = [child for child in _branches(owner) if child.remaining == 0]
+    if sum(child.failure is None for child in done) >= enough:  # those that a rewind kept are enough without this one
+        decider.succeed(owner, derived=True)
+        return
     opened = owner.next_item
     if opened < len(owner.plan.blocks):
         decider.emit(owner.id, ev.BlocksOpened(blocks=(owner.plan.blocks[opened].index,)))

@@ -11,13 +11,14 @@ This module says what each input means; `segue.kernel.decider` drives the steps 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
 from segue.errors import ConflictError
 from segue.expr import ExprError, to_json
 from segue.flow.model import JsonValue
-from segue.kernel import approvals, children, compensation, composites, messages
+from segue.kernel import approvals, children, compensation, composites, messages, rewind
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
@@ -35,7 +36,8 @@ MAX_LOST_ATTEMPTS = 10
 
 
 def decide(state: RunState, given: inp.Input, now: int, *, starts: bool = True) -> Decision:
-    """What follows from `given` at `now` (ms). Raises ConflictError if the run's state does not allow it.
+    """What follows from `given` at `now` (ms). Raises ConflictError if the run's state does not allow it, NotFoundError
+    if there is no such step.
 
     Without `starts` no step is begun, as in a paused run: what is ready begins with the next decision that may.
     """
@@ -74,7 +76,7 @@ def _begin(decider: Decider, given: inp.Begin) -> None:
 
 def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
     step = decider.state.active.get(given.step)
-    if step is None or step.attempt != given.attempt:
+    if step is None or step.attempt != given.attempt or step.generation != given.generation:
         return
     if step.plan.kind == "flow":
         decider.over.add(children.child_of(step))
@@ -325,6 +327,37 @@ def _resume(decider: Decider, _given: inp.ResumeRun) -> None:
     _timers_due(decider, inp.TimersDue())
 
 
+def _rewind(decider: Decider, given: inp.RewindRun) -> None:
+    _go_back(decider, rewind.steps_at(decider.state, given.to), "rewind", given)
+
+
+def _retry(decider: Decider, given: inp.RetryRun) -> None:
+    _go_back(decider, rewind.steps_to_retry(decider.state), "retry", given)
+
+
+def _go_back(
+    decider: Decider, to: list[StepState], how: Literal["rewind", "retry"], given: inp.RewindRun | inp.RetryRun
+) -> None:
+    state = decider.state
+    if state.root is None:
+        raise ConflictError(f"run {state.run_id} has not begun")
+    if not state.first_vars:
+        try:
+            state.plan.vars.evaluate(RunScope(state), SeededImpure(state.seed, "vars", decider.now))
+        except ExprError as error:
+            raise ConflictError(
+                f"the vars of run {state.run_id} could not be computed ({error}); start it anew with other inputs"
+            ) from error
+    plan = rewind.plan_rewind(state, to)
+    begun = 0
+    for step in rewind.taken_back(plan):
+        begun += step.status is not StepStatus.PENDING
+        decider.let_go(step)
+    numbers = tuple(step.id for step in to)
+    decider.emit(RUN_STEP, ev.Rewound(to=numbers, how=how, taken_back=begun, by=given.by, reason=given.reason))
+    decider.decision.callbacks_opened += rewind.waiting_again(state, plan)
+
+
 def _adopt(decider: Decider, given: inp.AdoptRun) -> None:
     state = decider.state
     if state.ended:
@@ -361,5 +394,7 @@ _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: igno
     inp.UndoRun: _undo,
     inp.PauseRun: _pause,
     inp.ResumeRun: _resume,
+    inp.RewindRun: _rewind,
+    inp.RetryRun: _retry,
     inp.AdoptRun: _adopt,
 }

@@ -296,6 +296,15 @@ class Decider:
         """Cancel what still runs within the step, and its own attempt and callback. Its `finally` goes on, unless
         that is forced.
         """
+        self.let_go(step, keep_callback=keep_callback)
+        background = self.state.background
+        for block in step.children or ():
+            is_final = block.plan.role in ("finally", "compensate") and not force
+            if not block.closed and (block.remaining or background) and not is_final:
+                self.cancel_block(block, reason, force=force)
+
+    def let_go(self, step: StepState, *, keep_callback: bool = False) -> None:
+        """Nobody waits any more for the step's attempt, its sub-flow, its event, its callback."""
         if step.id in self.state.active:
             self.decision.cancel.append(step)
         if step.plan.kind == "flow":
@@ -304,11 +313,6 @@ class Decider:
             self.decision.speak().waits_closed.append((step.id, step.generation))
         if not keep_callback:
             self.close_callback(step)
-        background = self.state.background
-        for block in step.children or ():
-            is_final = block.plan.role in ("finally", "compensate") and not force
-            if not block.closed and (block.remaining or background) and not is_final:
-                self.cancel_block(block, reason, force=force)
 
     def close_callback(self, step: StepState) -> None:
         """Nobody waits for the step's callback any more."""
@@ -415,7 +419,7 @@ class Decider:
         """The last event of the run."""
         error = outcome.error or ev.Failure(category="internal", message="the run ended without a stated error")
         if outcome.outcome == "succeeded":
-            recovered = any(step.status is StepStatus.RECOVERED for step in self.state.nodes)
+            recovered = any(step.status is StepStatus.RECOVERED and not step.block.gone for step in self.state.nodes)
             last: ev.Event = ev.RunSucceeded(
                 outputs=outcome.outputs, recovered=recovered, stopped_by=outcome.stopped_by
             )
@@ -432,7 +436,8 @@ class Decider:
         state = self.state
         if stopped_by is None and state.plan.outputs is not None:
             try:
-                impure = SeededImpure(state.seed, "outputs", self.now)
+                label = f"outputs.{state.generation}" if state.generation else "outputs"
+                impure = SeededImpure(state.seed, label, self.now)
                 outputs = to_json(state.plan.outputs.evaluate(RunScope(state), impure))
             except ExprError as error:
                 return self.finish(ev.FinallyStarted(outcome="failed", error=expression_failure(error, "outputs")))

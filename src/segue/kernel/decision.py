@@ -66,8 +66,8 @@ class Decision(msgspec.Struct, eq=False):
     cancel: list[StepState] = []
     """Attempts in flight whose result no longer matters."""
     callbacks_opened: list[StepState] = []
-    callbacks_closed: dict[int, tuple[StepState, str]] = {}
-    """By step number: the step and how its callback ended."""
+    callbacks_closed: dict[tuple[int, int], tuple[StepState, str]] = {}
+    """By step number and generation: the step and how its callback ended."""
     outside: Outside | None = None
     """Few decisions have any."""
 
@@ -79,4 +79,4 @@ class Decision(msgspec.Struct, eq=False):
 
     def close_callback(self, step: StepState, how: str) -> None:
         """Nobody waits for the step's callback any more; the first word on it counts."""
-        self.callbacks_closed.setdefault(step.id, (step, how))
+        self.callbacks_closed.setdefault((step.id, step.generation), (step, how))

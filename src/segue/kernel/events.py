@@ -162,6 +162,21 @@ class UndoRequested(Event, frozen=True):
     reason: str | None = None
 
 
+class Rewound(Event, frozen=True):
+    """The run goes back: the steps `to` (instance numbers) and all that depended on them begin anew.
+
+    Without `to` it goes on where it stopped. What exactly begins anew follows from the state; see `kernel.rewind`.
+    """
+
+    KIND: ClassVar[int] = 14
+    to: tuple[int, ...] = ()
+    how: Literal["rewind", "retry"] = "rewind"
+    taken_back: int = 0
+    """How many steps that had begun begin anew, or are left behind."""
+    by: str | None = None
+    reason: str | None = None
+
+
 # ---------------------------------------------------------------- of a step instance
 
 
@@ -371,12 +386,12 @@ class StepCompensated(Event, frozen=True):
 
 
 ALL: tuple[type[Event], ...] = (
-    RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed, CancelRequested,
-    RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, CompensationStarted, RunEnding,
-    UndoRequested, StepStarted, StepSucceeded, StepFailed,
-    StepSkipped, StepCancelled, StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted,
-    CallbackReceived, PollAnswered, BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, ChildStarted,
-    Reminded, EventReceived, StepFailing, StepFinallyStarted, StepCompensationStarted, StepCompensated,
+    RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed,
+    CancelRequested, RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, CompensationStarted,
+    RunEnding, UndoRequested, Rewound, StepStarted, StepSucceeded, StepFailed, StepSkipped, StepCancelled,
+    StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted, CallbackReceived, PollAnswered,
+    BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, ChildStarted, Reminded, EventReceived, StepFailing,
+    StepFinallyStarted, StepCompensationStarted, StepCompensated,
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}

@@ -29,6 +29,8 @@ class AttemptEnded:
     retry_after_seconds: float | None = None
     transient: bool | None = None
     """Whether another try can help, where the action knows better than the error's category does; None: by category."""
+    generation: int = 0
+    """The step's own when the attempt was begun: an attempt of before a rewind is not expected any more."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class ChildBegan:
     run_id: str
     flow: str
     version: str | None = None
+    generation: int = 0
+    """As in `AttemptEnded`."""
 
 
 @dataclass(slots=True)
@@ -114,6 +118,23 @@ class ResumeRun:
 
 
 @dataclass(slots=True)
+class RewindRun:
+    """Go back to these steps (addresses) and run them and all that depends on them again. `by`: who asks."""
+
+    to: tuple[str, ...]
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(slots=True)
+class RetryRun:
+    """Go on with a run that failed, was cancelled or timed out: what failed or was cut off is run again."""
+
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(slots=True)
 class AdoptRun:
     """A new host took the run over; `unsafe` are steps in flight that must not be tried again blindly."""
 
@@ -132,5 +153,7 @@ Input: TypeAlias = (
     | UndoRun
     | PauseRun
     | ResumeRun
+    | RewindRun
+    | RetryRun
     | AdoptRun
 )

@@ -80,6 +80,7 @@ class ReasonCode(StrEnum):
     STEP_CANCELLED = "step-cancelled"
     STEP_TIMED_OUT = "step-timed-out"
     STEP_CALLBACK_EXPIRED = "step-callback-expired"
+    STEP_TAKEN_BACK = "step-taken-back"
 
 
 R = ReasonCode
@@ -154,6 +155,7 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_CANCELLED: "It was cancelled, for the stated reason.",
     R.STEP_TIMED_OUT: "Its total time ran out.",
     R.STEP_CALLBACK_EXPIRED: "The outside answer did not come in time.",
+    R.STEP_TAKEN_BACK: "A rewind left it behind, with the step or the flow's phase that it stood in.",
 }
 
 

@@ -17,22 +17,34 @@ from segue.kernel.events import CompensationStarted, Failure
 from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
 from segue.kernel.reason_codes import Reason
 from segue.kernel.reason_codes import ReasonCode as R
-from segue.kernel.state import KEEPS_TURN, RunState, StepState
+from segue.kernel.state import KEEPS_TURN, Rewinding, RunState, StepState
 from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
 
 
 def explain_run(state: RunState, now: int) -> Reason:
     """Why the run is as it is at `now` (ms since the epoch)."""
     reason = _RUNS[state.status](state, now)
-    if not state.takeovers or not state.ended:
-        return reason
-    times = "once" if state.takeovers == 1 else f"{state.takeovers} times"
-    sentence = f"{reason.sentence}; taken over {times} after its host had stopped"
-    return msgspec.structs.replace(reason, sentence=sentence)
+    sentence = reason.sentence
+    if state.rewound is not None:
+        sentence += f"; {told_rewind(state.rewound)}"
+    if state.takeovers and state.ended:
+        sentence += f"; taken over {_times(state.takeovers)} after its host had stopped"
+    return reason if sentence == reason.sentence else msgspec.structs.replace(reason, sentence=sentence)
+
+
+def told_rewind(rewound: Rewinding) -> str:
+    """What a rewind did, in facts."""
+    to = f" to {_names(rewound.to)}" if rewound.how == "rewind" else f" from {_names(rewound.to)}" if rewound.to else ""
+    what = ("rewound" if rewound.how == "rewind" else "retried") + to
+    by = "" if rewound.by is None else f" by {rewound.by}"
+    why = "" if rewound.reason is None else f" ({rewound.reason})"
+    return f"{what} at {_when(rewound.at)}{by}{why}: {_counted(rewound.taken_back, 'step')} taken back"
 
 
 def explain_step(state: RunState, step: StepState, now: int) -> Reason:
     """Why this instance of a step is as it is at `now` (ms since the epoch)."""
+    if step.block.gone:
+        return Reason(R.STEP_TAKEN_BACK, f"taken back by a rewind; it was {step.status.replace('_', ' ')} until then")
     return _STEPS[step.status](state, step, now)
 
 
@@ -41,8 +53,10 @@ def explain_quarantined(error: JournalCorruptError) -> Reason:
     return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", _ROLL_BACK % error.last_valid_seq)
 
 
-_START_AGAIN = "mend the cause, then start the flow again"
-_ROLL_BACK = "roll it back to its last valid event (%d), or restore the database from a back-up"
+_RETRY = "mend the cause, then `segue retry %s`"
+_GO_ON = "`segue retry %s` goes on where it stopped"
+_SAME_TIME_AGAIN = "`segue retry %s` gives it the same time again"
+_ROLL_BACK = "`segue rollback RUN` sets aside what follows on its last valid event (%d), and it goes on from there"
 
 
 # ---------------------------------------------------------------- runs
@@ -97,8 +111,8 @@ def _undoing(state: RunState, started: CompensationStarted) -> Reason:
 
 def _undone(state: RunState) -> str:
     """What the end of a run says of what it undid."""
-    done = [step.address for step in state.nodes if step.undone == "done"]
-    failed = [step.address for step in state.nodes if step.undone not in (None, "done")]
+    done = [step.address for step in state.standing if step.undone == "done"]
+    failed = [step.address for step in state.standing if step.undone not in (None, "done")]
     told = f"; undone: {_names(done)}" if done else ""
     return told + (f"; could not be undone: {_names(failed)}" if failed else "")
 
@@ -107,7 +121,7 @@ def _waiting(state: RunState, now: int) -> Reason:
     phase = _phase(state)
     if phase is not None:
         return phase
-    waits = [step for step in state.nodes if step.status in (StepStatus.WAITING, StepStatus.RETRYING)]
+    waits = [step for step in state.standing if step.status in (StepStatus.WAITING, StepStatus.RETRYING)]
     if not waits:
         sentence = "nothing is in flight and no timer is open; the next event follows at once"
         return Reason(R.RUN_UNDECIDED, sentence, _FAULT)
@@ -142,7 +156,7 @@ def _run_succeeded(state: RunState, _now: int) -> Reason:
         return Reason(R.RUN_ENDED_EARLY, f"ended well: `{state.stopped_by}` ended it")
     if failed:
         sentence = f"ended, although {_counted(len(failed), 'step')} failed: {_names(failed)}"
-        return Reason(R.RUN_WITH_FAILURES, sentence, _START_AGAIN)
+        return Reason(R.RUN_WITH_FAILURES, sentence, _RETRY % state.run_id)
     if state.recovered:
         recovered = _in(state, StepStatus.RECOVERED)
         sentence = f"ended well; {_counted(len(recovered), 'step')} failed and recovered: {_names(recovered)}"
@@ -152,27 +166,25 @@ def _run_succeeded(state: RunState, _now: int) -> Reason:
 
 def _run_failed(state: RunState, _now: int) -> Reason:
     told = "an error reached the top" if state.error is None else _told(state.error)
-    return Reason(R.RUN_FAILED, f"failed: {told}{_undone(state)}", _start_again(state))
+    return Reason(R.RUN_FAILED, f"failed: {told}{_undone(state)}", _what_next(state, _RETRY))
 
 
 def _run_cancelled(state: RunState, _now: int) -> Reason:
     reason = state.undoing or state.cancelling
     why = "" if reason in (None, "cancelled") else f": {reason}"
-    return Reason(R.RUN_CANCELLED, f"cancelled{why}{_undone(state)}", _start_again(state))
+    return Reason(R.RUN_CANCELLED, f"cancelled{why}{_undone(state)}", _what_next(state, _GO_ON))
 
 
-def _start_again(state: RunState) -> str:
-    if any(step.undone == "failed" for step in state.nodes):
+def _what_next(state: RunState, action: str) -> str:
+    if any(step.undone == "failed" for step in state.standing):
         return f"mend the cause, then undo the rest: segue undo {state.run_id}"
-    return _START_AGAIN
+    return action % state.run_id
 
 
 def _run_timed_out(state: RunState, _now: int) -> Reason:
     limit = state.plan.flow.timeout_seconds
     what = "" if limit is None else f": it was not done within {limit:g} s"
-    return Reason(
-        R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", "raise the flow's `timeout`, then start it again"
-    )
+    return Reason(R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", _SAME_TIME_AGAIN % state.run_id)
 
 
 def _run_quarantined(state: RunState, _now: int) -> Reason:
@@ -407,7 +419,7 @@ def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:
 
 def _unknown_outcome(state: RunState, step: StepState, _now: int) -> Reason:
     message = "an attempt was cut off" if step.error is None else step.error.message
-    action = "look in the outside system whether it took effect; if it did not, start the flow again"
+    action = f"look in the outside system whether it took effect; if it did not, `segue retry {state.run_id}`"
     return Reason(R.STEP_UNKNOWN_OUTCOME, f"outcome unknown: {message}", action)
 
 
@@ -450,7 +462,7 @@ def explain_unopened(node: NodePlan, state: RunState) -> Reason:
     owner, role = node.block.owner, node.block.role
     if owner is None:
         return _unopened_at_top(role, state)
-    instance = next((step for step in reversed(state.nodes) if step.plan is owner), None)
+    instance = next((one for one in reversed(state.nodes) if one.plan is owner and not one.block.gone), None)
     if instance is None:
         outer = explain_unopened(owner, state)
         return msgspec.structs.replace(outer, sentence=f"stands in `{owner.step.id}`: {outer.sentence}", action=None)
@@ -505,14 +517,14 @@ def _continues(state: RunState) -> bool:
 
 
 def _in(state: RunState, *statuses: StepStatus) -> list[str]:
-    return [step.address for step in state.nodes if step.status in statuses]
+    return [step.address for step in state.standing if step.status in statuses]
 
 
 def _helps(state: RunState, error: Failure) -> str | None:
     kind = error.category.partition(".")[0]
     if error.category in ("http.401", "http.403"):
         kind = "auth"
-    return _HELP.get(kind) or (_START_AGAIN if state.ended else None)
+    return _HELP.get(kind) or (_RETRY % state.run_id if state.ended else None)
 
 
 _HELP = {

@@ -16,7 +16,7 @@ import heapq
 import json
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
@@ -51,8 +51,8 @@ class BlockState:
     """An opened block. `bindings` are names that it gives to its steps (item, index, error)."""
 
     __slots__ = (
-        "bindings", "closed", "data", "failure", "frame", "generation", "index", "nodes", "opened_seq", "owner", "plan",
-        "remaining",
+        "bindings", "closed", "data", "failure", "frame", "generation", "gone", "index", "nodes", "opened_seq",
+        "owner", "plan", "remaining",
     )  # fmt: skip
 
     def __init__(self, plan: BlockPlan, owner: StepState | None, frame: Frame, index: int) -> None:
@@ -66,6 +66,8 @@ class BlockState:
         self.data: object = None
         self.failure: ev.Failure | None = None
         self.closed = False
+        self.gone = False
+        """A rewind left it behind: its steps keep their numbers, and nothing may address them any more."""
         self.opened_seq = -1
         self.generation = 0
 
@@ -74,12 +76,12 @@ class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "broken", "callback", "child", "children", "concluding", "edges_reason",
-        "ended_at", "error", "event", "expires_at", "failing", "finishing", "generation", "handling", "id",
-        "inner_generation", "items", "job", "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output",
-        "plan", "polls", "reason", "reminded", "results", "signals", "since", "started_at", "started_seq",
-        "settled_seq", "status", "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after",
-        "waiting", "waits_on",
+        "answer", "attempt", "block", "broken", "callback", "child", "children", "concluding", "continued", "dead",
+        "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at", "failing", "finishing",
+        "generation", "handling", "id", "inner_generation", "items", "job", "keys", "live", "live_from", "lost",
+        "next_item", "open_blocks", "output", "plan", "polls", "reason", "reminded", "results", "settled_seq",
+        "signals", "since", "started_at", "started_seq", "status", "tolerated", "tries", "undo_error", "undone",
+        "until", "vars", "vars_after", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
@@ -90,6 +92,9 @@ class StepState:
         self.waiting = plan.in_degree
         self.live = 0
         self.live_from: list[StepState] | None = None
+        self.dead = self.continued = False
+        """`dead`: settled so that nothing flows on from it, all its out-edges are dead. `continued`: it failed, and the
+        flow goes on without it (`on_error: continue`)."""
         self.broken = False
         """A step that it needs failed, or was skipped for that, and the flow goes on without both."""
         self.attempt = 0
@@ -102,12 +107,13 @@ class StepState:
         """`inner_generation` is that of the blocks it opens: each try of a block makes new instances of its steps."""
         self.started_at: int | None = None
         self.ended_at: int | None = None
-        self.started_seq = -1
-        self.settled_seq = -1
+        self.started_seq = self.settled_seq = -1
         self.output: JsonValue = None
         self.error: ev.Failure | None = None
         self.reason: str | None = None
         self.edges_reason: str | None = None
+        self.edges_live: tuple[int, ...] | None = None
+        """Of a chooser that has chosen: its live out-edges, by number."""
         self.vars: RawMap | None = None
         self.waits_on: str | None = None
         self.until: int | None = None
@@ -146,15 +152,27 @@ class StepState:
         return self.block.frame.prefix + self.plan.address
 
 
+class Rewinding(NamedTuple):
+    """What a rewind did: `to` are addresses, `taken_back` says how many steps that had begun it took back."""
+
+    how: str
+    to: tuple[str, ...]
+    taken_back: int
+    by: str | None
+    reason: str | None
+    at: int
+
+
 class RunState:
     """The state of one run. Only `apply` changes it."""
 
     __slots__ = (
         "_status", "accepted_at", "active", "background", "cancelling", "compensating", "dead", "ended_blocks",
-        "ending", "error", "failed_blocks", "finished_at", "flow_error", "heap", "inputs", "nodes", "outcome",
-        "outputs", "phase", "phase_block", "plan", "ready", "recovered", "reopened", "response", "resumed", "root",
-        "run_id", "seed", "seq", "started_at", "stopped_by", "takeovers", "taken", "timed_out", "timer_heap",
-        "timers", "trigger", "turns", "undoing", "vars", "with_child", "won",
+        "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error", "generation", "heap",
+        "inputs", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "ready", "recovered", "reopened",
+        "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "taken",
+        "takeovers", "timed_out", "timer_heap", "timers", "tops", "trigger", "turns", "undoing", "vars",
+        "with_child", "won",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:
@@ -171,6 +189,15 @@ class RunState:
         self.trigger: RawMap = {}
         self.seed = ""
         self.vars: RawMap = {}
+        self.first_vars: RawMap = {}
+        """The flow's `vars` as computed at the start."""
+        self.generation = self.reopened = 0
+        """`reopened`: how often blocks were opened again: each time gives a generation to the instances in them.
+        `generation`: that of the last rewind, which all that it took back has; 0: there was none."""
+        self.rewound: Rewinding | None = None
+        """The last rewind."""
+        self.tops: list[BlockState] = []
+        """The blocks without an owner that were opened, in order: the root, the flow's handlers, its `finally`."""
         self.timers: dict[tuple[int, TimerKind], int] = {}
         self.timer_heap: list[tuple[int, int, TimerKind]] = []
         self.turns = 0
@@ -186,8 +213,6 @@ class RunState:
         """Failed steps that no `finally` inside them holds up any more."""
         self.won: deque[StepState] = deque()
         """Joins of a graph that were decided by the first of their paths: the others are cancelled."""
-        self.reopened = 0
-        """How often blocks were opened again: each time gives a generation to the instances in them."""
         self.background = 0
         """Open blocks whose step has its result already (`join: any`): the run ends after them."""
         self.outcome: ev.FinallyStarted | None = None
@@ -230,6 +255,11 @@ class RunState:
     def ended(self) -> bool:
         """Whether nothing more can happen, short of a rewind."""
         return self._status in RUN_ENDED
+
+    @property
+    def standing(self) -> Iterator[StepState]:
+        """The step instances that count: those that no rewind has left behind."""
+        return (step for step in self.nodes if not step.block.gone)
 
     @property
     def paused(self) -> bool:
@@ -292,8 +322,7 @@ def open_block(
     block = BlockState(plan, owner, _frame_for(state, plan, owner, index), index)
     block.bindings = bindings
     block.opened_seq = state.seq - 1
-    if owner is not None:
-        block.generation = _generation(state, plan, owner)
+    block.generation = state.generation if owner is None else _generation(state, plan, owner)
     names, nodes, number = block.frame.nodes, state.nodes, len(state.nodes)
     for node in plan.nodes:
         step = StepState(number, node, block)
@@ -303,7 +332,9 @@ def open_block(
         names[node.index] = step
     for local in plan.entries:
         make_ready(state, block.nodes[local])
-    if owner is not None:
+    if owner is None:
+        state.tops.append(block)
+    else:
         if owner.children is None:
             owner.children = []
         owner.children.append(block)
@@ -403,6 +434,7 @@ def settle_dead(state: RunState, step: StepState) -> None:
     """Nothing flows on from this step: its out-edges are dead."""
     block = step.block
     block.remaining -= 1
+    step.dead = True
     for edge in step.plan.out:
         follow(state, step, edge, live=False)
     if block.remaining == 0:

@@ -1,9 +1,9 @@
 """States of runs and steps, and all that may change them: two tables, on one screen.
 
 Read a row as "in this state, this event leads there". An event that is not in a state's row cannot happen in it; the
-fold refuses it (`JournalCorruptError`), and a test walks every pair. Terminal states have an empty row, so that
-"nothing may follow" is written down. Change a table only together with `docs/decisions` and the pages that are drawn
-from it.
+fold refuses it (`JournalCorruptError`), and a test walks every pair. On the end of a run nothing follows but a rewind,
+which is a person's decision; steps never leave their end (a rewind puts new ones in their place). Change a table only
+together with `docs/decisions` and the pages that are drawn from it.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
         ev.CompensationStarted: R.RUNNING,
         ev.FinallyStarted: R.RUNNING,
         ev.RunEnding: R.RUNNING,
+        ev.Rewound: R.RUNNING,
         ev.RunSucceeded: R.SUCCEEDED,
         ev.RunFailed: R.FAILED,
         ev.RunCancelled: R.CANCELLED,
@@ -80,16 +81,17 @@ RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
         ev.CompensationStarted: R.PAUSED,
         ev.FinallyStarted: R.PAUSED,
         ev.RunEnding: R.PAUSED,
+        ev.Rewound: R.PAUSED,
         ev.RunSucceeded: R.SUCCEEDED,
         ev.RunFailed: R.FAILED,
         ev.RunCancelled: R.CANCELLED,
         ev.RunTimedOut: R.TIMED_OUT,
     },
-    # What is over can be undone, where its steps say how.
-    R.SUCCEEDED: {ev.UndoRequested: R.RUNNING},
-    R.FAILED: {ev.UndoRequested: R.RUNNING},
-    R.CANCELLED: {ev.UndoRequested: R.RUNNING},
-    R.TIMED_OUT: {ev.UndoRequested: R.RUNNING},
+    # What is over can be undone, where its steps say how, and rewound.
+    R.SUCCEEDED: {ev.UndoRequested: R.RUNNING, ev.Rewound: R.RUNNING},
+    R.FAILED: {ev.UndoRequested: R.RUNNING, ev.Rewound: R.RUNNING},
+    R.CANCELLED: {ev.UndoRequested: R.RUNNING, ev.Rewound: R.RUNNING},
+    R.TIMED_OUT: {ev.UndoRequested: R.RUNNING, ev.Rewound: R.RUNNING},
 }
 
 _IN_FLIGHT_ENDS: dict[type[ev.Event], StepStatus] = {

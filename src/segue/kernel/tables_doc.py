@@ -46,7 +46,8 @@ Generated from the tables in `segue.kernel` by `python -m segue.kernel.tables_do
 is current.
 
 A run's state is the fold of its journal. Each row below says which events may follow in a state, and where they lead;
-any other event is refused, and a run whose journal holds one is quarantined. Nothing follows on an end.
+any other event is refused, and a run whose journal holds one is quarantined. On an end follows nothing but a rewind,
+which puts fresh instances in the place of the steps that it undoes.
 """
 
 

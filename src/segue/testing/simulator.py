@@ -155,7 +155,7 @@ class Simulation:
         acts: list[tuple[Callable[[], Awaitable[None] | None], int]] = [
             (self._start, 10), (self._start_twice, 1), (self._cancel, 2), (self._pause, 2), (self._resume, 4),
             (self._call_back, 8), (self._fail_commits, 3), (self._hold_commits, 3), (self._crash, 3),
-            (self._restart, 1), (self._jump, 1), (self._undo, 2),
+            (self._restart, 1), (self._jump, 1), (self._undo, 2), (self._rewind, 2), (self._retry, 2),
         ]  # fmt: skip
         names, weights = [act for act, _ in acts], [weight for _, weight in acts]
         for _ in range(self.acts):
@@ -279,14 +279,20 @@ class Simulation:
     def _start_twice(self) -> None:
         self._start(times=2)
 
-    def _any_run(self) -> str | None:
-        """One of the runs, mostly one that is not over."""
+    def _any_run(self, *, ended: float = 0.1) -> str | None:
+        """One of the runs, mostly one that is not over; `ended`: how often any."""
         runs = list(self._accepted)
         live = [one for one in runs[-20:] if not self._kept(self._store.key_of(one) or 0).ended]
-        return self._random.choice(live if live and self._random.random() < 0.9 else runs) if runs else None
+        return self._random.choice(live if live and self._random.random() >= ended else runs) if runs else None
 
-    def _tell(self, what: str, event: type[ev.Event], call: Callable[[Engine, str], Awaitable[None]]) -> None:
-        run_id, engine = self._any_run(), self._engine
+    def _tell(
+        self,
+        what: str,
+        event: type[ev.Event],
+        call: Callable[[Engine, str], Awaitable[None]],
+        run_id: str | None = None,
+    ) -> None:
+        run_id, engine = run_id or self._any_run(), self._engine
         if run_id is None:
             return
 
@@ -325,12 +331,25 @@ class Simulation:
     def _resume(self) -> None:
         self._tell("resume", ev.RunResumed, lambda engine, run_id: engine.resume(run_id))
 
+    def _rewind(self) -> None:
+        run_id = self._any_run(ended=0.4)
+        if run_id is None:
+            return
+        steps = [one.address for one in self._kept(self._store.key_of(run_id) or 0).standing]
+        to = self._random.sample(steps, min(len(steps), self._random.choice((1, 1, 2))))
+        self._tell("rewind", ev.Rewound, lambda engine, run_id: engine.rewind(run_id, to), run_id)
+
+    def _retry(self) -> None:
+        run_id = self._any_run(ended=0.7)
+        if run_id is not None:
+            self._tell("retry", ev.Rewound, lambda engine, run_id: engine.retry(run_id), run_id)
+
     def _call_back(self) -> None:
         run_id, engine = self._any_run(), self._engine
         if run_id is None:
             return
         state = self._kept(self._store.key_of(run_id) or 0)
-        awaited = [one for one in state.nodes if one.plan.step.callback is not None and one.generation == 0]
+        awaited = [one for one in state.nodes if one.plan.step.callback is not None]
         waiting = [one for one in awaited if one.callback]
         chosen = self._random.choice(waiting or awaited) if awaited else None
         if chosen is not None:

@@ -151,13 +151,15 @@ class Play:
 
     def ok(self, address: str, output: Any = None) -> Decision:
         one = self.step(address)
-        return self.give(inp.AttemptEnded(one.id, one.attempt, output))
+        return self.give(inp.AttemptEnded(one.id, one.attempt, output, generation=one.generation))
 
     def bad(self, address: str, category: str = "timeout", message: str = "no answer", **more: Any) -> Decision:
         one = self.step(address)
         wait = more.pop("retry_after_seconds", None)
         failed = failure(category, message, **more)
-        return self.give(inp.AttemptEnded(one.id, one.attempt, failure=failed, retry_after_seconds=wait))
+        return self.give(
+            inp.AttemptEnded(one.id, one.attempt, failure=failed, retry_after_seconds=wait, generation=one.generation)
+        )
 
     def call_back(self, address: str, payload: Any = None) -> Decision:
         one = self.step(address)
@@ -205,20 +207,20 @@ class Play:
         else:
             found = answers.get(one.address, answers.get(one.plan.step.id))
         if isinstance(found, ev.Failure):
-            return inp.AttemptEnded(one.id, one.attempt, failure=found)
-        return inp.AttemptEnded(one.id, one.attempt, found)
+            return inp.AttemptEnded(one.id, one.attempt, failure=found, generation=one.generation)
+        return inp.AttemptEnded(one.id, one.attempt, found, generation=one.generation)
 
     # ------------------------------------------------------------ questions
 
     def step(self, address: str) -> StepState:
-        """The newest instance with this address."""
+        """The newest instance with this address that no rewind has left behind."""
         for one in reversed(self.state.nodes):
-            if one.address == address:
+            if one.address == address and not one.block.gone:
                 return one
         raise AssertionError(f"no step {address}; there are {[one.address for one in self.state.nodes]}")
 
     def has(self, address: str) -> bool:
-        return any(one.address == address for one in self.state.nodes)
+        return any(one.address == address for one in self.state.standing)
 
     def of(self, address: str) -> StepStatus:
         return self.step(address).status
@@ -252,7 +254,7 @@ class Play:
         ]
 
     def statuses(self) -> dict[str, str]:
-        return {one.address: one.status.value for one in self.state.nodes}
+        return {one.address: one.status.value for one in self.state.nodes if not one.block.gone}
 
     def why(self, address: str | None = None) -> str:
         if address is None:
@@ -282,7 +284,8 @@ def snapshot(state: RunState) -> dict[str, Any]:
             for name in (
                 "status", "phase", "seq", "inputs", "trigger", "seed", "vars", "timers", "background", "outcome",
                 "cancelling", "timed_out", "flow_error", "outputs", "error", "recovered", "stopped_by", "accepted_at",
-                "started_at", "finished_at", "ending", "compensating", "undoing", "reopened", "response", "taken",
+                "compensating", "ending", "finished_at", "first_vars", "generation", "reopened", "response",
+                "rewound", "started_at", "taken", "undoing",
             )
         },
         "active": sorted(state.active),
@@ -295,11 +298,12 @@ def snapshot(state: RunState) -> dict[str, Any]:
 
 def _step_snapshot(one: StepState) -> tuple[Any, ...]:
     plain = (
-        "answer", "attempt", "broken", "callback", "child", "concluding", "edges_reason", "ended_at", "error", "event",
-        "expires_at", "failing", "finishing", "generation", "handling", "id", "inner_generation", "items", "job",
-        "keys", "live", "lost", "next_item", "open_blocks", "output", "polls", "reason", "reminded", "results",
-        "signals", "since", "started_at", "started_seq", "settled_seq", "status", "tolerated", "tries", "undo_error",
-        "undone", "until", "vars", "vars_after", "waiting", "waits_on",
+        "answer", "attempt", "broken", "callback", "child", "concluding", "continued", "dead", "edges_live",
+        "edges_reason", "ended_at", "error", "event", "expires_at", "failing", "finishing", "generation",
+        "handling", "id", "inner_generation", "items", "job", "keys", "live", "lost", "next_item", "open_blocks",
+        "output", "polls", "reason", "reminded", "results", "settled_seq", "signals", "since", "started_at",
+        "started_seq", "status", "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after",
+        "waiting", "waits_on",
     )  # fmt: skip
     return (one.address, [source.id for source in one.live_from or ()], *(getattr(one, name) for name in plain))
 
@@ -307,7 +311,10 @@ def _step_snapshot(one: StepState) -> tuple[Any, ...]:
 def _block_snapshot(block: BlockState) -> tuple[Any, ...]:
     owner = None if block.owner is None else block.owner.id
     ids = [one.id for one in block.nodes]
-    return (block.plan.index, owner, block.index, ids, block.remaining, block.bindings, block.failure, block.closed)
+    return (
+        block.plan.index, owner, block.index, ids, block.remaining, block.bindings, block.failure, block.closed,
+        block.gone,
+    )  # fmt: skip
 
 
 def blocks_of(state: RunState) -> list[BlockState]:

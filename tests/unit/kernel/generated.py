@@ -16,7 +16,9 @@ from segue.flow.model import Block, Callback, Edge, Flow, Handler, Poll, Retry, 
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.compensation import due_compensations
+from segue.kernel.rewind import has_name
 from segue.kernel.state import StepState
+from segue.kernel.status import STEP_SETTLED, StepStatus
 from unit.kernel.builders import Play, seq, step
 
 CONDITIONS = ("true", "false", "$inputs.flag", "not inputs.flag", "$inputs.none", "1 / 0 == 1", "$inputs.flag == 3")
@@ -207,6 +209,7 @@ class Chaos:
         self.seed = seed
         self.random = random.Random(seed)
         self.seen: list[inp.AttemptEnded] = []
+        self.kept: dict[int, tuple[StepStatus, Any] | None] = {}
 
     def one(self) -> None:
         acts = {
@@ -224,7 +227,9 @@ class Chaos:
     def end(self, one: StepState) -> None:
         found = outcome(self.seed, one)
         bad = isinstance(found, ev.Failure)
-        given = inp.AttemptEnded(one.id, one.attempt, None if bad else found, failure=found if bad else None)
+        given = inp.AttemptEnded(
+            one.id, one.attempt, None if bad else found, failure=found if bad else None, generation=one.generation
+        )
         self.play.give(given)
         self.seen.append(given)
 
@@ -234,7 +239,10 @@ class Chaos:
             assert not self.play.give(given).rows
         for one in list(self.play.state.active.values())[:1]:
             for attempt in (0, one.attempt - 1, one.attempt + 1):
-                assert not self.play.give(inp.AttemptEnded(one.id, attempt, 1)).rows
+                stale = inp.AttemptEnded(one.id, attempt, 1, generation=one.generation)
+                assert not self.play.give(stale).rows
+            early = inp.AttemptEnded(one.id, one.attempt, 1, generation=one.generation - 1)
+            assert not self.play.give(early).rows
 
     def timer(self) -> None:
         if self.play.state.next_due() is not None and not self.play.state.paused:
@@ -289,6 +297,32 @@ class Chaos:
                 self.play.give(inp.UndoRun())
             assert len(self.play.rows) == count
 
+    def rewind(self) -> None:
+        """Go back to some step, or retry; what is kept must stay as it is, and no number may be given twice."""
+        play = self.play
+        before = {one.id: one for one in play.state.nodes}
+        one_of = [one.address for one in play.state.standing if has_name(one)]
+        retry = self.random.random() < 0.3
+        to = tuple(self.random.sample(one_of, min(len(one_of), self.random.choice((1, 1, 2)))))
+        try:
+            play.give(inp.RetryRun() if retry else inp.RewindRun(to))
+        except ConflictError:
+            assert retry
+            return
+        for number, old in before.items():
+            new = play.state.nodes[number]
+            if new.generation == old.generation and not new.block.gone:
+                assert new is old or new.started_seq == old.started_seq
+                self.kept[number] = (old.status, old.output) if new is old and old.status in STEP_SETTLED else None
+            else:
+                self.kept.pop(number, None)
+
+    def check_kept(self) -> None:
+        """A step that a rewind kept is not run again, short of another rewind."""
+        for number, kept in self.kept.items():
+            one = self.play.state.nodes[number]
+            assert kept is None or one.block.gone or (one.status, one.output) == kept, one.address
+
     def to_the_end(self, most: int = 3_000) -> None:
         """The world behaves: everything is answered in turn, then time passes."""
         self.resume()
@@ -304,9 +338,11 @@ class Chaos:
 
 
 def check_journal(play: Play) -> None:
-    """No step begins anything after its end, and ends once."""
+    """No step begins anything after its end, and ends once, short of a rewind."""
     over: set[int] = set()
     for row in play.rows:
+        if isinstance(row.event, ev.Rewound):
+            over.clear()
         if row.step >= 0 and isinstance(row.event, EVENTS_OF_AN_END):
             assert row.step not in over, f"{play.state.nodes[row.step].address} ended twice"
             over.add(row.step)

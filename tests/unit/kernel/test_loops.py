@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from segue.flow.model import Retry, Timeout
 from segue.kernel.events import encode
 from segue.kernel.plan import compile_plan
 from unit.kernel.builders import Play, failure, flow, foreach, on_error, parallel, repeat, step
@@ -327,3 +328,17 @@ def test_a_crash_between_turns_loses_no_turn() -> None:
     play.crash()
     play.run({"a": 3})
     assert (play.status, play.outputs, play.order) == ("succeeded", 3, ["r[0].a", "r[1].a", "r[2].a"])
+
+
+@pytest.mark.req("EXEC-4.every")
+def test_a_loop_that_is_tried_again_between_two_turns_forgets_the_next_turn() -> None:
+    again = Retry(max_attempts=2, initial_delay_seconds=30.0, jitter="none")
+    loop = repeat("loop", step("x"), max=3, every="10s", retry=again, timeout=Timeout(attempt_seconds=5.0))
+    play = Play(flow(loop))
+    play.ok("loop[0].x")
+    play.later(5_000)
+    assert play.of("loop") == "retrying"
+    play.later(5_000)
+    assert play.of("loop") == "retrying"
+    play.later(25_000)
+    assert play.active == ["loop[0].x"]

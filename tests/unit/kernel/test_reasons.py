@@ -167,14 +167,14 @@ def test_a_step_whose_sibling_failed_within_a_block_that_is_handled_is_not_reach
     [
         ("http.401", "check the connection's credentials"),
         ("dns", "check the host name in the step's address"),
-        ("http.500", "mend the cause, then start the flow again"),
+        ("http.500", "mend the cause, then `segue retry run_1`"),
     ],
 )
 def test_a_failure_says_what_helps(category: str, action: str) -> None:
     play = Play(flow(step("a")))
     play.bad("a", category)
     assert explain_step(play.state, play.step("a"), NOW).action == action
-    assert explain_run(play.state, NOW).action == "mend the cause, then start the flow again"
+    assert explain_run(play.state, NOW).action == "mend the cause, then `segue retry run_1`"
 
 
 def test_a_run_that_waits_for_several_steps_names_the_first_that_is_due() -> None:

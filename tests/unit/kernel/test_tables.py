@@ -43,6 +43,7 @@ RUN_EVENTS: list[ev.Event] = [
     ev.CompensationStarted(error=ERROR),
     ev.RunEnding(),
     ev.UndoRequested(),
+    ev.Rewound(),
 ]
 STEP_EVENTS: list[ev.Event] = [
     ev.StepStarted(),
@@ -83,9 +84,8 @@ def test_every_status_has_a_row_and_only_known_events_stand_in_it() -> None:
     assert all(event in {type(one) for one in STEP_EVENTS} for row in STEP_TRANSITIONS.values() for event in row)
 
 
-def test_no_end_is_left_but_by_undoing_the_run() -> None:
-    for status in RUN_ENDED:
-        assert set(RUN_TRANSITIONS[status]) == {ev.UndoRequested}
+def test_an_end_is_left_only_by_undoing_or_rewinding_the_run() -> None:
+    assert all(set(RUN_TRANSITIONS[status]) == {ev.UndoRequested, ev.Rewound} for status in RUN_ENDED)
     for status in STEP_SETTLED:
         assert set(STEP_TRANSITIONS[status].values()) <= {status}
 
