@@ -178,7 +178,7 @@ def _against(
     """Static values against a schema; what is computed is known only at run time."""
     # The stubs of jsonschema_rs know no fields of an error's kind.
     found = cast("Iterable[Any]", validator(schema).iter_errors(values))
-    unknown = [key for key in values if key not in _properties(schema)] if _is_closed(schema) else []
+    known = _properties(schema)
     for count, error in enumerate(found):
         if count >= _MAX_PARAM_PROBLEMS:
             break
@@ -186,7 +186,7 @@ def _against(
         kind = type(error.kind).__name__.rpartition("_")[2]
         if kind == "Required":
             name = str(error.kind.property)
-            if not path and any(nearest(key, [name]) for key in unknown):
+            if not path and _is_closed(schema) and any(nearest(key, [name]) for key in values if key not in known):
                 continue  # it is there, misspelt
             _report(findings, step, path, f"{subject.name} needs the {_word(subject, path)} `{name}`", subject)
         elif kind == "AdditionalProperties":

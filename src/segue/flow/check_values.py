@@ -10,7 +10,6 @@ from typing import Final, Literal
 from segue.expr import ExprError, Reference
 from segue.flow import codes
 from segue.flow.catalogue import ActionSpec
-from segue.flow.constants import mistakes_of
 from segue.flow.document import Node
 from segue.flow.expression_fixes import repaired
 from segue.flow.expressions import Mode, references_of, scalars
@@ -175,7 +174,7 @@ class _Checker:
 
     def check(self, place: _Place) -> None:
         try:
-            references = references_of(place.raw, place.mode)
+            references = references_of(place.raw, place.mode, is_checked=True)
         except ExprError as error:
             if place.mode == "value" and isinstance(place.raw, (dict, list)):
                 self._one_by_one(place, error)
@@ -184,16 +183,13 @@ class _Checker:
             return
         for reference in references:
             self._reference(place, reference)
-        for at, error in mistakes_of(place.raw, place.mode):
-            error.path = at
-            self._not_compiled(place, error)
 
     def _one_by_one(self, place: _Place, error: ExprError) -> None:
         """Check each scalar of a value by itself, since compiling the whole stops at the first mistake."""
         found_any = False
         for at, text in scalars(place.raw):
             try:
-                references = references_of(text, "value")
+                references = references_of(text, "value", is_checked=True)
             except ExprError as own:
                 own.path = (*at, *own.path)
                 found_any = True
@@ -207,7 +203,7 @@ class _Checker:
     def _not_compiled(self, place: _Place, error: ExprError) -> None:
         node, source = self._scalar(place, error.path)
         span = self.findings.span_inside(node, source, error.start, error.end)
-        fixed = repaired(source, error, lambda text: references_of(text, place.mode))
+        fixed = repaired(source, error, lambda text: references_of(text, place.mode, is_checked=True))
         hint = error.suggestion if fixed is None else f"write `{fixed}`" if len(fixed) <= 100 else error.suggestion
         if place.mode == "poll" and fixed is None and source.lstrip().startswith("$") and "[" in source:
             hint = hint or "a JSONPath query looks like `$.items[?@.done]`, an expression like `$.status == 'done'`"
@@ -239,7 +235,14 @@ class _Checker:
         elif root == "steps":
             if path and isinstance(path[0], str):
                 self._step(place, reference, path[0], path[1:], through_steps=True)
-        elif root in ("item", "index"):
+        elif root not in SCOPE_NAMES:
+            self._step(place, reference, root, path, through_steps=False)
+        else:
+            self._scope_name(place, reference, root)
+
+    def _scope_name(self, place: _Place, reference: Reference, root: str) -> None:
+        """Names that mean something in some places only."""
+        if root in ("item", "index"):
             if not place.frame.in_loop and place.step is not None:
                 message = f"`{root}` is known inside `foreach` and `repeat` only"
                 self._report(codes.UNKNOWN_NAME, message, place, reference, root, "name the step whose output is meant")
@@ -247,8 +250,6 @@ class _Checker:
             self._error(place, reference)
         elif root in ("vars", "env"):
             self._variable(place, reference)
-        elif root not in SCOPE_NAMES:
-            self._step(place, reference, root, path, through_steps=False)
 
     def _input(self, place: _Place, reference: Reference) -> None:
         name = reference.path[0] if reference.path else None

@@ -7,9 +7,7 @@ others, whose argument is written out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from segue.expr import (
     Condition,
@@ -21,8 +19,9 @@ from segue.expr import (
     compile_value,
 )
 from segue.expr.template import Value
-from segue.flow.expressions import KEPT_CHARACTERS_MAX, Mode, scalars
-from segue.flow.model import JsonValue
+
+Mode = Literal["value", "condition", "expression", "poll"]
+"""How a text is read: with `{{ }}` inside, or as an expression of one kind or another."""
 
 _EMPTY: Final = MappingScope({})
 _LITERAL_CALL: Final = re.compile(
@@ -35,52 +34,32 @@ _PROBES: Final = {
 _ZONE_PROBE: Final = "timestamp('2026-01-01T00:00:00Z').getHours({})"
 
 
-def mistakes_of(raw: JsonValue, mode: Mode) -> Iterator[tuple[tuple[str | int, ...], ExprError]]:
-    """Each mistake with the path of its scalar; offsets count in that scalar. What does not compile is left out."""
-    if mode == "poll":
-        return
-    if mode != "value":
-        text = str(raw)
-        error = _mistake(text, mode)
-        if error is not None:
-            yield (), error
-        return
-    for at, text in scalars(raw):
-        if "{{" in text and (error := _mistake(text, mode)) is not None:
-            yield at, error
+def mistake_of(text: str, mode: Mode, *, reads: bool) -> ExprError | None:
+    """Why a text that compiles has no value, whatever a run brings; None if that depends on the run.
 
-
-def _mistake(text: str, mode: Mode) -> ExprError | None:
-    if len(text) > KEPT_CHARACTERS_MAX:
+    `reads`: whether the text refers to anything. Offsets count in the text. Poll conditions are left to the run.
+    """
+    if mode == "poll" or (mode == "value" and "{{" not in text):
         return None
-    found = _kept(text, mode)
-    if found is None:
-        return None
-    # Errors are given the path of their scalar by whoever reports them, so each asker gets its own.
-    code, message, start, end, suggestion = found
-    return ExprError(code, message, start=start, end=end, suggestion=suggestion)
-
-
-@lru_cache(maxsize=8_192)
-def _kept(text: str, mode: Mode) -> tuple[str, str, int, int, str | None] | None:
-    try:
-        compiled: Value | Condition | Program
+    compiled: Value | Condition | Program
+    if not reads:
         if mode == "value":
             compiled = compile_value(text)
         else:
             compiled = compile_condition(text) if mode == "condition" else compile_expression(text)
-    except ExprError:
-        return None
-    if not compiled.references and not compiled.impure:
-        try:
-            compiled.evaluate(_EMPTY)
-        except ExprError as error:
-            return error.code, error.message, error.start, error.end, error.suggestion
-        return None
-    for call in _LITERAL_CALL.finditer(text):
-        probe = _PROBES.get(call["name"], _ZONE_PROBE).format(call["text"])
-        try:
-            compile_expression(probe).evaluate(_EMPTY)
-        except ExprError as error:
-            return error.code, error.message, call.start("text"), call.end("text"), error.suggestion
+        if not compiled.impure:
+            return _failure(compiled)
+    for call in _LITERAL_CALL.finditer(text) if "(" in text else ():
+        error = _failure(compile_expression(_PROBES.get(call["name"], _ZONE_PROBE).format(call["text"])))
+        if error is not None:
+            start, end = call.span("text")
+            return ExprError(error.code, error.message, start=start, end=end, suggestion=error.suggestion)
+    return None
+
+
+def _failure(compiled: Value | Condition | Program) -> ExprError | None:
+    try:
+        compiled.evaluate(_EMPTY)
+    except ExprError as error:
+        return error
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 from segue.expr import (
     ExprError,
@@ -19,9 +19,8 @@ from segue.expr import (
     compile_poll_condition,
     compile_value,
 )
+from segue.flow.constants import Mode, mistake_of
 from segue.flow.model import JsonValue
-
-Mode = Literal["value", "condition", "expression", "poll"]
 
 KEPT_TEXTS: Final = 8_192
 KEPT_CHARACTERS_MAX: Final = 400
@@ -35,16 +34,20 @@ _COMPILERS: Final[dict[str, Callable[[str], tuple[Reference, ...]]]] = {
 }
 
 
-def references_of(raw: JsonValue, mode: Mode) -> tuple[Reference, ...]:
-    """Everything that a value, condition or expression reads. Raises ExprError, with the path of the scalar."""
+def references_of(raw: JsonValue, mode: Mode, *, is_checked: bool = False) -> tuple[Reference, ...]:
+    """Everything that a value, condition or expression reads. Raises ExprError, with the path of the scalar.
+
+    `is_checked`: also raise for what compiles but must fail whatever a run brings (`constants`).
+    """
+    compiled = _checked if is_checked else _compiled
     if mode != "value":
-        return _compiled(str(raw), mode)
+        return compiled(str(raw), mode)
     found: list[Reference] = []
     for at, text in scalars(raw):
         if "$" not in text and "{{" not in text:
             continue
         try:
-            references = _compiled(text, mode)
+            references = compiled(text, mode)
         except ExprError as error:
             error.path = at
             raise
@@ -71,3 +74,16 @@ def _compiled(text: str, mode: Mode) -> tuple[Reference, ...]:
 @lru_cache(maxsize=KEPT_TEXTS)
 def _kept(text: str, mode: Mode) -> tuple[Reference, ...]:
     return _COMPILERS[mode](text)
+
+
+def _checked(text: str, mode: Mode) -> tuple[Reference, ...]:
+    return _compiled(text, mode) if len(text) > KEPT_CHARACTERS_MAX else _kept_checked(text, mode)
+
+
+@lru_cache(maxsize=KEPT_TEXTS)
+def _kept_checked(text: str, mode: Mode) -> tuple[Reference, ...]:
+    references = _kept(text, mode)
+    mistake = mistake_of(text, mode, reads=bool(references))
+    if mistake is not None:
+        raise mistake
+    return references

@@ -59,6 +59,9 @@ def with_verb_for_name(reader: Reader, entries: dict[str, Node]) -> dict[str, No
     for key, child in entries.items():
         if key in _WORDS_OF_STEPS or key.startswith("x-"):
             continue
+        # Most steps have a verb below their name, and no word has to be compared with all verbs.
+        if child.items is None and (child.entries is None or not child.entries.keys().isdisjoint(VERBS)):
+            return None
         verb = meant_verb(key)
         if verb is None or not _is_body_of(child, verb):
             return None
