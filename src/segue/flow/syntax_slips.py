@@ -23,6 +23,7 @@ _NO_DASH_SPACE: Final = re.compile(r"(?P<head>[ ]*-)(?P<value>[A-Za-z_][\w-]*(?:
 _NO_COLON: Final = re.compile(r"(?P<head>[ ]*(?:- +)*[A-Za-z_][\w-]*)[ ]*(?P<rest>=?[ ]*)\Z")
 _QUOTES: Final = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\n]|'')*'|(?<!\S)#.*")
 _BRACKETS: Final = {"[": "]", "{": "}"}
+_LIST_TYPE: Final = re.compile(r"(?<=:)(?P<space>[ ]+)(?P<value>[A-Za-z]+\[\]\??)(?=[ ]*[,}])")
 
 
 class Slip(NamedTuple):
@@ -44,6 +45,7 @@ def slip_of(text: str, place: int, context: int | None, said: str) -> Slip | Non
     return (
         _tab(text, place)
         or _unclosed_quote(text, context, said)
+        or _list_type(text, place, said)
         or _unclosed_bracket(text, context, said)
         or _no_space(text, line_start)
         or (_value(text, line_start, line) if "mapping values" in said else None)
@@ -83,6 +85,20 @@ def _unclosed_quote(text: str, context: int | None, said: str) -> Slip | None:
     if " #" not in inside and inside.strip() and inside.rstrip()[-1] not in "]},":
         patch = Patch(start=end - 1, end=end, text=text[end - 1] + sign)
     return Slip(f"the quote {sign} is not closed", context, context + 1, f"put a {sign} where the text ends", patch)
+
+
+def _list_type(text: str, place: int, said: str) -> Slip | None:
+    """`{tags: string[]}`: within braces, brackets belong to YAML."""
+    line_start, line = _line(text, place)
+    found = next((one for one in _LIST_TYPE.finditer(line) if line_start + one.end() > place), None)
+    if found is None or "expected ',' or '}'" not in said:
+        return None
+    start, end = line_start + found.start("value"), line_start + found.end("value")
+    return Slip(
+        f"`{found['value']}` stands within braces, where YAML takes the brackets for a list", start, end,
+        "put quotes around it, or write the inputs on lines of their own",
+        Patch(start=start, end=end, text=quote(found["value"])),
+    )  # fmt: skip
 
 
 def _unclosed_bracket(text: str, context: int | None, said: str) -> Slip | None:

@@ -533,3 +533,28 @@ steps:
         'did you mean "retry"?',
         'did you mean "url"?',
     }
+
+
+@pytest.mark.req("FLOW-1.shorthand", "EXEC-7.no_wait")
+def test_a_sub_flow_says_beside_its_name_that_it_is_not_waited_for() -> None:
+    flow = read_well("""
+        flow: order
+        steps:
+          - flow: order
+            wait: false
+          - named: {flow: order, inputs: {a: 1}, wait: false}
+    """)
+    first, named = flow.root.steps
+    assert (first.kind, first.params) == ("flow", {"flow": "order", "wait": False})
+    assert (named.kind, named.params) == ("flow", {"flow": "order", "inputs": {"a": 1}, "wait": False})
+
+
+@pytest.mark.req("FLOW-5.suggestion")
+def test_the_fields_that_a_form_cannot_have_are_named() -> None:
+    (problem,) = problems_of("""
+        flow: order
+        steps:
+          - ask: {approve: {to: [group:finance], form: {approved: boolean, note: string}}}
+    """)
+    assert "`approved`" in problem.message
+    assert "decisions" not in problem.message

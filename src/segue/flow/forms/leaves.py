@@ -275,7 +275,9 @@ def _approve(reader: Reader, node: Node, entries: dict[str, Node], path: str) ->
     settings = {key: value for key, value in settings.items() if value is not None}
     schema = decision_schema(settings.get("form"), settings.get("uses", 1))
     if schema is None:
-        message = f"a form has no fields called {', '.join(DECISION_FIELDS)}: an answer says these itself"
+        fields = settings["form"]["properties"]
+        taken = ", ".join(f"`{name}`" for name in DECISION_FIELDS if name in fields)
+        message = f"the form cannot ask for {taken}: every answer to `approve` says so by itself"
         reader.problem(codes.CONFLICT, inner["form"], message, at_key=True)
     return Parts("approve", params, callback=Callback(schema=schema, **settings))
 

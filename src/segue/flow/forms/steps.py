@@ -206,7 +206,13 @@ def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> S
         taken = taken | VERBS.keys() | _BESIDE_ANY
     names = [key for key in entries if key not in taken and not key.startswith("x-")]
     if not names:
-        reader.problem(codes.NO_VERB, node, "the step has neither a name nor a verb")
+        word = next((key for key, child in entries.items() if key in taken and _has_verb(child)), None)
+        if word is None:
+            reader.problem(codes.NO_VERB, node, "the step has neither a name nor a verb")
+        else:
+            message = f"`{word}` is a word of the language, so it cannot name a step in this form"
+            hint = f"choose another name, or write `- {{name: {word}, …}}`"
+            reader.problem(codes.NO_VERB, entries[word], message, at_key=True, suggestion=hint)
         return None
     name = names[0]
     source = Source(node, join_path(path, name))
@@ -226,6 +232,10 @@ def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> S
     if body.start >= 0:
         source.node = body if not body.is_null else node
     return source
+
+
+def _has_verb(body: Node) -> bool:
+    return body.entries is not None and any(key in VERBS for key in body.entries)
 
 
 def _take_body(reader: Reader, source: Source, body: Node) -> bool:
@@ -384,6 +394,8 @@ def _verb_of(reader: Reader, source: Source) -> str | None:
     """The step's one verb; without one, the step uses a name."""
     entries = source.entries
     verbs = [key for key in entries if key in VERBS]
+    if "flow" in verbs and "wait" in verbs:
+        verbs.remove("wait")  # the sub-flow's own key: whether its end is waited for
     main = [key for key in verbs if not is_composite_key(key)] if any(key in _CALL_VERBS for key in verbs) else verbs
     if source.use is not None:
         main = [key for key in main if not is_composite_key(key)]
