@@ -189,6 +189,28 @@ def test_planted_mistakes_of_the_engine_are_found(flow: Path, name: str) -> None
 
 
 @pytest.mark.req("BAR-3")
+def test_the_number_of_the_attempt_in_an_error_is_no_difference(tmp_path: Path) -> None:
+    flow: dict[str, Any] = {
+        "flow": "edges",
+        "nodes": [
+            {"id": "ask", "type": "http", "data": {"url": "https://stock.example.com/", "method": "POST"}},
+            {"id": "failed", "type": "log", "data": {"message": "{{ error.category }}"}},
+            {"id": "handled", "type": "set", "data": {"set": {"said": "$ask"}}},
+        ],
+        "edges": [
+            {"source": "ask", "target": "failed", "sourceHandle": "error"}, {"source": "failed", "target": "handled"},
+        ],
+        "outputs": {"said": "$handled.said"},
+        "tests": [{"name": "no answer", "mocks": {"ask": {"error": "timeout"}}}],
+    }  # fmt: skip
+    path = tmp_path / "edges.json"
+    path.write_text(json.dumps(flow), "utf-8")
+    tested = crash_test(path)
+    assert "nothing lost, nothing twice" in tested.out, tested.out + tested.err
+    assert tested.code == 0
+
+
+@pytest.mark.req("BAR-3")
 def test_what_cannot_be_used_is_told_with_code_2(flow: Path) -> None:
     assert crash_test(flow, "--kills", "3", "--every-write").code == 2
     assert crash_test(flow, "-k", "no such test").code == 2

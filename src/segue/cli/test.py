@@ -239,7 +239,10 @@ def _print(out: Console, tested: list[Tested], total: Coverage) -> None:
     left = sum(one.count for one in tested) - len(results)
     line = Text()
     line.append(counted(len(results), "test"), "bold")
-    line.append(f", {failed} failed" if failed else ", all passed", "red" if failed else "green")
+    unusable = sum(not one.is_usable for one in tested)
+    if failed or (results and not unusable):
+        line.append(f", {failed} failed" if failed else ", all passed", "red" if failed else "green")
+    line.append(f", {counted(unusable, 'file')} cannot be tested" if unusable else "", "red")
     line.append(f", {skipped} skipped" if skipped else "", "yellow")
     line.append(f", {left} not run" if left else "", "yellow")
     line.append(f"; steps {total.step_percent:.0f} %, branches {total.branch_percent:.0f} %")

@@ -6,6 +6,7 @@ Validation is JSON Schema draft 2020-12 with formats on (`jsonschema_rs`); the v
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
@@ -13,6 +14,7 @@ from segue.errors import InvalidInputError
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.flow.nearest import did_you_mean
 from segue.flow.schemas import validator
+from segue.flow.tree import INT64, MAX_DEPTH
 
 MAX_DETAILS: Final = 50
 _TRUE: Final = frozenset(("true", "yes", "on", "1"))
@@ -25,16 +27,48 @@ def resolve_inputs(flow: Flow, given: Mapping[str, JsonValue]) -> RawMap:
     A flow that declares nothing takes any object. Raises InvalidInputError with one (path, sentence) pair a mistake,
     the nearest declared name for each unknown one. The given map is not changed.
     """
-    if not flow.inputs:
+    details = unfit_values(dict(given))
+    if not flow.inputs and not details:
         return dict(given)
-    resolved = cast("RawMap", with_defaults(flow.inputs, dict(given)))
-    details = check_value(flow.inputs, resolved)
+    resolved = given if details else cast("RawMap", with_defaults(flow.inputs, dict(given)))
+    details = details or check_value(flow.inputs, cast("RawMap", resolved))
     if details:
         count = "one mistake" if len(details) == 1 else f"{len(details)} mistakes"
         path, sentence = details[0]
         message = f"inputs of {flow.id}: {count}; the first: {f'{path}: ' if path else ''}{sentence}"
         raise InvalidInputError(message, details)
-    return resolved
+    return cast("RawMap", resolved)
+
+
+def unfit_values(value: object) -> list[tuple[str, str]]:
+    """One (path, sentence) pair for each thing within a value that no journal can keep: what is no JSON, numbers that
+    are not finite or whose integer does not fit 64 bits; at most 50.
+    """
+    found: list[tuple[str, str]] = []
+    level: list[tuple[tuple[str, ...], object]] = [((), value)]
+    for _ in range(MAX_DEPTH):
+        inner: list[tuple[tuple[str, ...], object]] = []
+        for path, one in level:
+            if isinstance(one, dict):
+                inner += [((*path, str(key)), child) for key, child in cast("dict[object, object]", one).items()]
+            elif isinstance(one, list | tuple):
+                inner += [((*path, str(at)), child) for at, child in enumerate(cast("list[object]", one))]
+            elif (sentence := _unfit(one)) is not None:
+                found.append((".".join(path), sentence))
+        if not inner or len(found) >= MAX_DETAILS:
+            return found[:MAX_DETAILS]
+        level = inner
+    return [(".".join(level[0][0][:1]), f"nests deeper than {MAX_DEPTH} levels")]
+
+
+def _unfit(one: object) -> str | None:
+    if isinstance(one, int) and not -INT64 <= one < INT64:
+        return f"{str(one)[:30]} does not fit 64 bits; send it as text"
+    if isinstance(one, float) and not math.isfinite(one):
+        return f"{one} is not a finite number"
+    if one is None or isinstance(one, str | int | float):
+        return None
+    return f"an object of type {type(one).__name__} is no JSON value"
 
 
 def check_value(schema: RawMap, value: JsonValue) -> list[tuple[str, str]]:
@@ -114,7 +148,17 @@ def _sentences(schema: RawMap, error: Any) -> list[tuple[str, str]]:
             hint = did_you_mean(name, known) or (f"declared: {', '.join(known)}" if known else "none is declared")
             found.append((".".join([*path, name]), f"is not declared; {hint}"))
         return found
+    if kind == "AnyOf" and (names := _one_of(error.kind.context)):
+        return [(".".join(path), f"needs one of these: {', '.join(names)}")]
     return [(".".join(path), str(error.message).split("\n")[0][:300])]
+
+
+def _one_of(branches: Iterable[Iterable[Any]]) -> list[str]:
+    """The properties of which one is missing, if that is all that is wrong with every way to fit."""
+    errors = [error for branch in branches for error in branch]
+    if any(type(error.kind).__name__.rpartition("_")[2] != "Required" for error in errors):
+        return []
+    return list(dict.fromkeys(error.kind.property for error in errors))
 
 
 def _properties_at(schema: RawMap, path: list[str]) -> list[str]:

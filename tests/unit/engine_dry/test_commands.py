@@ -159,6 +159,18 @@ def test_tests_that_cannot_be_run_end_with_2(
     assert not junit.exists() or ET.parse(junit).getroot()[0].get("errors") == "1"
 
 
+@pytest.mark.req("FLOW-10.command")
+def test_what_could_not_be_tested_is_not_said_to_have_passed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, "odd.yaml", FLOW + "tests: [{name: odd, inputs: {amount: 3}, mocks: {chrage: {}}}]\n")
+    assert command("test", tmp_path) == 2
+    assert "0 tests, 1 file cannot be tested;" in printed(capsys)
+    written(tmp_path, "pay.yaml", FLOW + TESTS)
+    assert command("test", tmp_path) == 2
+    assert "1 test, 1 file cannot be tested;" in printed(capsys)
+
+
 def test_a_file_of_tests_without_its_flow_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("test", written(tmp_path, "lost.test.yaml", "- {}\n")) == 2
     assert "there is no flow lost.yaml beside it" in capsys.readouterr().err

@@ -93,6 +93,37 @@ def test_a_flow_that_declares_nothing_takes_any_object() -> None:
     assert resolve_inputs(flow, {"anything": [1]}) == {"anything": [1]}
 
 
+@pytest.mark.req("FLOW-12.validation")
+@pytest.mark.parametrize(
+    ("value", "path", "sentence"),
+    [
+        (2**63, "n", "9223372036854775808 does not fit 64 bits; send it as text"),
+        ([{"a": -(2**63) - 1}], "n.0.a", "does not fit 64 bits"),
+        (float("inf"), "n", "inf is not a finite number"),
+        (object(), "n", "an object of type object is no JSON value"),
+    ],
+)
+@pytest.mark.parametrize("inputs", ["", "inputs: {n: {}}\n"])
+def test_what_no_journal_keeps_is_refused_whatever_is_declared(
+    value: Any, path: str, sentence: str, inputs: str
+) -> None:
+    flow = read_well(f"flow: x\n{inputs}steps: [{{log: x}}]")
+    with pytest.raises(InvalidInputError) as caught:
+        resolve_inputs(flow, {"n": value})
+    ((found, said),) = caught.value.details
+    assert found == path
+    assert sentence in said
+    assert resolve_inputs(flow, {"n": [2**63 - 1, (1,)]}) == {"n": [2**63 - 1, (1,)]}
+
+
+@pytest.mark.req("CALL-3.schema")
+def test_a_choice_of_properties_is_told_by_their_names() -> None:
+    schema: dict[str, Any] = {"anyOf": [{"required": ["decision"]}, {"required": ["approved"]}]}
+    assert check_value(schema, {}) == [("", "needs one of these: decision, approved")]
+    other: dict[str, Any] = {"anyOf": [{"type": "string"}, {"required": ["approved"]}]}
+    assert "anyOf" in check_value(other, {})[0][1]
+
+
 def test_validators_are_made_once() -> None:
     schema = declared("{a: string}").inputs
     assert validator(schema) is validator(schema)
