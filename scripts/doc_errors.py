@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import broken_flows
 import doc_examples as examples
 from segue.api.errors import TABLE, Row
 from segue.errors import InvalidFlowError
 from segue.expr import ExprError, MappingScope, compile_condition, compile_value, evaluate_case
 from segue.expr.errors import CODES as EXPRESSION_CODES
-from segue.flow import ActionSpec, Problem, StaticCatalogue, check_flow, read_flow
+from segue.flow import ActionSpec, Problem, StaticCatalogue, apply_patches, check_flow, read_flow
 from segue.flow.codes import CODES as FLOW_CODES
 from segue.kernel.plan import compile_plan
 from segue.kernel.reason_codes import MEANINGS
@@ -69,7 +70,11 @@ def _flow_example(code: str) -> list[str]:
         raise StaleExampleError(f"{code} has no example in scripts/doc_examples.py")
     text = examples.FLOWS[code]
     problem = _problem(code, text)
-    mended = ["`segue fix` mends this.", ""] if problem.patch is not None else []
+    mended: list[str] = []
+    if problem.patch is not None:
+        fixed = apply_patches(text, problems_of(text)).rstrip("\n")
+        # In a block of text: not every repair leaves a flow that could run as it stands.
+        mended = ["`segue fix` makes of it:", "", "```text", fixed, "```", ""]
     return [
         "Example:",
         "",
@@ -100,6 +105,41 @@ def _problem(code: str, text: str) -> Problem:
         if problem.code == code:
             return problem
     raise StaleExampleError(f"the example of {code} does not give it")
+
+
+def corpus_page() -> str:
+    """What the checker is tried on, and how much of it is repaired."""
+    cases = broken_flows.cases()
+    repaired, count = broken_flows.share_repaired(cases)
+    lines = [
+        GENERATED,
+        "",
+        "# Broken flows",
+        "",
+        f"The checker is tried on {count} flows that are wrong on purpose, one for each way of going wrong that we",
+        "know of (`tests/broken_flows`). For each it has to say exactly what its author ought to see: every mistake,",
+        f"where it is, and nothing else. `segue fix` repairs {repaired} of them without a person",
+        f"({repaired / count:.0%}).",
+        "",
+        "What has no one right answer is left to the author.",
+        "",
+        "| codes | flows | repaired | |",
+        "| --- | --- | --- | --- |",
+    ]
+    by_file: dict[str, list[broken_flows.Case]] = {}
+    for case in cases:
+        by_file.setdefault(case.file, []).append(case)
+    for found in by_file.values():
+        codes = sorted({one.code[:6] for case in found for one in case.expected})
+        done, of_all = broken_flows.share_repaired(found)
+        titles = "; ".join(case.title for case in found[:3])
+        shown = codes if len(codes) <= 6 else [*codes[:5], "…"]
+        lines.append(f"| {' '.join(shown)} | {of_all} | {done} | {_cell(titles)}; … |")
+    return _text([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def expression_page() -> str:
@@ -289,6 +329,7 @@ def index_page() -> str:
             "# Error codes",
             "",
             "- [FLW: problems of flows](flow.md), found by `segue check`",
+            "- [Broken flows that the checker is tried on](broken-flows.md)",
             "- [EXP: problems of expressions](expressions.md)",
             "- [PLN: problems of plans](plan.md)",
             "- [Categories of failed steps](steps.md)",

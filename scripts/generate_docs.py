@@ -237,6 +237,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "reference/expressions.md": expressions_page,
     "reference/errors/README.md": doc_errors.index_page,
     "reference/errors/flow.md": doc_errors.flow_page,
+    "reference/errors/broken-flows.md": doc_errors.corpus_page,
     "reference/errors/expressions.md": doc_errors.expression_page,
     "reference/errors/plan.md": doc_errors.plan_page,
     "reference/errors/steps.md": doc_errors.step_page,

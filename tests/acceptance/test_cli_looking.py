@@ -66,6 +66,46 @@ def test_check_ends_with_0_for_a_flow_without_errors(commands: Commands) -> None
     }  # fmt: skip
 
 
+@pytest.mark.req("FLOW-5.tests", "FLOW-10.checked")
+def test_check_reads_the_tests_in_a_flow_and_in_the_file_beside_it(commands: Commands) -> None:
+    commands.write("mixed.yaml", FLOW + "tests: [{name: one, mocks: {frist: 1}}]\n")
+    commands.write("mixed.test.yaml", "tests: [{name: two, expect: {not_called: [secnd]}}]\n")
+    answer = commands.segue("check", "mixed.yaml", "--json")
+    assert answer.code == 1
+    assert [(one["code"], one["file"], one["line"], one["path"]) for one in answer.json["problems"]] == [
+        ("FLW025", "mixed.yaml", 12, "tests[0].mocks.frist"),
+        ("FLW025", "mixed.test.yaml", 1, "tests[0].expect.not_called[0]"),
+    ]
+    fixed = commands.segue("fix", "mixed.yaml", "--write", "--json")
+    assert (fixed.code, fixed.json["fixed"]) == (0, 1)
+
+
+@pytest.mark.req("FLOW-5.flows", "EXEC-7.checked")
+def test_check_knows_the_flows_beside_a_file_and_what_they_take(commands: Commands) -> None:
+    commands.write("bill.yaml", "flow: invoice\ninputs: {order: string}\nsteps: [{log: $inputs.order}]\n")
+    commands.write(
+        "order.yaml",
+        "flow: order\nsteps:\n  - a: {flow: invoice, inputs: {ordr: A-1}}\n  - b: {flow: invioce}\n  - invoice\n",
+    )
+    answer = commands.segue("check", "order.yaml", "--json").json
+    assert [(one["code"], one["line"], one["column"]) for one in answer["problems"]] == [
+        ("FLW035", 3, 33), ("FLW014", 4, 14), ("FLW035", 5, 5),
+    ]  # fmt: skip
+
+
+@pytest.mark.req("FLOW-5.command-line")
+def test_check_takes_several_files_and_folders(commands: Commands) -> None:
+    (commands.folder / "flows").mkdir()
+    commands.write("flows/one.yaml", "flow: one\nsteps: [{log: x}]\n")
+    commands.write("flows/two.yaml", "flow: two\nsteps: [{lgo: [x]}]\n")
+    commands.write("flows/notes.yaml", "just: notes\n")
+    answer = commands.segue("check", "flows", "--json")
+    assert answer.code == 1
+    assert [(one["file"], one["ok"]) for one in answer.json["files"]] == [
+        ("flows/one.yaml", True), ("flows/two.yaml", False),
+    ]  # fmt: skip
+
+
 @pytest.mark.req("FLOW-5.command-line", "FLOW-5.places")
 def test_check_ends_with_1_and_shows_every_mistake_with_a_caret(commands: Commands) -> None:
     commands.write("bad.yaml", BAD)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from segue.errors import RequestError
 
 if TYPE_CHECKING:
-    from segue.flow import Catalogue, Flow, Problem
+    from segue.flow import Catalogue, Document, Flow, Problem
 
 STDIN = "-"
 
@@ -25,6 +25,7 @@ class FlowFile:
     text: str
     flow: Flow | None
     problems: tuple[Problem, ...]
+    document: Document | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -74,4 +75,5 @@ def load(file: str, catalogue: Catalogue | None, *, runnable: bool, content: byt
         text=content.decode("utf-8", "replace"),
         flow=flow,
         problems=tuple(problems),
+        document=result.document,
     )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from segue.cli.actions import load_actions, sources_of
 from segue.cli.flow_file import folder_of, read_bytes
 from segue.engine.flow_tests import FlowTest
 from segue.engine.port import ActionRegistry
 from segue.errors import RequestError
-from segue.flow import Document, Flow, Problem
+from segue.flow import Document, Flow, FlowSpec, Problem
 
 TEST_SUFFIXES: Final = (".test.yaml", ".test.yml", ".test.json")
 FLOW_SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -126,7 +127,31 @@ def _is_flow(path: Path) -> bool:
     return document is not None and form_of(document.root) is not None
 
 
-def read_all_tests(found: OfflineFlow, files: Iterable[Path]) -> tuple[list[FlowTest], list[TestsText]]:
+class Readable(Protocol):
+    """A flow's file as far as its tests need it."""
+
+    @property
+    def name(self) -> str:
+        """As named on the command line."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """Its content."""
+        ...
+
+    @property
+    def flow(self) -> Flow | None:
+        """None if it could not be read."""
+        ...
+
+    @property
+    def document(self) -> Document | None:
+        """The tree of the text."""
+        ...
+
+
+def read_all_tests(found: Readable, files: Iterable[Path]) -> tuple[list[FlowTest], list[TestsText]]:
     """The tests in the flow's own text, then those of the files; and what is wrong in each text."""
     from segue.engine.flow_tests import read_tests
     from segue.flow.yaml_source import read_source
@@ -169,6 +194,24 @@ def _repeated(tests: list[FlowTest], more: list[FlowTest], file: str) -> list[Pr
         for one in more
         if one.name in taken
     ]  # fmt: skip
+
+
+MAX_FLOWS_BESIDE: Final = 500
+"""Files of a folder that are looked at in search of flows by their names."""
+
+
+def flows_beside(folder: Path) -> list[FlowSpec]:
+    """The flows whose files lie in a folder, as another flow there may name them. What is no flow is left out."""
+    from segue.flow import read_flow
+    from segue.flow.read import form_of
+
+    found: list[FlowSpec] = []
+    paths = (path for path in sorted(folder.iterdir()) if path.suffix in FLOW_SUFFIXES and not is_test_file(path))
+    for path in islice((path for path in paths if path.is_file()), MAX_FLOWS_BESIDE):
+        result = read_flow(path.read_bytes(), file=path.name)
+        if result.flow is not None and result.document is not None and form_of(result.document.root) is not None:
+            found.append(FlowSpec(name=result.flow.id, inputs=result.flow.inputs, file=str(path)))
+    return found
 
 
 def is_test_file(path: Path) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from segue.engine.port import Action, ActionRegistry
 from segue.flow.catalogue import ActionSpec, FlowSpec
@@ -11,13 +12,17 @@ from segue.flow.catalogue import ActionSpec, FlowSpec
 class RegistryCatalogue:
     """Satisfies `segue.flow.catalogue.Catalogue` over the actions registered now, and the flows it is given."""
 
-    def __init__(self, registry: ActionRegistry, *, flows: Iterable[FlowSpec] | None = None) -> None:
+    def __init__(self, registry: ActionRegistry, *, flows: Callable[[], Iterable[FlowSpec]] | None = None) -> None:
         self._registry = registry
-        self._flows = None if flows is None else {spec.name: spec for spec in flows}
+        self._find_flows = flows
 
-    def with_flows(self, flows: Iterable[FlowSpec]) -> RegistryCatalogue:
-        """The same actions, and these flows."""
+    def with_flows(self, flows: Callable[[], Iterable[FlowSpec]]) -> RegistryCatalogue:
+        """The same actions, and flows that are looked for once, and only if a flow names another."""
         return RegistryCatalogue(self._registry, flows=flows)
+
+    @cached_property
+    def _flows(self) -> dict[str, FlowSpec] | None:
+        return None if self._find_flows is None else {spec.name: spec for spec in self._find_flows()}
 
     def action(self, name: str) -> ActionSpec | None:
         """See `Catalogue.action`."""
