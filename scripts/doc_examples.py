@@ -27,6 +27,7 @@ STEP: Final = "flow: order\nsteps:\n"
 
 FLOWS: Final[dict[str, str]] = {
     "FLW001": "flow: order\nsteps:\n  - log: order: received\n",
+    "FLW049": STEP + '  - charge: {call: shop.charge}\n  - log: "Paid: $charge.reference"\n',
     "FLW002": STEP + "  - charge:\n      call: shop.charge\n      call: shop.refund\n",
     "FLW004": STEP + "  - log: {{ 1 + 1 }}\n",
     "FLW005": "flow: order\n<<: {owner: finance}\nsteps:\n  - log: received\n",

@@ -33,9 +33,13 @@ _PATCHED_CHARACTERS_MAX: Final = 1_000
 _FOREIGN: Final = {
     "None": "null", "nil": "null", "NULL": "null", "Null": "null", "undefined": "null", "True": "true",
     "TRUE": "true", "False": "false", "FALSE": "false", "json": "data", "event": "trigger", "github": "trigger",
-    "workflow": "run", "params": "inputs", "variables": "vars", "context": "run",
+    "yes": "true", "no": "false", "workflow": "run", "params": "inputs", "variables": "vars", "context": "run",
 }  # fmt: skip
 """Names of other languages and tools, and what stands for them here."""
+_TEMPLATE: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_LOOSE: Final = re.compile(
+    r"(?<!\$)\$(?:(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)|\{\s*(?P<braced>[A-Za-z_]\w*(?:\.\w+)*)\s*\})"
+)
 _HTTP_RESULT: Final = ("status", "headers", "body")
 
 
@@ -183,6 +187,32 @@ class _Checker:
             return
         for reference in references:
             self._reference(place, reference)
+        if place.mode == "value":
+            for at, text in scalars(place.raw):
+                if "$" in text and (" " in text or "${" in text):
+                    self._not_replaced(place, at, text)
+
+    def _not_replaced(self, place: _Place, at: tuple[str | int, ...], text: str) -> None:
+        """References that stand inside of a text, where nothing puts a value in their place."""
+        templates = [found.span() for found in _TEMPLATE.finditer(text)]
+        for found in _LOOSE.finditer(text):
+            name = found["name"] or found["braced"]
+            root = name.partition(".")[0]
+            inside = any(start <= found.start() < end for start, end in templates)
+            if inside or found.group() == text.strip() == f"${name}" or not self._is_name(root, place):
+                continue
+            node, source = self._scalar(place, at)
+            span = self.findings.span_inside(node, source, found.start(), found.end())
+            written = f"{{{{ {name} }}}}"
+            self.findings.add(
+                codes.NOT_REPLACED, f"`{found.group()}` stays as it is inside of a text", step=place.step,
+                field=place.field, span=span, path=node.path() if node is not None else None,
+                suggestion=f"write {written}",
+                patch=self.findings.whole_patch(span, found.group(), written),
+            )  # fmt: skip
+
+    def _is_name(self, root: str, place: _Place) -> bool:
+        return root in SCOPE_NAMES or root in self.all_names or place.frame.binds(root)
 
     def _one_by_one(self, place: _Place, error: ExprError) -> None:
         """Check each scalar of a value by itself, since compiling the whole stops at the first mistake."""

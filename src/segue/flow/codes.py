@@ -295,3 +295,10 @@ BAD_TRIGGER: Final = _code(
     "Triggers are `webhook.received`, `manual`, `{cron: …}`, `{event: …}`, `{flow: …}` or `{webhook: …}`.",
     "Write the trigger in one of those ways.",
 )
+NOT_REPLACED: Final = _code(
+    "FLW049",
+    "A reference inside of a text, which stays as it is",
+    "`$name.field` is a reference if it is the whole value; inside of a text only `{{ … }}` computes.",
+    "Write `{{ name.field }}` in its place. `segue fix` does it.",
+    "warning",
+)

@@ -140,6 +140,13 @@ class Findings:
             return None
         return Patch(start=span.start, end=span.end, text=text)
 
+    def whole_patch(self, span: Span | None, before: str, after: str) -> Patch | None:
+        """The edit that puts one text in place of another, if that is what the span holds."""
+        text = self.document.text if self.document is not None else None
+        if span is None or text is None or text[span.start : span.end] != before:
+            return None
+        return Patch(start=span.start, end=span.end, text=after)
+
     def span_inside(self, node: Node | None, source: str, start: int, end: int) -> Span | None:
         """Where characters [start, end) of a scalar stand in the text: exact for plain and quoted one-line scalars.
 

@@ -11,7 +11,7 @@ from typing import Final
 from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.model import JsonValue, RawMap
-from segue.flow.nearest import suggested
+from segue.flow.nearest import nearest, suggested
 from segue.flow.reader import Reader
 
 _TYPES: Final = {
@@ -40,6 +40,15 @@ _TYPES: Final = {
     "uuid": {"type": "string", "format": "uuid"},
 }
 _SCHEMA_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
+_WORDS: Final = (
+    "type", "format", "default", "required", "description", "title", "enum", "const", "examples", "pattern",
+    "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "items",
+    "prefixItems", "minItems", "maxItems", "uniqueItems", "contains", "properties", "additionalProperties",
+    "patternProperties", "propertyNames", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "not", "if",
+    "then", "else", "$ref", "$defs", "$schema", "$id", "$comment", "readOnly", "writeOnly", "deprecated",
+    "contentEncoding", "contentMediaType", "dependentRequired", "dependentSchemas", "unevaluatedProperties",
+)  # fmt: skip
+"""Words of JSON Schema (draft 2020-12)."""
 _SCHEMA_MARKS = frozenset(("$schema", "properties", "$ref", "allOf", "anyOf", "oneOf"))
 
 
@@ -87,6 +96,11 @@ def _object(properties: RawMap, required: list[JsonValue]) -> RawMap:
 
 def _from_list(reader: Reader, node: Node, what: str) -> RawMap:
     """`[message, email]`: names without types."""
+    for child in node.items or []:
+        if child.entries is not None:
+            hint = f"write a map: `{what}: {{email: string}}`"
+            reader.wrong_type(child, f"an item of a list of {what}", "a name", hint)
+            return {}
     names = reader.names(node, what)
     return _object({name: {} for name in names}, list(names))
 
@@ -101,7 +115,8 @@ def _property(reader: Reader, node: Node, what: str) -> tuple[RawMap, bool]:
     if node.entries is None:
         reader.wrong_type(node, what, "a type or a schema")
         return {}, False
-    schema: RawMap = {key: child.plain() for key, child in node.entries.items()}
+    entries = _known_words(reader, node.entries, what)
+    schema: RawMap = {key: child.plain() for key, child in entries.items()}
     is_required = "default" not in schema
     if isinstance(schema.get("required"), bool):
         is_required = bool(schema.pop("required"))
@@ -112,6 +127,14 @@ def _property(reader: Reader, node: Node, what: str) -> tuple[RawMap, bool]:
         schema = {**named, **schema}
         is_required = is_required and needed
     return _checked(reader, node, schema, what), is_required
+
+
+def _known_words(reader: Reader, entries: dict[str, Node], what: str) -> dict[str, Node]:
+    """A schema's entries; JSON Schema lets unknown words pass, so those that are near a known one are reported."""
+    odd = {key: child for key, child in entries.items() if key not in _WORDS and nearest(key, _WORDS) is not None}
+    if not odd:
+        return entries
+    return {**{key: child for key, child in entries.items() if key not in odd}, **reader.check_keys(odd, _WORDS, what)}
 
 
 def _named_type(reader: Reader, node: Node, written: str) -> tuple[RawMap, bool]:

@@ -48,6 +48,7 @@ def slip_of(text: str, place: int, context: int | None, said: str) -> Slip | Non
         or _list_type(text, place, said)
         or _unclosed_bracket(text, context, said)
         or _no_space(text, line_start)
+        or (_too_deep(text, line_start, line) if "mapping values" in said else None)
         or (_value(text, line_start, line) if "mapping values" in said else None)
         or _bad_start(text, place, said)
         or _key_without_colon(text, place, said)
@@ -149,6 +150,19 @@ def _lines_up(text: str, start: int, count: int) -> list[tuple[int, str]]:
             break
         start = text.rfind("\n", 0, start - 1) + 1
     return found
+
+
+def _too_deep(text: str, line_start: int, line: str) -> Slip | None:
+    """A line further in than the one before it, which has a value already."""
+    before = _lines_up(text, line_start, 2)[1:]
+    found = _ENTRY.match(before[0][1]) if before else None
+    column = len(line) - len(line.lstrip(" "))
+    if found is None or found.start("key") >= column:
+        return None
+    start = line_start + column
+    message = f"this line is further in than `{found['key']}`, which has a value already"
+    patch = Patch(start=line_start, end=start, text=" " * found.start("key"))
+    return Slip(message, start, start + 1, f"begin it in the same column as `{found['key']}`", patch)
 
 
 def _value(text: str, line_start: int, line: str) -> Slip | None:

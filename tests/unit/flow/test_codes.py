@@ -57,6 +57,7 @@ TRIGGERS = {
     codes.EMPTY_BLOCK: HEAD + "steps: [{parallel: []}]",
     codes.CONFLICT: HEAD + "steps: [{a: {http: {url: 'https://x', json: 1, body: 2}}}]",
     codes.UNKNOWN_SECRET: HEAD + "steps: [{log: $secrets.token}]",
+    codes.NOT_REPLACED: HEAD + "steps: [{a: {call: iam.revoke}}, {log: 'it was $a.name'}]",
     codes.BAD_TRIGGER: HEAD + "trigger: {cron: sometimes}\nsteps: [{log: x}]",
 }
 

@@ -179,7 +179,9 @@ def _switch(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadB
         parts.params["on"] = reader.expression(on, "on")
         reader.place(path, "params.on", on)
     cases = inner.get("cases")
-    if cases is None or not cases.entries:
+    if cases is not None and not cases.is_null and cases.entries is None:
+        reader.wrong_type(cases, "cases", "a map of values and their steps", "write `cases: {bug: [triage]}`")
+    elif cases is None or not cases.entries:
         reader.missing(None, "switch", "cases", path=path)
     blocks: list[Block] = []
     for text, child in ((cases.entries if cases is not None else None) or {}).items():

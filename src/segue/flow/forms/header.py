@@ -174,6 +174,12 @@ def _secrets(reader: Reader, node: Node) -> dict[str, JsonValue]:
                 reader.check_keys(child.entries, ("from",), f"the secret {name}")
             inner = child.entries.get("from")
             source = None if inner is None else reader.text(inner, "from")
+        if source is not None and (named := re.match(r"\$\{?\{?\s*(?:env\.)?([A-Za-z_]\w*)\s*\}?\}?\Z", source)):
+            hint = f"write env:{named[1]}"
+            patch = reader.word_patch(child, f"env:{named[1]}")
+            message = f"the secret {name} is a reference; secrets say where they come from"
+            reader.problem(codes.NOT_ALLOWED, child, message, suggestion=hint, patch=patch)
+            source = f"env:{named[1]}"
         if source is None or (re.match(r"(?:env|file|vault):.|connection\.?.", source) is None and "." not in source):
             hint = "write `{from: env:NAME}`, `file:PATH`, `connection.field` or `vault:…`"
             reader.problem(

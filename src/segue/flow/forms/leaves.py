@@ -66,8 +66,8 @@ def _target(
     node = entries[verb]
     reader.place(path, "use", node)
     if verb == "python" and node.entries is not None:
-        reader.check_keys(node.entries, ("function", "name", "params"), "python")
-        found = first_of(node.entries, "function", "name")
+        inner = reader.check_keys(node.entries, ("function", "name", "params"), "python")
+        found = first_of(inner, "function", "name")
         if found is None:
             reader.missing(node, "python", "function")
             return id, params
@@ -82,10 +82,10 @@ def _target(
     return f"{adapter}.*", params
 
 
-def _params(reader: Reader, node: Node | None, path: str) -> RawMap:
+def _params(reader: Reader, node: Node | None, path: str, what: str = "params") -> RawMap:
     if node is None or node.is_null:
         return {}
-    entries = reader.map_of(node, "params")
+    entries = reader.map_of(node, what)
     if entries is None:
         return {}
     for key, child in entries.items():
@@ -179,7 +179,7 @@ def _until(reader: Reader, node: Node, path: str) -> JsonValue:
 
 
 def _set(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Parts:
-    return Parts("set", _params(reader, node, path))
+    return Parts("set", _params(reader, node, path, "set"))
 
 
 def _map(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Parts:

@@ -135,6 +135,13 @@ def read_handlers(reader: Reader, node: Node, path: str, read_block: ReadBlock) 
         )
     if node.is_null:
         return ()
+    if node.text in ("continue", "ignore") and node.text not in reader.definitions:
+        hint = "write `{then: continue}`: the step then counts as recovered, with null as its output"
+        reader.problem(
+            codes.WRONG_TYPE, node, f"on_error is steps or {{match, do, then}}, not {node.kind_name()}",
+            suggestion=hint, patch=reader.value_patch(node, "{then: continue}"),
+        )  # fmt: skip
+        return (Handler(block=Block(label="on_error")),)
     return (Handler(block=read_block(node, "on_error", where)),)
 
 

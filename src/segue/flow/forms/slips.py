@@ -16,6 +16,7 @@ from segue.flow.reader import Reader
 from segue.flow.verbs import HTTP_KEYS, MODIFIERS, VERBS, keys_of
 
 _WORDS_OF_STEPS: Final = frozenset((*VERBS, *MODIFIERS, "name", "id", "params", "action"))
+_WORDS_OF_VERBS: Final = frozenset((*VERBS, *(key for row in VERBS.values() for key in keys_of(row.beside))))
 _LONGEST_TRIED: Final = 30
 """Words longer than this are no misspelt verbs, and are not compared with each."""
 
@@ -37,6 +38,44 @@ def with_verb(reader: Reader, entries: dict[str, Node], what: str) -> dict[str, 
             _misspelt(reader, key, child, verb, what)
             return {(verb if other == key else other): node for other, node in entries.items()}
     return entries
+
+
+def with_loose_params(reader: Reader, entries: dict[str, Node], known: set[str]) -> dict[str, Node]:
+    """The keys of a call whose parameters stand beside it instead of under `params` (reported once)."""
+    names = sorted(known)
+    loose = [
+        key for key in entries
+        if key not in known and not key.startswith("x-")
+        and synonym_of(key, names) is None and nearest(key, names) is None and key not in _WORDS_OF_VERBS
+    ]  # fmt: skip
+    if not loose or "params" in entries:
+        return entries
+    first, last = entries[loose[0]], entries[loose[-1]]
+    message = f"`{loose[0]}` is no key of a step; the parameters of an action stand under `params`"
+    reader.problem(
+        codes.UNKNOWN_KEY, first, message, at_key=True, suggestion=f"write `params: {{{loose[0][:40]}: …}}`",
+        patch=_under_params(reader, entries, loose),
+    )  # fmt: skip
+    params = Node(entries={key: entries[key] for key in loose}, start=first.key_start, end=last.end)
+    params.parent, params.key = first.parent, "params"
+    params.key_start, params.key_end = first.key_start, first.key_end
+    return {**{key: child for key, child in entries.items() if key not in loose}, "params": params}
+
+
+def _under_params(reader: Reader, entries: dict[str, Node], loose: list[str]) -> Patch | None:
+    """The edit that puts keys which stand together under `params`."""
+    source, order = reader.document.text, list(entries)
+    first, last = entries[loose[0]], entries[loose[-1]]
+    together = order[order.index(loose[0]) :][: len(loose)] == loose
+    if source is None or not together or first.key_start < 0 or first.parent is None or first.parent.start < 0:
+        return None
+    text = source[first.key_start : last.end]
+    if source[first.parent.start] == "{":
+        sign = '"' if text.startswith('"') else ""
+        return Patch(start=first.key_start, end=last.end, text=f"{sign}params{sign}: {{{text}}}")
+    column = first.key_start - (source.rfind("\n", 0, first.key_start) + 1)
+    inner = text.replace("\n", "\n  ")
+    return Patch(start=first.key_start, end=last.end, text=f"params:\n{' ' * (column + 2)}{inner}")
 
 
 def with_when(reader: Reader, entries: dict[str, Node], what: str) -> dict[str, Node]:

@@ -18,7 +18,7 @@ from segue.flow.document import Node, join_path
 from segue.flow.forms.blocks import BLOCK_VERBS, read_block_verb
 from segue.flow.forms.leaves import Parts, is_composite_key, read_leaf_verb
 from segue.flow.forms.modifiers import read_modifiers
-from segue.flow.forms.slips import missing_dash, with_verb, with_verb_for_name, with_when
+from segue.flow.forms.slips import missing_dash, with_loose_params, with_verb, with_verb_for_name, with_when
 from segue.flow.model import Block, Edge, Step
 from segue.flow.nearest import nearest, synonym_of
 from segue.flow.reader import MAX_BLOCK_DEPTH, Reader, first_of
@@ -28,6 +28,7 @@ _CALL_VERBS: Final = ("call", "use", "adapter", "python", "http")
 _BESIDE: Final = {name: {key for row in verb.beside for key in (row.name, *row.also)} for name, verb in VERBS.items()}
 _BESIDE_ANY: Final = frozenset(key for keys in _BESIDE.values() for key in keys)
 _KNOWN: Final = {name: frozenset((name, *beside, *MODIFIERS, "name", "id")) for name, beside in _BESIDE.items()}
+_STEP_WORDS: Final = frozenset((*VERBS, *MODIFIERS, *_BESIDE_ANY, "name", "id", "params", "action"))
 _FREE: Final = frozenset(("name", "id", "params", "action"))
 _NO_NAMES: Final = frozenset((*MODIFIERS, *_FREE))
 _DEFAULTED: Final = frozenset(("call", "http", "poll"))
@@ -220,10 +221,22 @@ def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> S
     body = entries[name]
     if not _take_body(reader, source, body):
         return None
+    if "." in name and source.use is None and not any(key in VERBS for key in source.entries):
+        last = name.rpartition(".")[2]
+        message = f'"{name[:60]}" is an action, and no name for a step'
+        hint = f"write `- {last}: {{call: {name}, params: {{…}}}}`"
+        reader.problem(codes.BAD_NAME, body, message, at_key=True, suggestion=hint)
+        source.id, source.use = last, name
+        loose = {key: child for key, child in source.entries.items() if key not in _STEP_WORDS}
+        if loose and "params" not in source.entries:
+            source.entries = {key: child for key, child in source.entries.items() if key not in loose}
+            source.entries["params"] = view_of(body, loose)
     for key, child in entries.items():
         if key == name:
             continue
-        if key in names:
+        if key in names and source.use is not None:
+            source.entries[key] = child  # a parameter, perhaps: told when the step is made
+        elif key in names:
             reader.unknown_key(key, child, {*MODIFIERS, *VERBS}, f"the step {name}")
         elif key in source.entries:
             reader.problem(codes.DUPLICATE_KEY, child, f"`{key}` stands in the step and beside it", at_key=True)
@@ -236,6 +249,14 @@ def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> S
 
 def _has_verb(body: Node) -> bool:
     return body.entries is not None and any(key in VERBS for key in body.entries)
+
+
+def view_of(node: Node, entries: dict[str, Node]) -> Node:
+    """A map of some entries that stands where a node stands."""
+    made = Node(entries=entries, start=node.start, end=node.end)
+    made.parent, made.key = node.parent, node.key
+    made.key_start, made.key_end = node.key_start, node.key_end
+    return made
 
 
 def _take_body(reader: Reader, source: Source, body: Node) -> bool:
@@ -360,6 +381,8 @@ def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | Non
             if other in VERBS:
                 # A second verb is reported as one, if it may not stand here; its keys are no mistakes of their own.
                 known |= {other, *_BESIDE[other]}
+        if verb in _CALL_VERBS and verb != "http":
+            entries = with_loose_params(reader, entries, known)
         entries = reader.check_keys(entries, known, f"the step {source.id}" if source.id else f"`{verb}`")
     id = source.id
     if id is None:
