@@ -89,7 +89,7 @@ def test_check_knows_the_flows_beside_a_file_and_what_they_take(commands: Comman
     )
     answer = commands.segue("check", "order.yaml", "--json").json
     assert [(one["code"], one["line"], one["column"]) for one in answer["problems"]] == [
-        ("FLW035", 3, 33), ("FLW014", 4, 14), ("FLW035", 5, 5),
+        ("FLW035", 3, 33), ("FLW014", 4, 15), ("FLW035", 5, 5),
     ]  # fmt: skip
 
 
