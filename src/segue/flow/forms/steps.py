@@ -222,15 +222,7 @@ def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> S
     if not _take_body(reader, source, body):
         return None
     if "." in name and source.use is None and not any(key in VERBS for key in source.entries):
-        last = name.rpartition(".")[2]
-        message = f'"{name[:60]}" is an action, and no name for a step'
-        hint = f"write `- {last}: {{call: {name}, params: {{…}}}}`"
-        reader.problem(codes.BAD_NAME, body, message, at_key=True, suggestion=hint)
-        source.id, source.use = last, name
-        loose = {key: child for key, child in source.entries.items() if key not in _STEP_WORDS}
-        if loose and "params" not in source.entries:
-            source.entries = {key: child for key, child in source.entries.items() if key not in loose}
-            source.entries["params"] = view_of(body, loose)
+        _called_by_key(reader, source, name, body)
     for key, child in entries.items():
         if key == name:
             continue
@@ -245,6 +237,19 @@ def _keyed(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> S
     if body.start >= 0:
         source.node = body if not body.is_null else node
     return source
+
+
+def _called_by_key(reader: Reader, source: Source, name: str, body: Node) -> None:
+    """`- mail.send: {…}`: reported, and read as a call with what stands below as its parameters."""
+    last = name.rpartition(".")[2]
+    message = f'"{name[:60]}" is an action, and no name for a step'
+    hint = f"write `- {last}: {{call: {name}, params: {{…}}}}`"
+    reader.problem(codes.BAD_NAME, body, message, at_key=True, suggestion=hint)
+    source.id, source.use = last, name
+    loose = {key: child for key, child in source.entries.items() if key not in _STEP_WORDS}
+    if loose and "params" not in source.entries:
+        source.entries = {key: child for key, child in source.entries.items() if key not in loose}
+        source.entries["params"] = view_of(body, loose)
 
 
 def _has_verb(body: Node) -> bool:
