@@ -70,6 +70,23 @@ async def test_a_start_that_cannot_be_used_says_why(served: Served, body: bytes,
 
 
 @pytest.mark.req("API-1.errors")
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        (b"[]", [("", "this is no JSON object")]),
+        (b'{"flow": 7}', [("flow", "this is no text"), ("flow", "this is no JSON object")]),
+        (b'{"flow": "x", "inputs": 3}', [("inputs", "this is no JSON object")]),
+        (b'{"flow": "x", "input": {}}', [("input", 'is no field of this request; did you mean "inputs"?')]),
+    ],
+)
+async def test_a_body_that_does_not_fit_is_told_in_words_of_json(
+    served: Served, body: bytes, errors: list[tuple[str, str]]
+) -> None:
+    told = problem(await served.client.post("/api/v1/runs", content=body, headers=JSON), 422, "invalid-request")
+    assert [(one["path"], one["message"]) for one in told["errors"]] == errors
+
+
+@pytest.mark.req("API-1.errors")
 async def test_a_body_of_another_content_type_is_refused(served: Served) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"):
         answer = await served.client.post("/api/v1/runs", content=b'{"flow": "x"}', headers={"content-type": kind})

@@ -13,12 +13,22 @@ from starlette.requests import Request
 
 from segue.api.errors import BadBodyError, InvalidRequestError, TooLargeError, UnsupportedTypeError
 from segue.flow.model import JsonValue
+from segue.flow.nearest import did_you_mean
 
 JSON_DEPTH_MAX: Final = 100
 FORM_FIELDS_MAX: Final = 1_000
 KEY_LENGTH_MAX: Final = 255
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
+_SENTENCES: Final = {
+    "model_type": "this is no JSON object",
+    "dict_type": "this is no JSON object",
+    "list_type": "this is no list",
+    "string_type": "this is no text",
+    "bool_type": "this is neither true nor false",
+    "missing": "is required",
+}
+"""Pydantic's kinds of errors whose own words name Python's types or this program's classes."""
 _LONG_NUMBER: Final = re.compile(rb"\d{19}")
 
 M = TypeVar("M", bound=BaseModel)
@@ -101,12 +111,22 @@ async def read_model(request: Request, model: type[M], *, optional: bool = False
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        details = [
-            (".".join(str(part) for part in one["loc"]), str(one["msg"]))
-            for one in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        details = list(dict.fromkeys(_detail(model, one["loc"], one["type"], one["msg"]) for one in errors))
         path, sentence = details[0]
         raise InvalidRequestError(f"the body does not fit: {f'{path}: ' if path else ''}{sentence}", details) from None
+
+
+def _detail(model: type[BaseModel], loc: tuple[int | str, ...], kind: str, said: str) -> tuple[str, str]:
+    """Path and sentence, in words that name nothing of this program's inside."""
+    # Behind the name of a field that takes two types stands which of them did not fit.
+    names = [str(part) for part in loc if part != "str" and not str(part).startswith("dict[")]
+    sentence = _SENTENCES.get(kind, said)
+    if kind == "extra_forbidden":
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        hint = did_you_mean(names[-1], known) or f"known: {', '.join(known)}"
+        sentence = f"is no field of this request; {hint}"
+    return ".".join(names), sentence
 
 
 async def read_payload(request: Request) -> JsonValue:
