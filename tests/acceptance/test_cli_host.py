@@ -277,6 +277,24 @@ def test_serve_prints_its_address_carries_out_runs_and_stops_in_order(commands: 
     assert read_host(commands.database) is None
 
 
+@pytest.mark.req("OPS-1.serve", "API-7.actions")
+def test_serve_uses_the_actions_beside_its_flows(commands: Commands) -> None:
+    folder = commands.folder / "offered"
+    folder.mkdir()
+    (folder / "actions.py").write_text(ACTIONS, "utf-8")
+    (folder / "echo.yaml").write_text("flow: echo\nsteps: [{say: {call: demo.echo, params: {value: 3}}}]", "utf-8")
+    with commands.started("serve", "--port", "0", "--flows", "offered") as server:
+        _, port, token = serving(server).groups()
+        assert f"using the actions of {folder / 'actions.py'}" in server.err
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/v1/flows/echo", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.loads(answer.read())["problems"] == []
+        server.send(signal.SIGTERM)
+        assert server.finish().code == 0
+
+
 def test_serve_tells_programs_where_it_is(commands: Commands) -> None:
     with commands.started("serve", "--port", "0", "--json") as server:
         server.wait_for(r"\}\n")

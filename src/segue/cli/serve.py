@@ -61,7 +61,7 @@ def serve(
             raise RequestError(f"there is no folder {folder} (--flows)")
     sources = list(actions or ())
     if dev:
-        folders, sources = _with_examples(folders, sources)
+        folders = _with_examples(folders)
     configure_logging(json=json, level=log_level)
     address = "127.0.0.1" if host == "localhost" else host
     return run_async(
@@ -79,6 +79,10 @@ async def _serve(
 
     egress = EgressPolicy.server(parse_allow(os.environ.get(ALLOW_SETTING, "")), loopback=dev)
     named, _ = sources_of(sources, None)
+    for folder in folders:
+        named, beside = sources_of(named, folder)
+        if beside is not None:
+            notice(f"using the actions of {beside}")
     door = _bound(address, port)
     if door is None:
         return FAILED
@@ -133,12 +137,7 @@ def _tell(door: Door, url: str, *, json: bool) -> None:
         notice(f"database {path or url}; stop with Ctrl-C")
 
 
-def _with_examples(folders: list[Path], sources: list[str]) -> tuple[list[Path], list[str]]:
-    """The examples of the checkout, if this is one, with their actions."""
+def _with_examples(folders: list[Path]) -> list[Path]:
+    """The examples of the checkout, too, if this is one."""
     examples = Path(__file__).resolve().parents[3] / "examples"
-    if examples.is_dir() and examples not in folders:
-        folders = [*folders, examples]
-    actions = examples / "actions.py"
-    if actions.is_file() and str(actions) not in sources:
-        sources = [*sources, str(actions)]
-    return folders, sources
+    return [*folders, examples] if examples.is_dir() and examples not in folders else folders
