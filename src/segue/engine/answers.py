@@ -13,12 +13,12 @@ from typing import Final, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 
-from segue.engine.attempts import AttemptMaker
+from segue.engine.attempts import AttemptMaker, asked_value, params_of
 from segue.engine.mocks import Answer, Mock, MockError, output_mock, status_category
 from segue.engine.port import ActionRegistry
 from segue.engine.samples import answer_that_meets, sample_of
 from segue.engine.secrets import SecretResolver
-from segue.expr import ExprError, compile_poll_condition, compile_value, to_json
+from segue.expr import ExprError, Value, compile_poll_condition, compile_value, to_json
 from segue.flow.bind import map_steps
 from segue.flow.inputs import check_value
 from segue.flow.model import Block, Flow, JsonValue, Step
@@ -78,11 +78,20 @@ class Answers:
         self._numbering = numbering
         self._note = note
         self._maker = AttemptMaker(actions, SecretResolver({}))
-        self._secrets: dict[str, object] = dict.fromkeys(flow.secrets, MASK)
+        self._hidden: dict[tuple[int, bool], Value] = {}
+        """By step of the plan and whether its poll asks: parameters with `***` for what is computed from a secret."""
 
     def params(self, state: RunState, step: StepState) -> JsonValue:
         """The parameters that would be sent. Raises ExprError."""
-        return cast("JsonValue", self._maker.params(state, step, self._secrets))
+        value = asked_value(step)
+        if value is None:
+            return {}
+        if step.plan.uses_secrets:
+            key = (step.plan.index, step.job is not None)
+            if key not in self._hidden:
+                self._hidden[key] = compile_value(value.raw, placeholders={"secrets": MASK})
+            value = self._hidden[key]
+        return cast("JsonValue", params_of(value, state, step, {}))
 
     def misfit(self, step: StepState, params: JsonValue) -> str | None:
         """How the resolved parameters do not fit the action; values that hold a secret are not judged."""

@@ -17,11 +17,11 @@ from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, 
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
 from segue.errors import StepError, TerminalError
-from segue.expr import ExprError, to_json
+from segue.expr import ExprError, Value, to_json
 from segue.flow.model import JsonValue
 from segue.kernel.events import Failure
 from segue.kernel.inputs import AttemptEnded
-from segue.kernel.scope import SeededImpure, step_scope
+from segue.kernel.scope import RunScope, SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
 from segue.observe.masking import DEFAULT_MASKER, MASK, Masker
 
@@ -64,15 +64,8 @@ class AttemptMaker:
 
     def params(self, state: RunState, step: StepState, secrets: dict[str, object]) -> dict[str, object]:
         """The step's parameters, as of its start. Raises ExprError."""
-        value = step.plan.params if step.job is None else step.plan.poll_params
-        if value is None:
-            return {}
-        scope = step_scope(state, step, value=step.job, secrets=secrets)
-        impure = None
-        if value.impure:
-            # Not the attempt's number: all attempts of a step send the same.
-            impure = SeededImpure(state.seed, f"{step.id}.{step.generation}.params", step.started_at or 0)
-        return cast("dict[str, object]", to_json(value.evaluate(scope, impure)))
+        value = asked_value(step)
+        return {} if value is None else params_of(value, state, step, secrets)
 
     async def make(
         self, state: RunState, step: StepState, workspace: str, write_log: LogWriter, callback_url: str | None
@@ -123,6 +116,26 @@ class AttemptMaker:
             data = step_scope(state, step).lookup("data")
             return AttemptEnded(step.id, step.attempt, data)  # pyright: ignore[reportArgumentType]
         return None
+
+
+def asked_value(step: StepState) -> Value | None:
+    """What the parameters of the step's next attempt are computed by: its own, or those of its poll's question."""
+    return step.plan.params if step.job is None else step.plan.poll_params
+
+
+def params_of(value: Value, state: RunState, step: StepState, secrets: dict[str, object]) -> dict[str, object]:
+    """Parameters as of the step's start. Raises ExprError."""
+    return cast("dict[str, object]", to_json(value.evaluate(*_scope_of(value, state, step, secrets))))
+
+
+def _scope_of(
+    value: Value, state: RunState, step: StepState, secrets: dict[str, object]
+) -> tuple[RunScope, SeededImpure | None]:
+    scope = step_scope(state, step, value=step.job, secrets=secrets)
+    if not value.impure:
+        return scope, None
+    # Not the attempt's number: all attempts of a step send the same.
+    return scope, SeededImpure(state.seed, f"{step.id}.{step.generation}.params", step.started_at or 0)
 
 
 def _timeout(step: StepState) -> float | None:

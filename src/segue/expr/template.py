@@ -54,19 +54,23 @@ class Value:
         return self._make(scope, impure)
 
 
-def compile_value(raw: object, *, budget: Budget = DEFAULT_BUDGET) -> Value:
+def compile_value(
+    raw: object, *, budget: Budget = DEFAULT_BUDGET, placeholders: Mapping[str, str] | None = None
+) -> Value:
     """Compile a JSON value. Raises ExprSyntaxError, BudgetExceeded, with the path of the scalar and the offset in it.
 
-    Each expression has its own budget. Objects that are no JSON are passed on as they are.
+    Each expression has its own budget. Objects that are no JSON are passed on as they are. Of an expression that reads
+    one of the names in `placeholders` nothing is computed: the placeholder stands for its value.
     """
-    compiler = _ValueCompiler(budget)
+    compiler = _ValueCompiler(budget, placeholders or {})
     constant, make = compiler.compile(raw, ())
     return Value(raw, constant, make, tuple(compiler.programs))
 
 
 class _ValueCompiler:
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, placeholders: Mapping[str, str]) -> None:
         self._budget = budget
+        self._placeholders = placeholders
         self.programs: list[tuple[Path, Program]] = []
 
     def compile(self, raw: Any, path: Path) -> tuple[object, _Make | None]:
@@ -121,19 +125,25 @@ class _ValueCompiler:
         try:
             if _REFERENCE.fullmatch(raw):
                 check_length(raw, self._budget)
-                return None, self._single(build(raw, tokenize(raw), self._budget), path)
-            pieces = list(self._pieces(raw))
+                pieces = [build(raw, tokenize(raw), self._budget)]
+            else:
+                pieces = list(self._pieces(raw))
         except ExprError as error:
             error.path = path
             raise
+        # A block scalar of YAML ends with a line break that nobody means as text.
+        if len(pieces) == 2 and isinstance(pieces[0], Program) and pieces[1] == "\n":
+            pieces.pop()
+        pieces = [self._placeholder(piece) for piece in pieces]
         if all(isinstance(piece, str) for piece in pieces):
             return "".join(piece for piece in pieces if isinstance(piece, str)), None
-        # A block scalar of YAML ends with a line break that nobody means as text.
-        if len(pieces) == 2 and pieces[1] == "\n":
-            pieces.pop()
         if len(pieces) == 1 and isinstance(pieces[0], Program):
             return None, self._single(pieces[0], path)
         return None, self._joined(pieces, path)
+
+    def _placeholder(self, piece: str | Program) -> str | Program:
+        names = () if isinstance(piece, str) else (reference.root for reference in piece.references)
+        return next((self._placeholders[name] for name in names if name in self._placeholders), piece)
 
     def _pieces(self, raw: str) -> Iterator[str | Program]:
         """Texts (with their escapes undone) and programs, in order."""

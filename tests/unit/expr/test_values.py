@@ -133,6 +133,22 @@ def test_references_carry_the_path_of_their_scalar() -> None:
     assert not compiled.is_constant
 
 
+@pytest.mark.req("BAR-17.placeholders")
+def test_of_an_expression_that_reads_a_hidden_name_nothing_is_computed() -> None:
+    raw = {
+        "whole": "$secrets.token", "all": "$secrets", "size": "{{ size(secrets.token) }}", "block": "{{ secrets.x }}\n",
+        "list": ["{{ [1, 2].map(n, string(n) + secrets.token) }}", "$n"], "text": "Bearer {{ secrets.token }} {{ n }}",
+        "said": "secrets.token", "own": "{{ [1].map(secrets, secrets + 1) }}",
+    }  # fmt: skip
+    value = compile_value(raw, placeholders={"secrets": "***"})
+    assert value.evaluate(MappingScope({"n": 3})) == {
+        "whole": "***", "all": "***", "size": "***", "block": "***", "list": ["***", 3], "text": "Bearer *** 3",
+        "said": "secrets.token", "own": [2],
+    }  # fmt: skip
+    assert {reference.root for reference in value.references} == {"n"}
+    assert compile_value("$secrets.token", placeholders={"secrets": "***"}).is_constant
+
+
 @pytest.mark.req("FLOW-5.expressions")
 @pytest.mark.parametrize(
     ("raw", "code", "path", "start"),
