@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, cast
 
 from segue.engine.ids import idempotency_key
@@ -27,6 +27,9 @@ from segue.observe.masking import DEFAULT_MASKER, MASK, Masker
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024 * 1024
 """A step's result as JSON; larger things belong in a file or an object store, with their address in the result."""
+
+COMPUTED_LENGTH_MIN: Final = 8
+"""Characters from which what was computed from a secret is looked for: shorter pieces stand anywhere."""
 
 LogWriter = Callable[[str, LogLevel, str, dict[str, JsonValue]], None]
 """(step address, level, message, data), already masked."""
@@ -89,6 +92,11 @@ class AttemptMaker:
                 return self._unbound(state, step)
             retry_unclassified = action.retry_unclassified
             params = self.params(state, step, secrets)
+            # Results keep what merely came of a secret, a signature say, since later steps may need it; texts for
+            # people do not.
+            known = masker
+            if secrets:
+                masker = masker.with_values(_computed_from_secrets(state, step, secrets))
             unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
@@ -97,7 +105,7 @@ class AttemptMaker:
                 timeout_seconds=_timeout(step),
             )  # fmt: skip
             output = await action.run(params, context)
-            return AttemptEnded(step.id, number, _result(output, masker if secrets else None))
+            return AttemptEnded(step.id, number, _result(output, known if secrets else None))
         except ExprError as error:
             failure = Failure(category="expression", code=error.code, message=masker.mask_text(f"params: {error}"))
             return AttemptEnded(step.id, number, failure=failure)
@@ -138,6 +146,27 @@ def _scope_of(
     return scope, SeededImpure(state.seed, f"{step.id}.{step.generation}.params", step.started_at or 0)
 
 
+def _computed_from_secrets(state: RunState, step: StepState, secrets: dict[str, object]) -> Iterator[str]:
+    """The texts and numbers that the attempt's parameters have of expressions that read secrets. Raises ExprError."""
+    value = asked_value(step)
+    if value is None:
+        return
+    for _, program in value.programs:
+        if any(reference.root == "secrets" for reference in program.references):
+            yield from _long_leaves(to_json(program.evaluate(*_scope_of(value, state, step, secrets))))
+
+
+def _long_leaves(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, one in cast("dict[str, object]", value).items():
+            yield from (*_long_leaves(name), *_long_leaves(one))
+    elif isinstance(value, list):
+        for one in cast("list[object]", value):
+            yield from _long_leaves(one)
+    elif isinstance(value, str | int | float) and len(str(value)) >= COMPUTED_LENGTH_MIN:
+        yield str(value)
+
+
 def _timeout(step: StepState) -> float | None:
     """What the step allows one attempt, for actions that have a limit of their own otherwise."""
     timeout = step.plan.step.timeout
@@ -159,9 +188,9 @@ def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bo
 
 def _log_sink(write: LogWriter, step: str, masker: Masker) -> LogSink:
     def log(level: LogLevel, message: str, /, **data: JsonValue) -> None:
-        shown = {name: as_shown(value) for name, value in data.items()}
+        shown = {name: as_shown(value, masker) for name, value in data.items()}
         masked = cast("dict[str, JsonValue]", masker.mask_json(shown))
-        write(step, level, masker.mask_text(as_text(str(message))), masked)
+        write(step, level, as_text(str(message), masker), masked)
 
     return log
 
@@ -197,7 +226,7 @@ def _failed(
 ) -> AttemptEnded:
     if isinstance(error, StepError):
         category, code, status = str(error.category), error.code, error.status
-        details = None if error.details is None else cast("JsonValue", masker.mask_json(as_shown(error.details)))
+        details = None if error.details is None else as_shown(error.details, masker)
         message, retry_after = error.message, _seconds(error.retry_after_seconds)
         transient = False if isinstance(error, TerminalError) else None
     else:
@@ -208,8 +237,8 @@ def _failed(
     if unsafe and category in ("timeout", "connection", "cancelled") and getattr(error, "sent", True):
         category = "unknown_outcome"
     failure = Failure(
-        category=category, message=masker.mask_text(as_text(str(message))), code=None if code is None else str(code),
-        status=status if isinstance(status, int) else None, details=details,
+        category=category, code=None if code is None else masker.mask_values(str(code)),
+        message=as_text(str(message), masker), details=details, status=status if isinstance(status, int) else None,
     )  # fmt: skip
     return AttemptEnded(step, number, failure=failure, retry_after_seconds=retry_after, transient=transient)
 

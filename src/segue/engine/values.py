@@ -7,12 +7,15 @@ from typing import Final, cast
 import msgspec
 
 from segue.flow.model import JsonValue
-from segue.observe.masking import DEPTH_MAX
+from segue.observe.masking import DEPTH_MAX, MASK, Masker
 
 MAX_DEPTH: Final = DEPTH_MAX
 """Lists and maps within each other. Masking looks no deeper, and no recursion over a value can run out of stack."""
 MAX_TEXT_LENGTH: Final = 8_000
 """Characters of an error's message or a log line."""
+
+MAX_SEARCHED_LENGTH: Final = 1024 * 1024
+"""Characters of such a text that are searched for secrets; what is behind them is not shown."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -51,16 +54,24 @@ def as_kept(value: object, *, max_bytes: int | None = None) -> JsonValue:
     return kept
 
 
-def as_shown(value: object) -> JsonValue:
-    """The value as JSON, or its text where it is none: for logs and details, which must not fail a step."""
+def as_shown(value: object, masker: Masker) -> JsonValue:
+    """The value as JSON and masked, or its text where it is none: for logs and details, which must not fail a step."""
     try:
-        return as_kept(value)
+        kept = as_kept(value)
     except NotKeepableError:
-        return as_text(repr(value))
+        return as_text(repr(value), masker)
+    return cast("JsonValue", masker.mask_json(kept))
 
 
-def as_text(text: str) -> str:
-    """A text that can be kept: not endless, and without what UTF-8 cannot express."""
+def as_text(text: str, masker: Masker) -> str:
+    """A text that can be kept: masked, not endless, and without what UTF-8 cannot express.
+
+    Masked before it is cut, since a part of a secret is none that would be found.
+    """
+    searched = masker.mask_text(text[:MAX_SEARCHED_LENGTH])
+    if len(searched) <= MAX_TEXT_LENGTH < MAX_SEARCHED_LENGTH < len(text):
+        return MASK  # so full of secrets that the cut before the search may have left a part of one
+    text = searched
     if len(text) > MAX_TEXT_LENGTH:
         text = text[:MAX_TEXT_LENGTH] + "…"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -9,6 +9,7 @@ configuration files call a secret; a caller adds its own names to a `Masker`, ne
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -51,6 +52,7 @@ BASE64_PIECE_LENGTH_MIN: Final = 8
 # Lines of a many-line secret (a PEM key) are looked for one by one from this length on.
 LINE_LENGTH_MIN: Final = 16
 
+_PAIR = re.compile(r"..")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 _SEPARATORS = str.maketrans("", "", "-_. ")
 
@@ -61,7 +63,9 @@ def normalise_name(name: str) -> str:
 
 
 def forms_of(value: str) -> Iterator[str]:
-    """Every text under which the secret `value` is looked for: itself, URL-encoded, JSON-escaped, base64 (RFC 4648).
+    """Every text under which the secret `value` is looked for: itself, URL-encoded, JSON-escaped (also twice, as in a
+    log line of JSON), as Python
+    and HTML write it, in hexadecimal digits, base64 (RFC 4648).
 
     Base64 is also looked for inside a longer encoded text, at each of the three alignments, as in `Basic
     <user:password>`: only the characters that depend on the secret alone are kept. Forms may repeat; the caller makes
@@ -71,14 +75,33 @@ def forms_of(value: str) -> Iterator[str]:
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
         yield _PERCENT.sub(lambda match: match[0].lower(), encoded)
-    escaped = json.dumps(value)[1:-1]
-    yield escaped
-    yield escaped.replace("/", "\\/")
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield from _json_forms(value)
+    yield repr(value)[1:-1]
+    yield html.escape(value)
+    yield html.escape(value, quote=False)
+    yield from _hex_forms(value.encode())
     yield from _base64_forms(value.encode())
     for line in value.splitlines():
         if LINE_LENGTH_MIN <= len(line.strip()) < len(value):
             yield line.strip()
+
+
+def _json_forms(value: str) -> Iterator[str]:
+    for is_ascii in (True, False):
+        once = json.dumps(value, ensure_ascii=is_ascii)[1:-1]
+        yield once
+        yield once.replace("/", "\\/")
+        for is_all_ascii in (True, False):
+            yield json.dumps(once, ensure_ascii=is_all_ascii)[1:-1]
+
+
+def _hex_forms(raw: bytes) -> Iterator[str]:
+    for digits in (raw.hex(), raw.hex().upper()):
+        yield digits
+        pairs = _PAIR.findall(digits)
+        yield ":".join(pairs)
+        yield "".join(f"%{pair}" for pair in pairs)
+        yield "".join(f"\\x{pair}" for pair in pairs)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:

@@ -13,6 +13,7 @@ import pytest
 from segue.engine.log_lines import log_lines
 from segue.engine.port import AttemptContext
 from segue.engine.secrets import MAX_SECRET_BYTES, SecretResolver
+from segue.engine.values import MAX_SEARCHED_LENGTH, MAX_TEXT_LENGTH
 from segue.errors import StepError
 from unit.engine.kit import World, flow, handled, run, scripted, settle, start, state_of, step, view, wait_for
 
@@ -77,6 +78,30 @@ async def test_a_secret_is_in_no_journal_log_view_or_error(
     assert not leaks(caplog.text)
     if way == "nested":
         assert state.nodes[0].output == {"a": [{"b": "***"}], "n": 1}
+
+
+@pytest.mark.req("ACC-5.errors", "BAR-17.errors")
+@pytest.mark.parametrize("way", ["raised", "logged", "details", "code", "full of it"])
+async def test_no_part_of_a_secret_is_left_where_a_long_text_is_cut(world: World, way: str) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            return text
+
+    cut = MAX_SEARCHED_LENGTH if way == "full of it" else MAX_TEXT_LENGTH
+    text = (CANARY * (cut // len(CANARY)) + CANARY) if way == "full of it" else "x" * (cut - 15) + CANARY
+
+    def work(_params: dict[str, Any], context: AttemptContext) -> None:
+        if way == "logged":
+            context.log("info", text)
+            return
+        if way == "code":
+            raise StepError("no", category="validation", code=CANARY)
+        raise StepError("no", details={"x": Odd()}) if way == "details" else StepError(text)
+
+    world.action(scripted(work))
+    async with world.open(environment={"API_KEY": CANARY}) as engine:
+        state = await run(engine, flow(step("a", params={"k": "$secrets.key"}), secrets=SECRETS))
+        assert CANARY[:8] not in await everything(world, engine, state.run_id)
 
 
 @pytest.mark.req("ACC-5.values")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 from urllib.parse import quote, quote_plus
 
@@ -74,6 +75,14 @@ def test_a_sensitive_name_hides_whole_structures_but_not_null_and_booleans() -> 
         json.dumps(SECRET).replace("/", "\\/"),
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("="),
+        SECRET.encode().hex(),
+        SECRET.encode().hex().upper(),
+        SECRET.encode().hex(":"),
+        "".join(f"%{byte:02X}" for byte in SECRET.encode()),
+        "".join(f"\\x{byte:02x}" for byte in SECRET.encode()),
+        html.escape(SECRET),
+        json.dumps(json.dumps({"a": SECRET})),
+        json.dumps(json.dumps({"a": SECRET}, ensure_ascii=False)),
     ],
 )
 def test_a_registered_value_is_found_in_each_of_its_forms(shown: str) -> None:
