@@ -137,6 +137,7 @@ def played(given: Given, way: str) -> tuple[str, list[dict[str, Any]]]:
                 raise StepError("no", category="auth", details=params)
             case "logged":
                 context.log("info", f"using {params}", given=params, text=json.dumps(params))
+                return None
             case "printed in its error":
                 print(params["no such"])
             case _:
