@@ -153,7 +153,8 @@ async def test_a_child_that_somebody_cancels_fails_its_parent_s_step(world: Worl
 async def test_a_sub_flow_that_is_not_waited_for_goes_its_own_way(world: World) -> None:
     async with world.open(flows=flows(flow(wait_callback("ask"), id="child"))) as engine:
         ended = await run(engine, flow(sub(wait=False)))
-        child = ended.outputs["run_id"]
+        outputs: Any = ended.outputs
+        child: str = outputs["run_id"]
         assert (await view(engine, ended.run_id)).steps[0].child == child
         await engine.callback(await token_of(engine, child, "ask"), 1)
         assert (await engine.wait(child)).outputs == 1
@@ -223,7 +224,7 @@ async def test_a_host_that_dies_after_any_commit_leaves_no_child_lost_or_started
     engine = world.engine(flows=known)
     await engine.open()
     flushed = 0
-    original = world.store._apply  # pyright: ignore[reportPrivateUsage]
+    original = world.store._apply
 
     def apply(commit: Commit) -> BaseException | None:
         nonlocal flushed
@@ -233,9 +234,9 @@ async def test_a_host_that_dies_after_any_commit_leaves_no_child_lost_or_started
         return original(commit)
 
     run_id = await start(engine, parent)
-    world.store._apply = apply  # pyright: ignore[reportPrivateUsage]
+    world.store._apply = apply
     await asyncio.wait([asyncio.ensure_future(settle())])
-    world.store._apply = original  # pyright: ignore[reportPrivateUsage]
+    world.store._apply = original
     await world.kill(engine)
     async with world.open(flows=known) as engine:
         await settle()

@@ -113,7 +113,8 @@ def test_what_no_journal_keeps_is_refused_whatever_is_declared(
     ((found, said),) = caught.value.details
     assert found == path
     assert sentence in said
-    assert resolve_inputs(flow, {"n": [2**63 - 1, (1,)]}) == {"n": [2**63 - 1, (1,)]}
+    given: Any = {"n": [2**63 - 1, (1,)]}
+    assert resolve_inputs(flow, given) == {"n": [2**63 - 1, (1,)]}
 
 
 @pytest.mark.req("CALL-3.schema")
