@@ -97,7 +97,7 @@ def _joins(findings: Findings, site: Site) -> None:
         if count < 2:
             span, path = findings.key_place(step, "join")
             findings.add(
-                codes.CONFLICT, f"`join` has no effect: {count or 'no'} step{'s' * (count != 1)} lead here", step=step,
+                codes.CONFLICT, f"`join` has no effect: {'1 step leads' if count else 'no step leads'} here", step=step,
                 span=span, path=path, severity="warning", suggestion="name several steps under `needs`",
             )  # fmt: skip
     wanted = step.params.get("join")

@@ -128,10 +128,11 @@ def read_handlers(reader: Reader, node: Node, path: str, read_block: ReadBlock) 
     """`on_error`: a list of steps, one step, the map form `{match, do, then}`, or a list of map forms."""
     where = join_path(path, str(node.key))
     if is_handler_map(node):
-        return (_handler(reader, node, where, read_block),)
+        return (_handler(reader, node, path, 0, where, read_block),)
     if node.items and all(is_handler_map(item) for item in node.items):
         return tuple(
-            _handler(reader, item, join_path(where, index), read_block) for index, item in enumerate(node.items)
+            _handler(reader, item, path, index, join_path(where, index), read_block)
+            for index, item in enumerate(node.items)
         )
     if node.is_null:
         return ()
@@ -153,12 +154,13 @@ def is_handler_map(node: Node) -> bool:
     return not any(key in VERBS or key in ("name", "id") for key in entries)
 
 
-def _handler(reader: Reader, node: Node, path: str, read_block: ReadBlock) -> Handler:
+def _handler(reader: Reader, node: Node, step: str, index: int, path: str, read_block: ReadBlock) -> Handler:
     entries = reader.check_keys(node.entries or {}, _HANDLER_KEYS, "on_error")
     match = read_categories(reader, entries["match"], "match") if "match" in entries else ()
     then = "continue"
     if "then" in entries:
         node_then = entries["then"]
+        reader.place(step, f"on_error[{index}].then", node_then)
         is_computed = (node_then.text or "").strip().startswith(("$", "{{"))
         then = (node_then.text if is_computed else reader.choice(node_then, "then", _THEN)) or then
     do = first_of(entries, "do", "steps")
