@@ -7,7 +7,7 @@ from tests.unit.flow.kit import one, pointed_at, problems_of
 
 from segue.flow import ActionSpec, StaticCatalogue, check_flow, read_flow
 from segue.flow.findings import Findings
-from segue.flow.model import Block, Edge, Flow, Step
+from segue.flow.model import Block, Edge, Flow, JsonValue, Step
 
 
 @pytest.mark.req("FLOW-5.suggestion")
@@ -47,7 +47,7 @@ def test_a_node_of_a_canvas_may_be_called_like_a_name_of_the_language_and_is_rea
 
 @pytest.mark.req("FLOW-5.params")
 def test_messages_tell_parameters_inputs_and_fields_apart() -> None:
-    nested = {
+    nested: JsonValue = {
         "type": "object",
         "properties": {"b": {"type": "integer"}},
         "required": ["b"],
@@ -125,7 +125,7 @@ def test_a_name_is_pointed_at_behind_every_kind_of_escape(text: str, word: str) 
 
 @pytest.mark.req("FLOW-5.edges")
 def test_a_stored_flow_whose_edges_lead_nowhere_is_refused() -> None:
-    ends = {"branches": [{"label": "yes", "when": "true"}, {"label": "no", "when": None}]}
+    ends: dict[str, JsonValue] = {"branches": [{"label": "yes", "when": "true"}, {"label": "no", "when": None}]}
     steps = (
         Step(id="choose", kind="branch", path="steps.choose", params=ends), Step(id="a", kind="log", path="steps.a"),
         Step(id="plain", kind="log", path="steps.plain"),
