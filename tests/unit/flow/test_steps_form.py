@@ -558,3 +558,17 @@ def test_the_fields_that_a_form_cannot_have_are_named() -> None:
     """)
     assert "`approved`" in problem.message
     assert "decisions" not in problem.message
+
+
+@pytest.mark.req("EXEC-6.try", "TIME-1.block")
+@pytest.mark.parametrize("modifier", ["retry: 3", "timeout: 30s", "when: $inputs.a", "on_error: [{log: failed}]"])
+def test_a_try_may_be_there_for_what_holds_for_its_steps_together(modifier: str) -> None:
+    flow = read_well(f"""
+        flow: order
+        inputs: {{a: boolean}}
+        steps:
+          - both:
+              try: [{{log: one}}, {{log: two}}]
+              {modifier}
+    """)
+    assert [step.kind for step in flow.root.steps[0].blocks[0].steps] == ["log", "log"]

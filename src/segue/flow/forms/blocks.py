@@ -35,8 +35,16 @@ def read_block_verb(reader: Reader, verb: str, entries: dict[str, Node], path: s
     inner, place = _inner(reader, verb, entries, path)
     if inner is None:
         return Parts("conditional")
-    return read[verb](reader, inner, place if verb == "if" else join_path(path, verb), read_block)
+    own = place if verb == "if" else join_path(path, verb)
+    if verb == "try":
+        _guards(reader, inner, entries, own)
+    return read[verb](reader, inner, own, read_block)
 
+
+_FOR_A_GROUP: Final = frozenset(
+    ("retry", "retryAttempts", "on_error", "onError", "timeout", "default", "compensate", "when")
+)
+"""Modifiers that make sense of steps that are put together and no more."""
 
 _MAIN_KEY: Final = {
     "parallel": "branches", "race": "branches", "if": "if", "switch": "on", "foreach": "items", "repeat": "do",
@@ -326,14 +334,18 @@ def _try(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBloc
     blocks += _catches(reader, inner, path, read_block)
     if (node := inner.get("finally")) and not node.is_null:
         blocks.append(read_block(reader, node, "finally", join_path(path, "finally")))
-    if blocks and not {"catch", "finally"} & set(inner) and "do" in inner:
-        hint = "add `catch` or `finally`"
+    parts.blocks = tuple(blocks)
+    return parts
+
+
+def _guards(reader: Reader, inner: dict[str, Node], entries: dict[str, Node], path: str) -> None:
+    """A `try` has something to do for its steps: its own `catch` or `finally`, or what holds for all of them."""
+    if "do" in inner and inner.keys().isdisjoint(("catch", "finally")) and _FOR_A_GROUP.isdisjoint(entries):
+        hint = "add `catch`, `finally`, or what is to hold for its steps together, such as `retry`"
         reader.problem(
             codes.MISSING_KEY, None, "try without `catch` or `finally` guards nothing", suggestion=hint, path=path,
             at_key=True,
         )  # fmt: skip
-    parts.blocks = tuple(blocks)
-    return parts
 
 
 def _catches(reader: Reader, inner: dict[str, Node], path: str, read_block: ReadBlock) -> list[Block]:
