@@ -19,6 +19,8 @@ from segue.flow.problems import Patch
 from segue.flow.scopes import Frame, Scopes, Site
 from segue.flow.verbs import SCOPE_NAMES
 
+_SENDING: Final = frozenset(("call", "http", "poll"))
+"""Kinds of steps whose parameters go out and are not written down."""
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
     "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until", "max"),
     "parallel": ("limit",), "wait": ("where",),
@@ -103,6 +105,11 @@ def _wait_places(site: Site, after: int) -> Iterator[_Place]:
         yield _Place(step, "callback.signature.secret", secret, "value", frame, visible)
     if step.callback is not None and step.callback.correlate is not None:
         yield _Place(step, "callback.correlate", step.callback.correlate, "value", frame, after)
+
+
+def _is_sent(step: Step, field: str) -> bool:
+    """Whether a value goes to an action, or is what a signature is checked with."""
+    return field in ("poll.params", "callback.signature.secret") or (field == "params" and step.kind in _SENDING)
 
 
 def _param_places(site: Site) -> Iterator[_Place]:
@@ -296,6 +303,10 @@ class _Checker:
         if isinstance(name, str) and name not in known:
             message = f'the secret "{name[:60]}" is not declared'
             self._report(codes.UNKNOWN_SECRET, message, place, reference, name, self.findings.did_you_mean(name, known))
+        elif place.step is None or not _is_sent(place.step, place.field):
+            message = "a secret is known only in what an action is sent; everything else is written down"
+            hint = "use it in the parameters, headers or `auth` of the call that needs it"
+            self._report(codes.UNKNOWN_NAME, message, place, reference, "secrets", hint)
 
     def _error(self, place: _Place, reference: Reference) -> None:
         own = self.scopes.by_step.get(id(place.step)) if place.step is not None else None
