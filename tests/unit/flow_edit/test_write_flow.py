@@ -18,7 +18,7 @@ from tests.unit.flow_edit.test_laws import LAW, SEEDS
 from segue.errors import RequestError
 from segue.flow import Block, Edge, Flow, Step, read_document, read_flow
 from segue.flow.edit import same_flow, write_flow
-from segue.flow.model import Callback, Handler, JsonValue, Poll, RawMap, Retry, Timeout
+from segue.flow.model import Callback, Handler, JsonValue, Poll, RawMap, Retry, Signature, Timeout
 from segue.flow.read import ReadResult
 from segue.testing.random_flows import FlowMaker
 
@@ -251,6 +251,11 @@ class Speaker:
         fields["on_error"] = tuple(
             msgspec.structs.replace(handler, block=self.block(handler.block)) for handler in step.on_error
         )
+        for name in ("finally_", "compensate"):
+            if (block := getattr(step, name)) is not None:
+                fields[name] = self.block(block)
+        if step.kind == "try":
+            fields["finally_"] = None  # written beside a `try`, it is that of the `try`
         if step.timeout == Timeout():
             fields["timeout"] = None
         if step.kind == "branch" and not is_root:
@@ -324,9 +329,12 @@ def test_every_policy_is_written() -> None:
         "timeout": Timeout(attempt_seconds=1.5, total_seconds=60.0, on_timeout="default"), "has_default": True,
         "mock": [1], "has_mock": True,
         "poll": Poll(success_condition="$.ok", use="http", params={"method": "GET", "url": "https://x.org/a b"}),
-        "callback": Callback(uses=2, form={"type": "object", "properties": {"n": {}}, "additionalProperties": False}),
+        "callback": Callback(
+            uses=2, form={"type": "object", "properties": {"n": {}}, "additionalProperties": False},
+            signature=Signature(secret="x", algorithm="sha1", prefix="sha1="),
+        ),
         "on_error": (Handler(block=Block(label="on_error"), match=("timeout",), then="retry"),),
-        "extras": {"cache": {"for": "1h"}, "wait.callback.signature": {"secret": "$secrets.x"}},
+        "extras": {"cache": {"for": "1h"}, },
         "compensate": Block(label="compensate", steps=(Step(id="undo", kind="call", use="undo", path=""),)),
     }  # fmt: skip
     step = Step(id="a", kind="call", use="x.y", path="", **policies)

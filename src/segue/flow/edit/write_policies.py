@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import msgspec
+
 from segue.errors import RequestError
 from segue.flow.durations import format_duration, parse_duration
 from segue.flow.model import Callback, JsonValue, Poll, RawMap, Retry, Timeout
@@ -97,7 +101,7 @@ def http_value(params: RawMap) -> JsonValue:
     return {**method, **{key: value for key, value in params.items() if key != "method"}}
 
 
-def callback_value(callback: Callback, signature: JsonValue) -> RawMap:
+def callback_value(callback: Callback) -> RawMap:
     """What signal is waited for."""
     value: RawMap = {}
     if callback.expires_seconds != _CALLBACK.expires_seconds:
@@ -112,8 +116,26 @@ def callback_value(callback: Callback, signature: JsonValue) -> RawMap:
         value["correlate"] = callback.correlate
     if callback.on_timeout != _CALLBACK.on_timeout:
         value["on_timeout"] = callback.on_timeout
-    if signature is not None:
-        value["signature"] = signature
+    if callback.signature is not None:
+        value["signature"] = {
+            **cast("RawMap", msgspec.to_builtins(callback.signature)), "secret": f"$secrets.{callback.signature.secret}"
+        }  # fmt: skip
+    return value
+
+
+def approval_value(params: RawMap, callback: Callback) -> RawMap:
+    """Who is asked, for what, and for how long."""
+    value: RawMap = {**params}
+    if isinstance(remind := params.get("remind"), int | float):
+        value["remind"] = duration_text(remind)
+    if callback.form is not None:
+        value["form"] = schema_value(callback.form)
+    if callback.uses != _CALLBACK.uses:
+        value["need"] = callback.uses
+    if callback.expires_seconds != _CALLBACK.expires_seconds:
+        value["timeout"] = duration_text(callback.expires_seconds)
+    if callback.on_timeout != _CALLBACK.on_timeout:
+        value["on_timeout"] = callback.on_timeout
     return value
 
 

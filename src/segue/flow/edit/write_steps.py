@@ -8,6 +8,7 @@ from typing import Final
 from segue.errors import RequestError
 from segue.flow.edit.write import PlainKey
 from segue.flow.edit.write_policies import (
+    approval_value,
     call_entries,
     callback_value,
     duration_text,
@@ -15,7 +16,6 @@ from segue.flow.edit.write_policies import (
     http_value,
     poll_value,
     retry_value,
-    schema_value,
     timeout_entries,
 )
 from segue.flow.model import Block, Handler, JsonValue, Poll, RawMap, Step, walk
@@ -102,7 +102,6 @@ class StepWriter:
         kind = step.kind
         if kind in ("start", "branch"):
             raise RequestError(f"{step.id} is a {kind} node, which only a graph can say")
-        signature = step.extras.get("wait.callback.signature")
         if kind in ("call", "http"):
             entries = (
                 call_entries(step.use or step.id, step.params) if kind == "call" else {"http": http_value(step.params)}
@@ -110,14 +109,16 @@ class StepWriter:
             if step.poll is not None:
                 entries["poll"] = {**_asked(step.poll), **poll_value(step.poll)}
             if step.callback is not None:
-                entries["wait"] = {"callback": callback_value(step.callback, signature)}
+                entries["wait"] = {"callback": callback_value(step.callback)}
             return entries
         if kind == "poll":
             asked: RawMap = {"http": http_value(step.params)} if step.use == "http" else {}
             asked = asked or call_entries(step.use or "", step.params)
             return {"poll": {**asked, **poll_value(step.poll or Poll())}}
+        if kind == "approve" and step.callback is not None:
+            return {"approve": approval_value(step.params, step.callback)}
         if kind == "wait" and step.callback is not None:
-            return {"wait": {"callback": callback_value(step.callback, signature)}}
+            return {"wait": {"callback": callback_value(step.callback)}}
         if step.blocks or kind in ("parallel", "conditional", "switch", "foreach", "repeat", "try"):
             return self._block_verb(step)
         return {kind: _leaf_value(step)}
@@ -205,7 +206,7 @@ class StepWriter:
         return value
 
     def _try(self, step: Step, blocks: dict[str, Block]) -> RawMap:
-        if set(blocks) == {"do"} and "try.match" not in step.extras:
+        if set(blocks) == {"do"}:
             # A group that guards nothing: what a definition that is a list is read as.
             name = step.id
             while name in self.definitions or (name in self._words and name != step.id) or not name.isidentifier():
@@ -213,11 +214,17 @@ class StepWriter:
             self.definitions[name] = self.block(blocks["do"])
             return {"use": name}
         value: RawMap = {"do": self._inner(blocks, "do", step)}
-        for label in ("catch", "finally"):
-            if label in blocks:
-                value[label] = self.block(blocks[label])
-        if (match := step.extras.get("try.match")) is not None:
-            value["match"] = match
+        catches: list[JsonValue] = [
+            {"match": [*block.match], "do": self.block(block)} if block.match else {"do": self.block(block)}
+            for block in step.blocks
+            if block.label == "catch" or block.label.startswith("catch:")
+        ]
+        if len(catches) == 1 and not blocks["catch"].match:
+            value["catch"] = self.block(blocks["catch"])
+        elif catches:
+            value["catch"] = catches[0] if len(catches) == 1 else catches
+        if "finally" in blocks:
+            value["finally"] = self.block(blocks["finally"])
         return {"try": value}
 
     # -- modifiers
@@ -287,15 +294,6 @@ def _leaf_value(step: Step) -> JsonValue:
         return params["flow"] if set(params) == {"flow"} else params
     if kind == "wait":
         return _wait_value(params)
-    if kind == "approve":
-        times = {
-            key: duration_text(found)
-            for key in ("timeout", "remind")
-            if isinstance(found := params.get(key), (int, float))
-        }
-        form = params.get("form")
-        shown = {"form": schema_value(form)} if isinstance(form, dict) else {}
-        return {**params, **times, **shown}
     if kind in ("map", "return"):
         return params.get("value")
     if kind == "log":
@@ -323,4 +321,6 @@ def _wait_value(params: RawMap) -> JsonValue:
     if isinstance(until, str):
         inside = re.fullmatch(r"\{\{ (.*) \}\}", until, re.DOTALL)
         return {"until": inside[1] if inside else until}
+    if isinstance(buffer := params.get("buffer"), (int, float)):
+        return {**params, "buffer": duration_text(buffer)}
     return params
