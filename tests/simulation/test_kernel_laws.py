@@ -7,6 +7,7 @@ ConflictError, as anything else ends the test. A failing example becomes a named
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import msgspec
@@ -16,7 +17,10 @@ from hypothesis import strategies as some
 from tests.examples import examples
 
 from segue.flow.model import Flow
+from segue.kernel import inputs as inp
+from segue.kernel.kept import record
 from segue.kernel.plan import Plan, compile_plan
+from segue.kernel.rewind import RewindPlan, has_name, plan_rewind
 from segue.kernel.status import RunStatus, StepStatus
 from unit.kernel.builders import Play, blocks_of
 from unit.kernel.generated import INPUTS, Chaos, check_journal, flows, seeded_flow
@@ -90,6 +94,56 @@ def rewound_at_will(made: Flow, seed: int) -> None:
     chaos.to_the_end()
     chaos.check_kept()
     check_journal(play)
+
+
+@pytest.mark.req("BAR-1.replay")
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_a_replay_with_nothing_changed_gives_the_same_and_calls_nothing_that_is_kept(first: int) -> None:
+    for seed in range(first, first + 20):
+        plan = compile_plan(seeded_flow(seed, odd=False))
+        old = Play(plan, INPUTS, check=False)
+        driven(old, seed, frozenset())
+        if old.status is RunStatus.TIMED_OUT:  # the run's own time is not kept
+            continue
+        whole = Play(plan, INPUTS, kept=record(old.state, RewindPlan()))
+        driven(whole, seed, frozenset())
+        assert whole.status is old.status
+        cut_off = [one for one in old.state.standing if one.status is StepStatus.CANCELLED or one.undone is not None]
+        if not cut_off:
+            assert (whole.outputs, whole.state.vars) == (old.outputs, old.state.vars)
+            assert not [address for address in whole.order if "on_error" not in address and "finally" not in address]
+        chosen = random.Random(seed).choice([one for one in old.state.standing if has_name(one)])
+        kept = record(old.state, plan_rewind(old.state, [chosen]))
+        partly = Play(plan, INPUTS, kept=kept)
+        driven(partly, seed, frozenset())
+        ended = {address for address, one in kept.items() if one.status in ("succeeded", "recovered", "skipped")}
+        called = {one.address for one in partly.state.standing if one.plan.is_action and one.attempt}
+        called -= {one.address for one in partly.state.standing if one.generation or one.reason or one.error}
+        assert not called & ended
+
+
+@pytest.mark.req("DUR-6.rollback")
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_a_journal_that_is_cut_off_anywhere_goes_on_from_there(first: int) -> None:
+    for seed in range(first, first + 20):
+        plan = compile_plan(seeded_flow(seed))
+        play = Play(plan, INPUTS, seed=f"{seed:x}", check=False)
+        chaos = Chaos(play, seed)
+        for _ in range(50):
+            if play.state.ended:
+                break
+            chaos.one()
+        rows = list(play.rows)
+        for count in random.Random(seed).sample(range(2, len(rows) + 1), min(5, len(rows) - 1)):
+            cut = Play(plan, INPUTS, seed=f"{seed:x}", check=False)
+            cut.rows, cut.now = rows[:count], play.now
+            cut.state, cut.check = cut.folded(), True
+            if cut.state.ended:
+                continue
+            cut.give(inp.GoOn(set_aside=len(rows) - count))
+            if cut.state.active:
+                cut.crash()
+            Chaos(cut, seed).to_the_end()
 
 
 @pytest.mark.req("DUR-1.same-outputs")

@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 
 from segue.errors import JournalCorruptError
-from segue.flow.model import JsonValue
+from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
+from segue.kernel.graft import forget_other_items, graft, keep_vars
 from segue.kernel.plan import Plan
 from segue.kernel.rewind import plan_rewind
 from segue.kernel.rewind_booking import book_rewind
 from segue.kernel.state import (
     RUN_STEP,
+    Keeping,
     Rewinding,
     RunState,
     StepState,
@@ -29,6 +31,7 @@ from segue.kernel.state import (
     follow,
     item_names,
     keeps_callback,
+    kept_of,
     makes_tries,
     open_block,
     reopen,
@@ -106,6 +109,8 @@ def _accepted(state: RunState, event: ev.RunAccepted, at: int) -> None:
     state.inputs = event.inputs
     state.trigger = event.trigger
     state.seed = event.seed
+    if event.origin is not None:
+        state.keeping = Keeping(event.origin, dict(event.kept))
     state.accepted_at = at
 
 
@@ -213,6 +218,7 @@ _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
     ev.RunEnding: _ending,
     ev.UndoRequested: _undo,
     ev.Rewound: _rewound,
+    ev.RolledBack: _nothing,
 }
 
 
@@ -256,11 +262,30 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
     step.output = derived_output(state, step) if event.derived else event.output
     step.reason = event.reason
     if step.plan.kind == "set" and isinstance(step.output, dict):
-        state.vars = {**state.vars, **step.output}
+        _set_vars(state, step, step.output)
     elif step.plan.kind == "respond" and state.response is None and isinstance(event.output, dict):
         state.response = event.output
     step.callback = False
     settle(state, step, StepStatus.SUCCEEDED, seq, at)
+
+
+def _set_vars(state: RunState, step: StepState, values: RawMap) -> None:
+    """Kept steps set what they had set in the order of then, whatever their order is now."""
+    keeping = state.keeping
+    kept = None if keeping is None else kept_of(keeping, step)
+    if keeping is None or kept is None:
+        if keeping is not None:
+            keeping.sets = None
+        state.vars = {**state.vars, **values}
+    else:
+        keep_vars(state, keeping, kept.order, values)
+
+
+def _blocks_kept(state: RunState, step: StepState, _event: ev.BlocksKept, seq: int, at: int) -> None:
+    keeping = state.keeping
+    kept = None if keeping is None else kept_of(keeping, step)
+    if keeping is not None and kept is not None:
+        graft(state, keeping, step, kept, seq, at)
 
 
 def _close_children(state: RunState, step: StepState) -> None:
@@ -423,6 +448,7 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
         open_block(state, block, step, event.first, bindings)
     if event.items is not None:
         step.items, step.keys = event.items, event.keys
+        forget_other_items(state, step)
     if plan.kind == "foreach":
         for index in range(event.first, event.first + event.count):
             item = (step.items or [])[index]
@@ -553,6 +579,7 @@ _STEP_EVENTS: dict[type[ev.Event], Callable[[RunState, StepState, Any, int, int]
     ev.IterationEnded: _iteration,
     ev.HandlerStarted: _handler,
     ev.EdgesChosen: _edges,
+    ev.BlocksKept: _blocks_kept,
     ev.StepFailing: _failing,
     ev.StepFinallyStarted: _step_finally,
     ev.StepCompensationStarted: _compensate,

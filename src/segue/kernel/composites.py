@@ -194,7 +194,7 @@ def on_block_ended(decider: Decider, block: BlockState) -> None:
     if owner is not None and role == "compensate":
         compensation.on_ended(decider, owner, None)
     elif owner is None or owner.status in STEP_SETTLED:
-        _finish_if_last(decider)
+        finish_if_last(decider)
     elif role == "finally":
         decider.finally_ended(owner, None)
     elif role == "handler":
@@ -208,7 +208,7 @@ def on_block_ended(decider: Decider, block: BlockState) -> None:
             decider.fail(owner, stopped.failure)
 
 
-def _finish_if_last(decider: Decider) -> None:
+def finish_if_last(decider: Decider) -> None:
     """The steps, the flow's handlers or its `finally` are over: the run goes on to its next phase or ends.
 
     Branches that went on after their join had what it needed keep a phase open until they end.
@@ -404,7 +404,7 @@ def on_block_failed(decider: Decider, block: BlockState) -> None:
     elif role == "compensate":
         compensation.on_ended(decider, owner, failure)
     elif owner.status in STEP_SETTLED:
-        _finish_if_last(decider)
+        finish_if_last(decider)
     elif role == "finally":
         decider.finally_ended(owner, failure)
     elif role == "handler":

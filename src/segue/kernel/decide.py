@@ -18,7 +18,7 @@ import msgspec
 from segue.errors import ConflictError
 from segue.expr import ExprError, to_json
 from segue.flow.model import JsonValue
-from segue.kernel import approvals, children, compensation, composites, messages, rewind
+from segue.kernel import approvals, children, compensation, composites, messages, rewind, undecided
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
@@ -62,7 +62,7 @@ def _begin(decider: Decider, given: inp.Begin) -> None:
     state = decider.state
     if state.seq:
         raise ConflictError(f"run {state.run_id} has begun already")
-    decider.emit(RUN_STEP, ev.RunAccepted(inputs=given.inputs, trigger=given.trigger, seed=given.seed))
+    decider.emit(RUN_STEP, _accepted(given))
     plan = state.plan
     try:
         vars_ = to_json(plan.vars.evaluate(RunScope(state), SeededImpure(given.seed, "vars", decider.now)))
@@ -72,6 +72,12 @@ def _begin(decider: Decider, given: inp.Begin) -> None:
         return decider.finish(ev.FinallyStarted(outcome="failed", error=expression_failure(error, "vars")))
     decider.emit(RUN_STEP, ev.RunStarted(vars=vars_) if vars_ else ev.empty(ev.RunStarted))
     return None
+
+
+def _accepted(given: inp.Begin) -> ev.RunAccepted:
+    return ev.RunAccepted(
+        inputs=given.inputs, trigger=given.trigger, seed=given.seed, origin=given.origin, kept=given.kept
+    )
 
 
 def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
@@ -396,5 +402,6 @@ _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: igno
     inp.ResumeRun: _resume,
     inp.RewindRun: _rewind,
     inp.RetryRun: _retry,
+    inp.GoOn: undecided.go_on,
     inp.AdoptRun: _adopt,
 }

@@ -19,11 +19,21 @@ from segue.kernel.apply import apply
 from segue.kernel.children import abandon, waits_for_child
 from segue.kernel.decision import Child, Decision, Row
 from segue.kernel.evaluate import StopNow, compute, expression_failure, holds
+from segue.kernel.keeping import keep
 from segue.kernel.plan import COMPOSITE_KINDS
 from segue.kernel.pure_steps import PURE_STEPS, end_run
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, is_shielded, keeps_callback
+from segue.kernel.state import (
+    RUN_STEP,
+    BlockState,
+    Keeping,
+    RunState,
+    StepState,
+    is_shielded,
+    keeps_callback,
+    kept_of,
+)
 from segue.kernel.status import UNSETTLED, StepStatus
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -81,6 +91,8 @@ class Decider:
         state, flow = self.state, self.state.plan.flow
         if state.paused or not self.starts:
             return None
+        if state.keeping is not None and (step := self.next_kept(state.keeping)) is not None:
+            return step
         if flow.strategy == "parallel" and flow.concurrency is None:
             return next(iter(state.ready.values()))
         limit = 1 if flow.strategy == "sequential" else flow.concurrency
@@ -96,9 +108,21 @@ class Decider:
             step = next(iter(state.ready.values()))
         return step if step is None or not busy or not step.plan.is_action else None
 
+    def next_kept(self, keeping: Keeping) -> StepState | None:
+        """A ready step that is kept from another run: it takes no slot and goes before all others."""
+        while keeping.ready:
+            step = next(iter(keeping.ready.values()))
+            if self.state.ready.get(step.id) is step:
+                return step
+            del keeping.ready[step.id]
+        return None
+
     def start(self, step: StepState) -> None:
         """Begin a ready step: its condition, then what its kind asks for."""
-        plan = step.plan
+        plan, keeping = step.plan, self.state.keeping
+        kept = None if keeping is None else kept_of(keeping, step)
+        if kept is not None and kept.status != "open":
+            return keep(self, step, kept)
         try:
             if plan.step.disabled:
                 return self.skip(step, "the step is disabled")

@@ -34,6 +34,53 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---------------------------------------------------------------- of the run
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which run a replayed or forked run comes from, as of which of its events, and the steps it goes back to."""
+
+    run_id: str
+    kind: Literal["replay", "fork"] = "replay"
+    to: tuple[str, ...] = ()
+    event: int = -1
+    by: str | None = None
+    reason: str | None = None
+
+
+class KeptBlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A block of a kept composite: its steps by id."""
+
+    label: str
+    role: str
+    index: int = 0
+    failure: Failure | None = None
+    steps: dict[str, Kept] = {}
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The recorded outcome of a step. `open`: only what stands in it is kept; `failing`: it failed, and its handlers
+    are run again; `concluding`: its `finally` is.
+    """
+
+    kind: str
+    status: Literal["succeeded", "recovered", "skipped", "cancelled", "failed", "open", "failing", "concluding"]
+    output: JsonValue = None
+    error: Failure | None = None
+    reason: str | None = None
+    edges: list[tuple[str, str | None, bool]] | None = None
+    """Of a chooser: target, label and whether it lived, of each of its edges."""
+    edges_reason: str | None = None
+    order: int = -1
+    """Its place among the steps that settled."""
+    items: list[JsonValue] | None = None
+    keys: list[str] | None = None
+    tolerated: list[int] | None = None
+    blocks: list[KeptBlock] = []
+    sets: list[tuple[int, RawMap]] = []
+    """What `set` steps inside it gave that stand in none of its blocks (its handlers, earlier tries), by order."""
+    continued: bool = False
+    deadline: bool = False
+    held: StepFinallyStarted | None = None
+
+
 class RunAccepted(Event, frozen=True):
     """The run is kept and will be carried out. `seed` (hex) is the only source of its random values and uuids."""
 
@@ -43,6 +90,9 @@ class RunAccepted(Event, frozen=True):
     seed: str = ""
     engine: int = 1
     """Version of the engine's behaviour; a later release that behaves otherwise asks this field."""
+    origin: Origin | None = None
+    kept: dict[str, Kept] = {}
+    """What the run keeps of the one that it comes from, by address."""
 
 
 class RunStarted(Event, frozen=True):
@@ -385,13 +435,28 @@ class StepCompensated(Event, frozen=True):
     error: Failure | None = None
 
 
+class RolledBack(Event, frozen=True):
+    """The events that followed here did not fold and were set aside; the run goes on from this one."""
+
+    KIND: ClassVar[int] = 15
+    set_aside: int = 0
+    by: str | None = None
+    reason: str | None = None
+
+
+class BlocksKept(Event, frozen=True):
+    """The blocks of a composite that is kept from another run are there, with what is recorded of their steps."""
+
+    KIND: ClassVar[int] = 50
+
+
 ALL: tuple[type[Event], ...] = (
     RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed,
     CancelRequested, RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, CompensationStarted,
-    RunEnding, UndoRequested, Rewound, StepStarted, StepSucceeded, StepFailed, StepSkipped, StepCancelled,
+    RunEnding, UndoRequested, Rewound, RolledBack, StepStarted, StepSucceeded, StepFailed, StepSkipped, StepCancelled,
     StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted, CallbackReceived, PollAnswered,
     BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, ChildStarted, Reminded, EventReceived, StepFailing,
-    StepFinallyStarted, StepCompensationStarted, StepCompensated,
+    StepFinallyStarted, StepCompensationStarted, StepCompensated, BlocksKept,
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}

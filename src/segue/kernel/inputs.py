@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from segue.flow.model import JsonValue, RawMap
-from segue.kernel.events import Failure
+from segue.kernel.events import Failure, Kept, Origin
 
 
 @dataclass(slots=True)
@@ -16,6 +16,9 @@ class Begin:
     inputs: RawMap
     trigger: RawMap
     seed: str
+    origin: Origin | None = None
+    kept: dict[str, Kept] = field(default_factory=dict[str, Kept])
+    """What it keeps of the run that it comes from, by address."""
 
 
 @dataclass(slots=True)
@@ -135,6 +138,15 @@ class RetryRun:
 
 
 @dataclass(slots=True)
+class GoOn:
+    """The events after the last valid one were set aside: what it left half decided is decided anew."""
+
+    set_aside: int
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(slots=True)
 class AdoptRun:
     """A new host took the run over; `unsafe` are steps in flight that must not be tried again blindly."""
 
@@ -155,5 +167,6 @@ Input: TypeAlias = (
     | ResumeRun
     | RewindRun
     | RetryRun
+    | GoOn
     | AdoptRun
 )

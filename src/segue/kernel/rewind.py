@@ -81,7 +81,7 @@ def steps_to_retry(state: RunState) -> list[StepState]:
     Raises ConflictError if there is nothing to retry.
     """
     stopped = state.status in (RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT)
-    found = list(_innermost(_stopped_in(state)))
+    found = stopped_at(state)
     if not stopped:
         found = [step for step in found if _failed(step)]
     if found or stopped:
@@ -89,6 +89,11 @@ def steps_to_retry(state: RunState) -> list[StepState]:
     if state.ended:
         raise ConflictError(f"run {state.run_id} ended well; rewind it to a step to run that again")
     raise ConflictError(f"run {state.run_id} is {state.status}, and no step of it has failed for good")
+
+
+def stopped_at(state: RunState) -> list[StepState]:
+    """The innermost steps that failed, or were cut off, in the block where the run stopped."""
+    return list(_innermost(_stopped_in(state)))
 
 
 def _stopped_in(state: RunState) -> BlockState:

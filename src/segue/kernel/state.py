@@ -163,15 +163,30 @@ class Rewinding(NamedTuple):
     at: int
 
 
+class Keeping:
+    """What a run keeps of the one that it comes from; see `segue.kernel.kept`."""
+
+    __slots__ = ("origin", "ready", "record", "sets")
+
+    def __init__(self, origin: ev.Origin, record: dict[str, ev.Kept]) -> None:
+        self.origin = origin
+        self.record = record
+        """By address."""
+        self.ready: dict[int, StepState] = {}
+        """Ready steps that are kept: they go first, so that what runs finds all that was there."""
+        self.sets: list[tuple[int, RawMap]] | None = []
+        """What kept `set` steps gave, with their old order; None once a step has set something itself."""
+
+
 class RunState:
     """The state of one run. Only `apply` changes it."""
 
     __slots__ = (
         "_status", "accepted_at", "active", "background", "cancelling", "compensating", "dead", "ended_blocks",
         "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error", "generation", "heap",
-        "inputs", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "ready", "recovered", "reopened",
-        "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "started_at", "stopped_by", "taken",
-        "takeovers", "timed_out", "timer_heap", "timers", "tops", "trigger", "turns", "undoing", "vars",
+        "inputs", "keeping", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "ready", "recovered",
+        "reopened", "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "started_at", "stopped_by",
+        "taken", "takeovers", "timed_out", "timer_heap", "timers", "tops", "trigger", "turns", "undoing", "vars",
         "with_child", "won",
     )  # fmt: skip
 
@@ -198,10 +213,13 @@ class RunState:
         """The last rewind."""
         self.tops: list[BlockState] = []
         """The blocks without an owner that were opened, in order: the root, the flow's handlers, its `finally`."""
+        self.keeping: Keeping | None = None
+        """What it keeps of the run that it comes from."""
         self.timers: dict[tuple[int, TimerKind], int] = {}
         self.timer_heap: list[tuple[int, int, TimerKind]] = []
-        self.turns = 0
-        """Open timers of steps that keep their turn under the strategy `sequential` (`retry`, `poll`)."""
+        self.turns = self.background = 0
+        """`turns`: open timers of steps that keep their turn under the strategy `sequential` (`retry`, `poll`).
+        `background`: open blocks whose step has its result already (`join: any`): the run ends after them."""
         self.active: dict[int, StepState] = {}
         # Ordered, since the first entry of a plain dict from whose front much was deleted is found by a scan.
         self.ready: OrderedDict[int, StepState] = OrderedDict()
@@ -213,19 +231,16 @@ class RunState:
         """Failed steps that no `finally` inside them holds up any more."""
         self.won: deque[StepState] = deque()
         """Joins of a graph that were decided by the first of their paths: the others are cancelled."""
-        self.background = 0
-        """Open blocks whose step has its result already (`join: any`): the run ends after them."""
         self.outcome: ev.FinallyStarted | None = None
         self.ending: ev.RunEnding | None = None
         self.compensating: ev.CompensationStarted | None = None
         self.undoing: str | None = None
         """What was asked for, if a run that was over is being undone."""
         self.cancelling: str | None = None
-        self.timed_out = False
+        self.timed_out = self.recovered = False
         self.flow_error: ev.Failure | None = None
         self.outputs: JsonValue = None
         self.error: ev.Failure | None = None
-        self.recovered = False
         self.stopped_by: str | None = None
         self.with_child: dict[int, StepState] = {}
         """Steps that waited for a sub-flow's run lately; which of them still do, their status says."""
@@ -413,6 +428,13 @@ def make_ready(state: RunState, step: StepState) -> None:
     state.ready[step.id] = step
     if state.plan.flow.strategy == "priority":
         heapq.heappush(state.heap, (-step.plan.step.priority, step.id))
+    if state.keeping is not None and kept_of(state.keeping, step) is not None:
+        state.keeping.ready[step.id] = step
+
+
+def kept_of(keeping: Keeping, step: StepState) -> ev.Kept | None:
+    """What the run keeps of the step; nothing once the step was rewound."""
+    return None if step.generation else keeping.record.get(step.address)
 
 
 def settle(state: RunState, step: StepState, status: StepStatus, seq: int, at: int) -> None:

@@ -123,7 +123,14 @@ class Play:
     """One run, driven by hand. Times are milliseconds."""
 
     def __init__(
-        self, what: Flow | Plan, inputs: Any = None, trigger: Any = None, *, seed: str = "ab", check: bool = True
+        self,
+        what: Flow | Plan,
+        inputs: Any = None,
+        trigger: Any = None,
+        *,
+        seed: str = "ab",
+        check: bool = True,
+        kept: dict[str, ev.Kept] | None = None,
     ):
         self.plan = what if isinstance(what, Plan) else compile_plan(what)
         self.state = RunState(self.plan, "run_1")
@@ -134,7 +141,8 @@ class Play:
         self.opened: list[str] = []
         self.closed: list[tuple[str, str]] = []
         self.check = check
-        self.give(inp.Begin(inputs or {}, trigger or {}, seed))
+        origin = None if kept is None else ev.Origin(run_id="run_0")
+        self.give(inp.Begin(inputs or {}, trigger or {}, seed, origin, kept or {}))
 
     # ------------------------------------------------------------ inputs
 

@@ -44,6 +44,7 @@ RUN_EVENTS: list[ev.Event] = [
     ev.RunEnding(),
     ev.UndoRequested(),
     ev.Rewound(),
+    ev.RolledBack(),
 ]
 STEP_EVENTS: list[ev.Event] = [
     ev.StepStarted(),
@@ -69,6 +70,7 @@ STEP_EVENTS: list[ev.Event] = [
     ev.ChildStarted(run_id="run_2", flow="other"),
     ev.Reminded(next_at=NOW),
     ev.EventReceived(id="evt_1"),
+    ev.BlocksKept(),
 ]
 
 

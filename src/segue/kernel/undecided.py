@@ -1,0 +1,159 @@
+"""What a journal that was cut off within a decision leaves half decided, decided anew.
+
+The events of one decision are kept together or not at all, so no crash leaves anything of this kind; a journal whose
+rest was set aside can end anywhere. What the last decisions would have looked at next is found by looking at the whole
+state once: choices that were not told, blocks whose end or failure nobody has acted upon, a run that was being ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from segue.errors import ConflictError
+from segue.kernel import compensation, composites, rewind
+from segue.kernel import events as ev
+from segue.kernel import inputs as inp
+from segue.kernel.rewind import MODIFIER_ROLES, has_name
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState
+from segue.kernel.status import STEP_ENDED_WELL, STEP_SETTLED, UNSETTLED, StepStatus
+
+if TYPE_CHECKING:
+    from segue.kernel.decider import Decider
+
+
+def go_on(decider: Decider, given: inp.GoOn) -> None:
+    """Note that events were set aside, and take up what the last one left."""
+    state = decider.state
+    if state.root is None:
+        raise ConflictError(f"nothing of run {state.run_id} was decided but its acceptance: start the flow again")
+    if state.ended:
+        return
+    decider.emit(RUN_STEP, ev.RolledBack(set_aside=given.set_aside, by=given.by, reason=given.reason))
+    for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
+        decider.choose_edges(step)
+    for block in list(_blocks(state)):
+        if block.closed and _failure_is_open(block):
+            state.failed_blocks.append(block)
+        elif not block.remaining and not block.closed and _end_is_open(state, block):
+            state.ended_blocks.append(block)
+    for step in state.standing:
+        if step.failing is not None and not step.finishing:
+            state.resumed.append(step)
+        elif step.status is StepStatus.RETRYING and step.waits_on == "lost":
+            decider.emit(step.id, ev.empty(ev.AttemptStarted))
+            decider.decision.start.append(step)
+    decider.drain()
+    _end_the_run(decider)
+    decider.drain()
+    for step in [one for one in state.standing if one.status in UNSETTLED and one.block.closed]:
+        decider.cancel_step(step, "the block around it is over")
+    decider.drain()
+    if not state.ended:
+        _begin_anew(decider, given)
+
+
+def _begin_anew(decider: Decider, given: inp.GoOn) -> None:
+    """Steps that had begun, and nothing of what they do; or, if nothing goes on at all, where the run stopped."""
+    state = decider.state
+    stuck = [step for step in state.standing if _is_stuck(state, step)]
+    if not stuck and (state.active or state.ready or any(number >= 0 for number, _ in state.timers)):
+        return
+    waits = any(step.status is StepStatus.WAITING for step in state.standing)
+    if stuck or not waits:
+        to = stuck or rewind.stopped_at(state)
+        plan = rewind.plan_rewind(state, to)
+        for step in rewind.taken_back(plan):
+            decider.let_go(step)
+        numbers = tuple(step.id for step in to)
+        decider.emit(RUN_STEP, ev.Rewound(to=numbers, taken_back=len(to), by=given.by, reason="half decided"))
+        decider.decision.callbacks_opened += rewind.waiting_again(state, plan)
+
+
+def _is_stuck(state: RunState, step: StepState) -> bool:
+    """Whether it runs, and neither an attempt nor a block of it does."""
+    runs = step.status is StepStatus.RUNNING and step.id not in state.active and not step.open_blocks
+    return runs and not step.finishing and not step.block.closed and has_name(step)
+
+
+def _has_not_chosen(step: StepState) -> bool:
+    settled = step.status in STEP_ENDED_WELL or step.status is StepStatus.SKIPPED
+    return settled and step.plan.is_chooser and step.edges_live is None and not step.dead
+
+
+def _blocks(state: RunState) -> Iterator[BlockState]:
+    for block in {id(step.block): step.block for step in state.standing}.values():
+        owner = block.owner
+        if owner is None or (has_name(block.nodes[0]) and _waits_for(owner, block)):
+            yield block
+    for step in state.standing:  # blocks without steps
+        for block in step.children or () if step.status not in STEP_SETTLED else ():
+            if not block.nodes:
+                yield block
+    yield from (top for top in state.tops if not top.nodes)
+
+
+def _waits_for(owner: StepState, block: BlockState) -> bool:
+    if block.plan.role == "compensate":
+        return owner.undone == "running"
+    return owner.status not in STEP_SETTLED
+
+
+def _failure_is_open(block: BlockState) -> bool:
+    owner, role = block.owner, block.plan.role
+    if block.failure is None or owner is None:
+        return block.failure is not None
+    if role == "compensate":
+        return _is_last(owner, block)
+    if role in MODIFIER_ROLES:
+        return _is_last(owner, block) and owner.status is StepStatus.RUNNING
+    if owner.failing is not None or owner.concluding is not None or owner.handling is not None:
+        return False
+    if owner.status is not StepStatus.RUNNING:
+        return False
+    if owner.plan.kind == "foreach":
+        return block.index not in (owner.tolerated or ())
+    return owner.plan.kind == "parallel" or _is_last(owner, block)
+
+
+def _end_is_open(state: RunState, block: BlockState) -> bool:
+    owner, role = block.owner, block.plan.role
+    if owner is None:
+        return block is state.phase_block
+    if role == "compensate":
+        return _is_last(owner, block)
+    if owner.status is not StepStatus.RUNNING or owner.id in state.active:
+        return False
+    if role in MODIFIER_ROLES:
+        return _is_last(owner, block)
+    if owner.failing is not None or owner.concluding is not None or owner.handling is not None:
+        return False
+    if owner.plan.kind in ("foreach", "parallel"):
+        return not owner.open_blocks
+    return _is_last(owner, block)
+
+
+def _is_last(owner: StepState, block: BlockState) -> bool:
+    return bool(owner.children) and owner.children[-1] is block
+
+
+def _goes_on(state: RunState) -> bool:
+    """Whether the end of the run was asked for in this phase, and is not on its way."""
+    return state.outcome is None or (state.phase_block is not None and state.phase_block.closed)
+
+
+def _end_the_run(decider: Decider) -> None:
+    """Somebody or something had ended the run, and that was not carried through."""
+    state = decider.state
+    if state.ended:
+        return
+    if state.phase == "compensation":
+        if all(step.undone != "running" for step in state.standing):
+            compensation.go_on(decider)
+    elif state.ending is None and (state.cancelling is not None or state.timed_out) and _goes_on(state):
+        outcome = "timed_out" if state.timed_out else "cancelled"
+        decider.stop_all("the run's time is over" if state.timed_out else state.cancelling or "cancelled")
+        late = ev.Failure(category="timeout", code="run_timeout", message="the run was not done in its time")
+        decider.finish(ev.FinallyStarted(outcome=outcome, error=late if state.timed_out else None))
+    else:
+        composites.finish_if_last(decider)
