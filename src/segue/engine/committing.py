@@ -142,6 +142,19 @@ class Committing:
         run.committing += 1
         self._store.commit(commit, partial(self._committed, run))
 
+    async def keep_head(self, run: LiveRun) -> None:
+        """Write the run's row as its journal says, with no event. Raises StoreUnavailableError."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(_commit: Commit, error: BaseException | None) -> None:
+            if error is None:
+                kept.set_result(None)
+            else:
+                kept.set_exception(error)
+
+        self._store.commit(Commit(run_key=run.key, rows=(), head=_head(run.state, None)), done)
+        await kept
+
     async def feed_and_wait(self, run: LiveRun, given: inp.Input, taken: list[str] | None = None) -> None:
         """Returns when the input is kept. Raises what `decide` says against it, StoreUnavailableError."""
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -180,10 +193,7 @@ class Committing:
         wake_at = state.next_due() if status is RunStatus.WAITING else None
         if status != run.status or wake_at != run.wake_at:
             run.status, run.wake_at = status, wake_at
-            commit.head = RunHead(
-                status=status.value, started_at=state.started_at, finished_at=state.finished_at, wake_at=wake_at,
-                recovered=state.recovered, error=None if state.error is None else state.error.message[:500],
-            )  # fmt: skip
+            commit.head = _head(state, wake_at)
         if run.new_run is not None:
             commit.new_run, run.new_run = run.new_run, None
         if decision.callbacks_opened:
@@ -289,6 +299,13 @@ class Committing:
         self._store.commit(Commit(run_key=key, rows=(), head=head), _log_failure)
         _log.error("run %s is quarantined: %s", run_id, message)
         self._residents.tell_error(run_id, EngineError(f"run {run_id} is quarantined: {message}"))
+
+
+def _head(state: RunState, wake_at: int | None) -> RunHead:
+    return RunHead(
+        status=state.status.value, started_at=state.started_at, finished_at=state.finished_at, wake_at=wake_at,
+        recovered=state.recovered, error=None if state.error is None else state.error.message[:500],
+    )  # fmt: skip
 
 
 def _log_failure(commit: Commit, error: BaseException | None) -> None:

@@ -33,6 +33,7 @@ from segue.engine.parents import Parent
 from segue.engine.port import ActionRegistry
 from segue.engine.residents import Residents
 from segue.engine.run_logs import RunLogs
+from segue.engine.second_chances import SecondChances
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept
 from segue.engine.versions import Version, Versions
@@ -110,7 +111,9 @@ class Engine:
         self._background: set[asyncio.Future[None]] = set()
         self._closing = False
         self._opened = False
-        self._reopening = asyncio.Lock()
+        self.reopening = asyncio.Lock()
+        """Held while a run that is over is brought back: there must not be two of it in memory."""
+        self.second_chances = SecondChances(self)
 
     # ------------------------------------------------------------ life
 
@@ -285,17 +288,7 @@ class Engine:
         then, another ends as it had ended before. Raises NotFoundError; ConflictError if it is not over, or if there is
         nothing (left) to undo.
         """
-        self._refuse_if_closing()
-        async with self._reopening:
-            record = await self.record(run_id)
-            run = await self.loading.loaded(record)
-            if run not in self.residents and run.state.ended:
-                self.residents.add(run)
-            try:
-                await self.committing.feed_and_wait(run, inp.UndoRun(reason))
-            finally:
-                if run.state.ended and not run.committing and run.lost is None:
-                    self.let_go(run)
+        await self.reopen(run_id, inp.UndoRun(reason))
 
     async def undo_preview(self, run_id: str) -> UndoPreview:
         """What `undo` would do, and what it could not. Raises NotFoundError, JournalCorruptError."""
@@ -308,19 +301,6 @@ class Engine:
     async def resume(self, run_id: str) -> None:
         """Raises NotFoundError, ConflictError if it is not paused."""
         await self._tell(run_id, inp.ResumeRun())
-
-    async def rewind(self, run_id: str, to: Sequence[str], *, reason: str | None = None, by: str | None = None) -> None:
-        """Go back to these steps (addresses): they and all that depends on them are run again, what else has ended
-        keeps its results. Also of a run that is over. `by`: who asks, kept in the journal. Raises NotFoundError,
-        ConflictError for a step that the run has not reached.
-        """
-        await self._go_back(run_id, inp.RewindRun(tuple(to), reason, by))
-
-    async def retry(self, run_id: str, *, reason: str | None = None, by: str | None = None) -> None:
-        """Go on with a run that failed, was cancelled or timed out: what failed or was cut off is run again, also what
-        may have taken effect. Raises NotFoundError, ConflictError if nothing has failed.
-        """
-        await self._go_back(run_id, inp.RetryRun(reason, by))
 
     async def find_callback(self, token: str) -> tuple[CallbackRow, RunRecord]:
         """See `Callbacks.find`."""
@@ -492,6 +472,7 @@ class Engine:
         record = await self.record(run_id)
         if record.status in RUN_ENDED:
             raise ConflictError(f"run {run_id} is over already ({record.status})")
+        _refuse_if_quarantined(record)
         run = await self.loading.loaded(record)
         if isinstance(given, inp.ResumeRun) and run.state.paused and run.lost is None:
             if run.interrupted:
@@ -504,20 +485,36 @@ class Engine:
                 return await ack
         return await self.committing.feed_and_wait(run, given)
 
-    async def _go_back(self, run_id: str, given: inp.RewindRun | inp.RetryRun) -> None:
+    async def reopen(self, run_id: str, given: inp.UndoRun | inp.RewindRun | inp.RetryRun) -> None:
+        """Feed an input that a run takes when it is over, too. Raises NotFoundError, and what `decide` says."""
         self._refuse_if_closing()
-        record = await self.record(run_id)
-        if record.status == RunStatus.QUARANTINED:
-            raise ConflictError(f"run {run_id} is quarantined; roll it back to its last valid event first")
-        loaded = await self.loading.loaded(record)
-        # One that is over is in memory only if somebody else is about to go back with it, too.
-        run = self.residents.by_key.get(record.key, loaded)
-        self.residents.add(run)
-        try:
+        async with self.reopening:
+            record = await self.record(run_id)
+            _refuse_if_quarantined(record)
+            run = await self.loading.loaded(record)
+            if run not in self.residents and run.state.ended:
+                self.residents.add(run)
+            try:
+                await self.committing.feed_and_wait(run, given)
+            finally:
+                if run.state.ended and not run.committing and run.lost is None:
+                    self.let_go(run)
+
+    async def start_from(self, version: Version, begin: inp.Begin, workspace: str, kind: str) -> str:
+        """Accept a run that comes from another one; its id. `kind`: what started it. Raises StoreUnavailableError."""
+        self._refuse_if_closing()
+        run = self._new_run(version, {"kind": kind}, workspace, None)
+        await self.committing.feed_and_wait(run, begin)
+        return run.run_id
+
+    async def go_on(self, record: RunRecord, given: inp.GoOn) -> None:
+        """Take up a run that was quarantined, and whose journal folds now."""
+        self._refuse_if_closing()
+        run = await self.loading.loaded(record)
+        if run.state.ended:
+            await self.committing.keep_head(run)
+        else:
             await self.committing.feed_and_wait(run, given)
-        finally:
-            if run.state.ended and not run.pending and run.lost is None:
-                self.residents.remove(run)
 
     def _refuse_if_closing(self) -> None:
         if self._closing or not self._opened:
@@ -536,6 +533,11 @@ def _as_kept(value: JsonValue, what: str) -> JsonValue:
         return as_kept(value)
     except NotKeepableError as error:
         raise RequestError(f"{what}: {error}") from error
+
+
+def _refuse_if_quarantined(record: RunRecord) -> None:
+    if record.status == RunStatus.QUARANTINED:
+        raise ConflictError(f"run {record.run_id} is quarantined; roll it back to its last valid event first")
 
 
 def _digest_of(version: Version, inputs: RawMap) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from segue.engine.views import masker_of, rfc3339
 from segue.kernel import events as ev
+from segue.kernel.kept import origin_told
 from segue.kernel.state import RunState, StepState
 from segue.observe.masking import Masker
 from segue.store.port import JournalRow, LogRow
@@ -109,6 +110,16 @@ def _succeeded(event: ev.StepSucceeded, step: StepState) -> _Told:
     return "debug", f"{step.address} succeeded" + (f": {event.reason}" if event.reason else ""), None
 
 
+def _accepted(event: ev.RunAccepted, _step: None) -> _Told:
+    return "info", "run accepted" + ("" if event.origin is None else f": {origin_told(event.origin)}"), None
+
+
+def _rolled_back(event: ev.RolledBack, _step: None) -> _Told:
+    by = "" if event.by is None else f" by {event.by}"
+    why = "" if event.reason is None else f" ({event.reason})"
+    return "warning", f"run rolled back{by}{why}: {event.set_aside} events that do not fold were set aside", None
+
+
 def _rewound(event: ev.Rewound, to: list[str]) -> _Told:
     what = "run rewound to " if event.how == "rewind" else "run retried from "
     what += ", ".join(to) or "where it stopped"
@@ -141,7 +152,8 @@ def _level(output: dict[str, Any]) -> str:
 
 
 _TOLD: dict[type[ev.Event], _Tell] = {
-    ev.RunAccepted: _says("info", "run accepted"),
+    ev.RunAccepted: _accepted,
+    ev.RolledBack: _rolled_back,
     ev.RunStarted: _says("info", "run started"),
     ev.RunSucceeded: lambda event, _: ("info", "run succeeded" + (" (recovered)" if event.recovered else ""), None),
     ev.RunFailed: _ended_badly,

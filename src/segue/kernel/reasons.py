@@ -14,6 +14,7 @@ import msgspec
 
 from segue.errors import JournalCorruptError
 from segue.kernel.events import CompensationStarted, Failure
+from segue.kernel.kept import origin_told
 from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
 from segue.kernel.reason_codes import Reason
 from segue.kernel.reason_codes import ReasonCode as R
@@ -25,6 +26,8 @@ def explain_run(state: RunState, now: int) -> Reason:
     """Why the run is as it is at `now` (ms since the epoch)."""
     reason = _RUNS[state.status](state, now)
     sentence = reason.sentence
+    if state.keeping is not None:
+        sentence += f"; {origin_told(state.keeping.origin)}"
     if state.rewound is not None:
         sentence += f"; {told_rewind(state.rewound)}"
     if state.takeovers and state.ended:

@@ -50,6 +50,7 @@ class MemoryStore:
         self._run_keys_by_id: dict[str, int] = {}
         self._idempotency: dict[tuple[str, str], int] = {}
         self._journals: dict[int, list[JournalRow]] = {}
+        self._aside: dict[int, list[tuple[int, JournalRow]]] = {}
         self._logs: dict[int, list[tuple[int, LogRow]]] = {}
         self._callbacks: dict[bytes, CallbackRow] = {}
         self._flow_versions: dict[int, FlowVersion] = {}
@@ -163,6 +164,23 @@ class MemoryStore:
         """See `Store.load_journal`."""
         end = None if limit is None else after_seq + 1 + limit
         return await self._read(lambda: self._journals.get(run_key, [])[after_seq + 1 : end])
+
+    async def put_journal_aside(self, run_key: int, *, after_seq: int, at: int) -> int:
+        """See `Store.put_journal_aside`."""
+        await self._settled()
+        self._flush()
+        if run_key not in self._runs:
+            raise rules.unknown_run(run_key)
+        rows = self._journals.get(run_key, [])
+        kept = [row for row in rows if row.seq <= after_seq]
+        left = [row for row in rows if row.seq > after_seq]
+        self._journals[run_key] = kept
+        self._aside.setdefault(run_key, []).extend((at, row) for row in left)
+        return len(left)
+
+    async def journal_aside(self, run_key: int) -> list[tuple[int, JournalRow]]:
+        """See `Store.journal_aside`."""
+        return await self._read(lambda: list(self._aside.get(run_key, ())))
 
     async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
         """See `Store.load_logs`."""

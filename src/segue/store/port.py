@@ -282,6 +282,19 @@ class Store(Protocol):
         """A run's journal rows after `after_seq`, in order; large payloads are back in their place."""
         ...
 
+    async def put_journal_aside(self, run_key: int, *, after_seq: int, at: int) -> int:
+        """Move the journal's rows after `after_seq` out of it, unread, and give their number; the journal goes on with
+        `after_seq` + 1. They are kept under `at`. For a run that no host drives. Raises JournalConflictError if there
+        is no such run.
+        """
+        ...
+
+    async def journal_aside(self, run_key: int) -> list[tuple[int, JournalRow]]:
+        """What was put aside of a run: (when, row) pairs, the oldest first. Payloads kept beside the journal are not
+        put back in their place.
+        """
+        ...
+
     async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
         """(line number, line) pairs with a number greater than `after`, in order."""
         ...

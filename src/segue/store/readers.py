@@ -71,6 +71,8 @@ COUNT_RUNS = """SELECT json_group_object(status, number) FROM (
     SELECT status, count(*) AS number FROM run WHERE workspace = ? GROUP BY status)"""
 JOURNAL = """SELECT json_group_array(json_array(seq, kind, step, at, hex(data), typeof(data) = 'text'))
     FROM (SELECT * FROM journal WHERE run_key = ? AND seq > ? ORDER BY seq LIMIT ?)"""
+JOURNAL_ASIDE = """SELECT set_aside_at, seq, kind, step, at, data FROM journal_aside
+    WHERE run_key = ? ORDER BY set_aside_at, seq"""
 BLOB = "SELECT data FROM blob WHERE hash = ?"
 LOGS = """SELECT json_group_array(json_array(n, at, level, step, message, hex(data)))
     FROM (SELECT * FROM log_line WHERE run_key = ? AND n > ? ORDER BY n LIMIT ?)"""
@@ -220,6 +222,14 @@ def journal(db: apsw.Connection, run_key: int, after_seq: int, limit: int | None
             break
         after_seq = rows[-1][0]
     return found
+
+
+def journal_aside(db: apsw.Connection, run_key: int) -> list[tuple[int, JournalRow]]:
+    """What was put aside of a run's journal; the hash stands for a payload that is kept beside it."""
+    return [
+        (at, JournalRow(seq, kind, step, row_at, data if isinstance(data, bytes) else str(data).encode()))
+        for at, seq, kind, step, row_at, data in db.execute(JOURNAL_ASIDE, (run_key,))
+    ]
 
 
 def logs(db: apsw.Connection, run_key: int, after: int, limit: int) -> list[tuple[int, LogRow]]:

@@ -185,6 +185,16 @@ class SqliteStore:
         """See `Store.load_journal`."""
         return await self._ask(lambda db: readers.journal(db, run_key, after_seq, limit))
 
+    async def put_journal_aside(self, run_key: int, *, after_seq: int, at: int) -> int:
+        """See `Store.put_journal_aside`."""
+        if self._writer is None:
+            raise self._closed()
+        return await self._writer.put_aside(run_key, after_seq, at)
+
+    async def journal_aside(self, run_key: int) -> list[tuple[int, JournalRow]]:
+        """See `Store.journal_aside`."""
+        return await self._ask(lambda db: readers.journal_aside(db, run_key))
+
     async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
         """See `Store.load_logs`."""
         return await self._ask(lambda db: readers.logs(db, run_key, after, limit))

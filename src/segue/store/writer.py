@@ -133,6 +133,30 @@ class Writer:
         self._wake_up()
         return await future
 
+    async def put_aside(self, run_key: int, after_seq: int, at: int) -> int:
+        """See `Store.put_journal_aside`."""
+
+        def put(db: apsw.Connection) -> int:
+            self._next_seq.pop(run_key, None)
+            if self._load_next_seq(run_key) < 0:
+                return -1
+            self._next_seq.pop(run_key, None)
+            count: int = db.execute(
+                "SELECT count(*) FROM journal WHERE run_key = ? AND seq > ?", (run_key, after_seq)
+            ).get
+            db.execute(
+                "INSERT INTO journal_aside SELECT run_key, ?, seq, kind, step, at, data FROM journal"
+                " WHERE run_key = ? AND seq > ?",
+                (at, run_key, after_seq),
+            )
+            db.execute("DELETE FROM journal WHERE run_key = ? AND seq > ?", (run_key, after_seq))
+            return count
+
+        count = await self.run(put)
+        if count < 0:
+            raise rules.unknown_run(run_key)
+        return count
+
     async def close(self) -> None:
         """Write what is queued, empty the log into the file, let go of the connection."""
         self._closing = True

@@ -337,12 +337,12 @@ class Simulation:
             return
         steps = [one.address for one in self._kept(self._store.key_of(run_id) or 0).standing]
         to = self._random.sample(steps, min(len(steps), self._random.choice((1, 1, 2))))
-        self._tell("rewind", ev.Rewound, lambda engine, run_id: engine.rewind(run_id, to), run_id)
+        self._tell("rewind", ev.Rewound, lambda engine, run_id: engine.second_chances.rewind(run_id, to), run_id)
 
     def _retry(self) -> None:
         run_id = self._any_run(ended=0.7)
         if run_id is not None:
-            self._tell("retry", ev.Rewound, lambda engine, run_id: engine.retry(run_id), run_id)
+            self._tell("retry", ev.Rewound, lambda engine, run_id: engine.second_chances.retry(run_id), run_id)
 
     def _call_back(self) -> None:
         run_id, engine = self._any_run(), self._engine

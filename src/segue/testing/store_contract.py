@@ -444,6 +444,21 @@ class StoreContract:
         assert await store.load_journal(run_key, after_seq=1998) == events(1999)
         assert await store.load_journal(run_key, after_seq=1999) == []
 
+    async def test_what_is_put_aside_leaves_the_journal_which_goes_on_before_it(self, store: Store) -> None:
+        key = await create(store)
+        await keep(store, Commit(run_key=key, rows=events(1, 4)))
+        before = await store.load_journal(key)
+        assert await store.put_journal_aside(key, after_seq=1, at=START) == 3
+        assert await store.load_journal(key) == before[:2]
+        assert await store.journal_aside(key) == [(START, row) for row in before[2:]]
+        with pytest.raises(JournalConflictError):
+            await keep(store, Commit(run_key=key, rows=events(5)))
+        await keep(store, Commit(run_key=key, rows=events(2)))
+        assert await store.put_journal_aside(key, after_seq=2, at=START + 1) == 0
+        assert [row.seq for row in await store.load_journal(key)] == [0, 1, 2]
+        with pytest.raises(JournalConflictError):
+            await store.put_journal_aside(store.next_run_key(), after_seq=0, at=START)
+
     async def test_log_lines_are_numbered_in_their_order(self, store: Store) -> None:
         first, second = await create(store), await create(store)
         lines = [LogRow(START + n, "info", "s", f"line {n}", b"{}") for n in range(4)]

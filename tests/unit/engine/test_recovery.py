@@ -270,7 +270,7 @@ async def test_a_host_opens_although_runs_of_it_are_damaged(world: World) -> Non
             assert (await engine.record(run_id)).status == "quarantined"
             with pytest.raises(EngineError, match="quarantined"):
                 await engine.wait(run_id)
-            with pytest.raises(EngineError):
+            with pytest.raises(ConflictError, match="quarantined"):
                 await engine.cancel(run_id)
         assert engine.statistics()["runs_in_memory"] == 0
 

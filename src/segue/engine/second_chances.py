@@ -1,0 +1,220 @@
+"""Second chances of a run: go back in it, try again, start it anew from there, roll it back to its last valid event.
+
+Rewinding and retrying change the run itself. A replay and a fork are new runs; the old one stays as it is, and both
+name each other (the new one in its first event, the old one by a line in its log).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from segue.engine.ids import token_hash
+from segue.engine.versions import Version
+from segue.errors import ConflictError, JournalCorruptError, NotFoundError, RequestError
+from segue.flow.inputs import resolve_inputs
+from segue.flow.model import JsonValue
+from segue.kernel import inputs as inp
+from segue.kernel import kept as keeping
+from segue.kernel.events import Kept, Origin
+from segue.kernel.rewind import RewindPlan, plan_rewind, steps_at
+from segue.kernel.state import RunState
+from segue.kernel.status import RunStatus
+from segue.store.port import Commit, LogRow, RunRecord
+
+if TYPE_CHECKING:
+    from segue.engine.host import Engine
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks for a second chance, and why; kept in the journal."""
+
+    by: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What of a replayed or forked run is to be other than it was; None: as it was.
+
+    `version`: one at hand, its number, or `latest` (of those kept). `outputs`: of kept steps, by address.
+    """
+
+    version: Version | str | None = None
+    inputs: Mapping[str, JsonValue] | None = None
+    outputs: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRunOf:
+    """A replayed or forked run: its id, how many recorded outcomes it starts with, and what could not be kept."""
+
+    run_id: str
+    kept: int
+    not_kept: tuple[keeping.NotKept, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBackTo:
+    """The last valid event of a run that goes on from there, and how many events after it were set aside."""
+
+    last_valid_event: int
+    set_aside: int
+
+
+class SecondChances:
+    """The operations, over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def rewind(self, run_id: str, to: Sequence[str], asked: Asked | None = None) -> None:
+        """Go back to these steps (addresses): they and all that depends on them are run again, what else has ended
+        keeps its results. Also of a run that is over. Raises NotFoundError, ConflictError for a step that the run has
+        not reached.
+        """
+        asked = asked or Asked()
+        await self._engine.reopen(run_id, inp.RewindRun(tuple(to), asked.reason, asked.by))
+
+    async def retry(self, run_id: str, asked: Asked | None = None) -> None:
+        """Go on with a run that failed, was cancelled or timed out: what failed or was cut off is run again, also what
+        may have taken effect. Raises NotFoundError, ConflictError if nothing has failed.
+        """
+        asked = asked or Asked()
+        await self._engine.reopen(run_id, inp.RetryRun(asked.reason, asked.by))
+
+    # ------------------------------------------------------------ new runs
+
+    async def replay(
+        self, run_id: str, to: Sequence[str] = (), changes: Changes | None = None, asked: Asked | None = None
+    ) -> NewRunOf:
+        """Start a new run that goes on from these steps of the old one; without steps it begins anew.
+
+        What the old run did before them, and beside them, is kept: such a step ends as it had ended, with no call.
+        Raises NotFoundError for a run, step or version that does not exist, ConflictError for a step that the run has
+        not reached, InvalidInputError, RequestError, JournalCorruptError.
+        """
+        record = await self._engine.record(run_id)
+        state = await self._engine.state(record)
+        nested = next((address for address in to if "/" in address), None)
+        if nested is not None:
+            outer = nested.partition("/")[0]
+            raise RequestError(
+                f"`{nested}` stands in a sub-flow's run: replay that run, or replay this one from `{outer}`"
+            )
+        kept = keeping.record(state, plan_rewind(state, steps_at(state, to))) if to else {}
+        return await self._start(record, state, "replay", tuple(to), kept, changes, asked)
+
+    async def fork(
+        self, run_id: str, at: int | None = None, changes: Changes | None = None, asked: Asked | None = None
+    ) -> NewRunOf:
+        """Start a new run from the old one as of its event `at` (None: the last one): all that had settled is kept,
+        the rest is run. Errors as `replay`, and ConflictError if there is no such event.
+        """
+        record = await self._engine.record(run_id)
+        state = (await self.as_of(record, at))[0] if at is not None else await self._engine.state(record)
+        return await self._start(record, state, "fork", (), keeping.record(state, RewindPlan()), changes, asked)
+
+    async def _start(
+        self,
+        record: RunRecord,
+        state: RunState,
+        kind: str,
+        to: tuple[str, ...],
+        kept: dict[str, Kept],
+        changes: Changes | None,
+        asked: Asked | None,
+    ) -> NewRunOf:
+        engine, changes, asked = self._engine, changes or Changes(), asked or Asked()
+        version = await self._version(record, changes.version)
+        kept, not_kept = keeping.fit(kept, version.plan)
+        if changes.outputs:
+            kept = keeping.replaced(kept, dict(changes.outputs))
+        inputs = resolve_inputs(version.flow, state.inputs if changes.inputs is None else changes.inputs)
+        origin = Origin(
+            run_id=record.run_id, kind="fork" if kind == "fork" else "replay", to=to, event=state.seq - 1,
+            by=asked.by, reason=asked.reason,
+        )  # fmt: skip
+        begin = inp.Begin(inputs, state.trigger, state.seed, origin, kept)
+        run_id = await engine.start_from(version, begin, record.workspace, kind)
+        done = "replayed" if kind == "replay" else "forked"
+        engine.store.log(record.key, [LogRow(engine.now(), "info", "", f"{done} as run {run_id}")])
+        return NewRunOf(run_id=run_id, kept=len(kept), not_kept=tuple(not_kept))
+
+    async def _version(self, record: RunRecord, chosen: Version | str | None) -> Version:
+        versions = self._engine.versions
+        if chosen is None:
+            return await versions.get(record.flow_version)
+        if isinstance(chosen, str):
+            wanted = None if chosen == LATEST else chosen
+            found = await self._engine.store.find_flow_version(record.flow_id, wanted)
+            if found is None:
+                raise NotFoundError(f"no version {chosen!r} of flow {record.flow_id!r} is kept")
+            return await versions.get(found.key)
+        if chosen.flow.id != record.flow_id:
+            raise RequestError(f"run {record.run_id} is of flow {record.flow_id!r}, not of {chosen.flow.id!r}")
+        return chosen
+
+    # ------------------------------------------------------------ the past
+
+    async def as_of(self, record: RunRecord, event: int) -> tuple[RunState, int]:
+        """The run as of one of its events, and that event's time (ms). Raises ConflictError if there is none."""
+        rows = await self._engine.store.load_journal(record.key, after_seq=event - 1, limit=1) if event >= 0 else []
+        if not rows:
+            last = (await self._engine.state(record)).seq - 1
+            raise ConflictError(f"run {record.run_id} has no event {event}; its events are 0 to {last}")
+        return await self._engine.state(record, upto_seq=event), rows[0].at
+
+    # ------------------------------------------------------------ a journal that does not fold
+
+    async def rollback(self, run_id: str, asked: Asked | None = None) -> RolledBackTo:
+        """Go on with a run whose journal does not fold from its last valid event; what follows is set aside.
+
+        Raises NotFoundError, ConflictError if its journal folds and it is not quarantined, or if no event of it is
+        valid. Safe to repeat after a crash.
+        """
+        engine, asked = self._engine, asked or Asked()
+        async with engine.reopening:
+            record = await engine.record(run_id)
+            state, folds = await self._valid_part(record)
+            if record.key in engine.residents.by_key or (folds and record.status != RunStatus.QUARANTINED):
+                raise ConflictError(f"run {run_id} is {record.status}: there is nothing to roll back")
+            last = state.seq - 1
+            count = await engine.store.put_journal_aside(record.key, after_seq=last, at=engine.now())
+            await self._close_callbacks(record, state)
+            await engine.go_on(record, inp.GoOn(count, asked.reason, asked.by))
+        return RolledBackTo(last_valid_event=last, set_aside=count)
+
+    async def _valid_part(self, record: RunRecord) -> tuple[RunState, bool]:
+        """The run as of its last valid event, and whether that is its last event."""
+        try:
+            return await self._engine.state(record), True
+        except JournalCorruptError as error:
+            if error.last_valid_seq < 1:
+                raise ConflictError(
+                    f"nothing of run {record.run_id} but its acceptance folds: start the flow again"
+                ) from error
+            return await self._engine.state(record, upto_seq=error.last_valid_seq), False
+
+    async def _close_callbacks(self, record: RunRecord, state: RunState) -> None:
+        """Signals that only the events set aside waited for."""
+        engine = self._engine
+        awaited = {token_hash(engine.callback_token(record.run_id, one)) for one in state.standing if one.callback}
+        rows = await engine.store.callbacks_of_run(record.key)
+        stale = [(row.token_hash, "cancelled") for row in rows if row.state == "open" and row.token_hash not in awaited]
+        if stale:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def answer(_commit: Commit, error: BaseException | None) -> None:
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+            engine.store.commit(Commit(run_key=record.key, rows=(), callbacks_closed=stale), answer)
+            await done

@@ -1,0 +1,173 @@
+"""New runs from old ones, the past of a run, and runs whose journal does not fold."""
+
+from __future__ import annotations
+
+import pytest
+
+from segue.engine.host import Engine
+from segue.engine.second_chances import Asked, Changes
+from segue.engine.views import view_of
+from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
+from segue.kernel import events as ev
+from segue.store.port import JournalRow
+from unit.engine.kit import World, flow, scripted, settle, start, state_of, step, token_of, wait_callback
+
+pytestmark = pytest.mark.anyio
+
+
+def spoil(world: World, key: int, seq: int) -> None:
+    """Make one row of a journal unreadable, as a damaged disk would."""
+    rows = world.store._journals[key]  # pyright: ignore[reportPrivateUsage]
+    rows[seq] = JournalRow(seq, 9_999, rows[seq].step, rows[seq].at, b"?")
+
+
+# ---------------------------------------------------------------- new runs
+
+
+@pytest.mark.req("BAR-1.replay")
+async def test_a_replay_is_a_new_run_that_calls_only_from_the_step_on(world: World) -> None:
+    world.action(scripted(1, 2, 3, 20, 30))
+    async with world.open() as engine:
+        old = await start(engine, flow(step("a"), step("b"), step("c")))
+        await engine.wait(old)
+        made = await engine.second_chances.replay(old, ["b"], asked=Asked(by="tester", reason="why not"))
+        assert (await engine.wait(made.run_id)).outputs == 30
+        assert (made.kept, made.not_kept) == (1, ())
+        assert (await state_of(engine, old)).outputs == 3
+        record = await engine.record(made.run_id)
+        view = view_of(await engine.state(record), record, engine.now())
+        logs = await engine.store.load_logs((await engine.record(old)).key)
+    assert world.called == ["a", "b", "c", "b", "c"]
+    assert record.trigger == "replay"
+    assert f"replays run {old} from `b`" in (view.reason or "")
+    assert f"kept from run {old}" in (view.steps[0].reason or "")
+    assert [line.message for _, line in logs] == [f"replayed as run {made.run_id}"]
+
+
+@pytest.mark.req("BAR-1.replay")
+async def test_a_replay_survives_a_host_that_dies_before_its_first_call(world: World) -> None:
+    world.action(scripted(1))
+    async with world.open() as engine:
+        old = await start(engine, flow(step("a"), wait_callback("c")))
+        await settle()
+        made = await engine.second_chances.replay(old, ["c"])
+        await settle()
+    async with world.open() as engine:
+        await engine.callback(await token_of(engine, made.run_id, "c"), 7)
+        assert (await engine.wait(made.run_id)).outputs == 7
+    assert world.called == ["a"]
+
+
+@pytest.mark.req("BAR-1.dials")
+async def test_on_another_version_with_other_data(world: World) -> None:
+    world.action(scripted(1))
+    async with world.open() as engine:
+        first = flow(step("a"), step("b"), step("end", "map", params={"value": "$a"}), version="1")
+        old = await start(engine, first, {"n": 1})
+        await engine.wait(old)
+        newer = flow(step("a"), step("end", "map", params={"value": ["$a", "$inputs.n"]}), version="2")
+        await engine.versions.keep(newer, "", engine.now())
+        changes = Changes(version="latest", inputs={"n": 2}, outputs={"a": 5})
+        made = await engine.second_chances.replay(old, ["end"], changes)
+        assert (await engine.wait(made.run_id)).outputs == [5, 2]
+        assert [(one.step, one.why) for one in made.not_kept] == [
+            ("b", "there is no such step in the version that is run; it was a `call` step")
+        ]
+        with pytest.raises(NotFoundError, match="no version '9'"):
+            await engine.second_chances.replay(old, ["end"], Changes(version="9"))
+        with pytest.raises(RequestError, match="sub-flow"):
+            await engine.second_chances.replay(old, ["a/b"])
+
+
+@pytest.mark.req("DUR-3.fork")
+async def test_a_fork_keeps_what_had_settled_by_an_event(world: World) -> None:
+    world.action(scripted(1, 2, 3, 20, 30))
+    async with world.open() as engine:
+        old = await start(engine, flow(step("a"), step("b"), step("c")))
+        await engine.wait(old)
+        rows = await engine.store.load_journal((await engine.record(old)).key)
+        at = next(row.seq for row in rows if row.kind == ev.StepSucceeded.KIND)
+        made = await engine.second_chances.fork(old, at)
+        assert (await engine.wait(made.run_id)).outputs == 30
+        whole = await engine.second_chances.fork(old)
+        assert (await engine.wait(whole.run_id)).outputs == 3
+        with pytest.raises(ConflictError, match="no event 99"):
+            await engine.second_chances.fork(old, 99)
+    assert world.called == ["a", "b", "c", "b", "c"]
+
+
+# ---------------------------------------------------------------- the past
+
+
+@pytest.mark.req("DUR-2.past")
+async def test_a_run_is_shown_as_of_each_of_its_events(world: World) -> None:
+    world.action(scripted(1))
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a"), step("b")))
+        await engine.wait(run_id)
+        record = await engine.record(run_id)
+        told: list[str] = []
+        for row in await engine.store.load_journal(record.key):
+            state, at = await engine.second_chances.as_of(record, row.seq)
+            assert (state.seq, at) == (row.seq + 1, row.at)
+            told.append(view_of(state, record, at).status)
+        with pytest.raises(ConflictError, match="no event -1"):
+            await engine.second_chances.as_of(record, -1)
+    assert (told[0], told[-1]) == ("queued", "succeeded")
+    assert "running" in told
+
+
+# ---------------------------------------------------------------- journals that do not fold
+
+
+async def quarantined(world: World, engine: Engine) -> str:
+    """A run whose journal is damaged after its first step's end."""
+    run_id = await start(engine, flow(step("a"), step("b")))
+    await engine.wait(run_id)
+    key = (await engine.record(run_id)).key
+    rows = await engine.store.load_journal(key)
+    spoil(world, key, next(row.seq for row in rows if row.kind == ev.StepSucceeded.KIND) + 1)
+    return run_id
+
+
+@pytest.mark.req("DUR-6.rollback")
+async def test_a_damaged_run_goes_on_from_its_last_valid_event_and_the_rest_is_set_aside(world: World) -> None:
+    world.action(scripted(1))
+    async with world.open() as engine:
+        run_id = await quarantined(world, engine)
+        key = (await engine.record(run_id)).key
+        before = await engine.store.load_journal(key)
+        with pytest.raises(EngineError, match="does not fold"):
+            await engine.second_chances.retry(run_id)
+        assert (await engine.record(run_id)).status == "quarantined"
+        done = await engine.second_chances.rollback(run_id, Asked(by="tester"))
+        assert (await engine.wait(run_id)).status == "succeeded"
+        assert done.set_aside == len(before) - done.last_valid_event - 1
+        aside = await engine.store.journal_aside(key)
+        assert [row for _, row in aside] == before[done.last_valid_event + 1 :]
+        with pytest.raises(ConflictError, match="nothing to roll back"):
+            await engine.second_chances.rollback(run_id)
+    assert world.called == ["a", "b", "b"], "`a` had ended, and that is valid"
+
+
+@pytest.mark.req("DUR-6.rollback")
+async def test_a_quarantined_run_takes_nothing_but_a_rollback(world: World) -> None:
+    world.action(scripted(1))
+    async with world.open() as engine:
+        run_id = await quarantined(world, engine)
+        with pytest.raises(EngineError):
+            await engine.second_chances.rewind(run_id, ["a"])
+        for told in (engine.pause(run_id), engine.second_chances.rewind(run_id, ["a"])):
+            with pytest.raises(ConflictError, match="quarantined"):
+                await told
+
+
+@pytest.mark.req("DUR-6.rollback")
+async def test_a_run_of_which_nothing_but_its_acceptance_folds_cannot_be_rolled_back(world: World) -> None:
+    world.action(scripted(1))
+    async with world.open() as engine:
+        run_id = await start(engine, flow(step("a")))
+        await engine.wait(run_id)
+        spoil(world, (await engine.record(run_id)).key, 1)
+        with pytest.raises(ConflictError, match="start the flow again"):
+            await engine.second_chances.rollback(run_id)
