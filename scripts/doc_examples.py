@@ -145,7 +145,7 @@ HELP: Final[dict[str, str]] = {
     "run-paused": "`segue resume RUN`.",
     "run-succeeded-with-failures": "Look at the failed steps: `segue show RUN`.",
     "run-recovered": "Look at the steps that were recovered: `segue show RUN`.",
-    "run-failed": "`segue why RUN` names the step and its error; mend the cause and start the flow again.",
+    "run-failed": "`segue why RUN` names the step and its error; mend the cause, then `segue retry RUN`.",
     "run-cancelled": "Start the flow again, if it was cancelled by mistake.",
     "run-timed-out": "Raise the flow's `timeout`, or find the step that took so long: `segue show RUN`.",
     "run-quarantined": "Keep the database file, and report the run's id and the log of the host.",

@@ -306,3 +306,65 @@ async def test_a_run_that_ended_well_is_undone_and_a_preview_says_what_that_does
     assert view["reason"] == "cancelled: a mistake; undone: `flight`"
     problem(await served.client.post(f"{base}/undo"), 409, "conflict")
     problem(await served.client.post("/api/v1/runs/run_unknown/undo"), 404, "not-found")
+
+
+TALLY = """\
+flow: tally
+version: "1"
+steps:
+  - first: {set: {n: "{{ inputs.n }}"}}
+  - second: {map: {value: "{{ vars.n + 1 }}"}}
+  - third: {map: {value: "{{ second.value + 1 }}"}}
+"""
+
+
+@pytest.mark.req("DUR-3.doors", "DUR-2.past")
+async def test_a_run_is_rewound_replayed_forked_and_shown_as_it_was(served: Served) -> None:
+    run_id = await served.start(TALLY, {"n": 1})
+    await served.until(run_id, "succeeded")
+    base, client = f"/api/v1/runs/{run_id}", served.client
+    answer = await client.post(f"{base}/rewind", json={"to": ["second"], "reason": "to see"})
+    assert answer.status_code == 202
+    view = await served.until(run_id, "succeeded")
+    assert view["outputs"] == {"value": 3}
+    assert "rewound to `second` at" in view["reason"]
+    assert "by the API (to see): 2 steps taken back" in view["reason"]
+    problem(await client.post(f"{base}/rewind", json={"to": ["none"]}), 404, "not-found")
+    problem(await client.post(f"{base}/rewind", json={"to": []}), 422, "invalid-request")
+    problem(await client.post(f"{base}/retry"), 409, "conflict")
+    problem(await client.post(f"{base}/rollback"), 409, "conflict")
+
+    made = (await client.post(f"{base}/replay", json={"from": ["third"], "outputs": {"second": {"value": 40}}})).json()
+    assert (made["kept"], made["not_kept"]) == (2, [])
+    replayed = await served.until(made["run_id"], "succeeded")
+    assert (replayed["outputs"], replayed["origin"]["run_id"], replayed["trigger"]) == ({"value": 41}, run_id, "replay")
+    newer = TALLY.replace('"1"', '"2"').replace("second: {map", "second: {set").replace("value + 1", "value * 10")
+    answer = await client.post(f"{base}/fork", json={"at": view["last_event"], "flow": newer, "inputs": {"n": 5}})
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/api/v1/runs/{answer.json()['run_id']}"
+    assert [one["step"] for one in answer.json()["not_kept"]] == ["second"]
+    both = await client.post(f"{base}/fork", json={"flow": newer, "version": "latest"})
+    problem(both, 422, "invalid-request")
+
+    past = await served.get(f"{base}?at=1")
+    assert (past["last_event"], past["status"]) == (1, "running")
+    problem(await client.get(f"{base}?at=999"), 409, "conflict")
+    problem(await client.post("/api/v1/runs/run_unknown/replay"), 404, "not-found")
+
+
+@pytest.mark.req("DUR-6.rollback")
+async def test_a_damaged_run_tells_its_last_valid_event_and_is_rolled_back_to_it(served: Served) -> None:
+    run_id = await served.start(TALLY, {"n": 1})
+    await served.until(run_id, "succeeded")
+    engine = served.host.engine
+    record = await engine.record(run_id)
+    rows = await engine.store.load_journal(record.key)
+    damaged = JournalRow(len(rows), 9_999, -1, rows[-1].at, b"?")
+    done = asyncio.get_running_loop().create_future()
+    engine.store.commit(Commit(run_key=record.key, rows=[damaged]), lambda _, error: done.set_result(error))
+    assert await done is None
+    found = problem(await served.client.get(f"/api/v1/runs/{run_id}"), 500, "run-quarantined")
+    assert found["last_valid_event"] == len(rows) - 1
+    rolled = (await served.client.post(f"/api/v1/runs/{run_id}/rollback")).json()
+    assert (rolled["set_aside"], rolled["last_valid_event"]) == (1, len(rows) - 1)
+    assert (await served.get(f"/api/v1/runs/{run_id}"))["outputs"] == {"value": 3}

@@ -392,3 +392,30 @@ def test_a_run_that_ended_well_is_undone_by_a_command_and_the_next_host(commands
     assert (shown["status"], shown["steps"][0]["undone"]) == ("cancelled", "done")
     again = commands.segue("undo", "last")
     assert (again.code, "nothing to undo" in again.err) == (1, True)
+
+
+@pytest.mark.req("DUR-3.command-line", "DUR-2.past")
+def test_a_run_is_retried_rewound_and_replayed_by_commands(commands: Commands) -> None:
+    text = (
+        "flow: tally\nsteps:\n  - a: {set: {n: 1}}\n  - b: {map: {value: '{{ 6 / inputs.by }}'}}\n  - c: {log: done}\n"
+    )
+    commands.write("tally.yaml", text)
+    assert commands.segue("run", "tally.yaml", "-i", "by=0").code == 1
+    done = commands.segue("retry", "last", "--reason", "again")
+    assert (done.code, "retried from `b`" in done.out) == (0, True)
+    commands.segue("run", "--continue")
+    old = commands.segue("show", "--json").json
+    assert (old["status"], "by the command line (again)" in old["reason"]) == ("failed", True)
+    commands.write("inputs.json", '{"by": 2}')
+    made = commands.segue("replay", old["id"], "--from", "b", "--inputs", "inputs.json", "--json").json
+    assert (made["kept"], made["not_kept"]) == (1, [])
+    commands.segue("run", "--continue")
+    assert commands.segue("show", made["run_id"], "--json").json["status"] == "succeeded"
+    assert commands.segue("rewind", made["run_id"], "c").code == 0
+    commands.segue("run", "--continue")
+    assert "rewound to `c`" in commands.segue("why", made["run_id"]).out
+    past = commands.segue("show", made["run_id"], "--at", "1", "--json").json
+    assert past["last_event"] == 1
+    nothing = commands.segue("rollback", made["run_id"])
+    assert (nothing.code, "nothing to roll back" in nothing.err) == (1, True)
+    assert commands.segue("fork", made["run_id"], "--at", "99").code == 1

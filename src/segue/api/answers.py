@@ -32,6 +32,31 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
+class NotKept(msgspec.Struct, frozen=True, kw_only=True):
+    """A step whose recorded outcome has no place in a new run."""
+
+    step: str
+    why: str
+
+
+class NewRunOf(msgspec.Struct, frozen=True, kw_only=True):
+    """A replayed or forked run: how many recorded outcomes it starts with, and what could not be kept."""
+
+    run_id: str
+    status: str
+    kept: int
+    not_kept: list[NotKept] = []
+
+
+class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that goes on from its last valid event; the events after it were set aside."""
+
+    run_id: str
+    status: str
+    last_valid_event: int
+    set_aside: int
+
+
 class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     """A run in a list. Times are RFC 3339 (UTC)."""
 
@@ -199,9 +224,9 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
-    StartedRun, RunState, RunItem, RunList, RunView, LogLine, LogPage, Why, OpenCallback, CallbackList, CallbackShown,
-    CallbackTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link, Health, GatewayStarted, EngineStarted, GatewayRun,
-    ProblemDetails,
+    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, RunView, LogLine, LogPage, Why,
+    OpenCallback, CallbackList, CallbackShown, CallbackTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link,
+    Health, GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from segue.api.library import FlowLibrary
 from segue.api.live import Streams
 from segue.api.page import PageRoutes
 from segue.api.runs import RunRoutes
+from segue.api.second_chances import SecondChanceRoutes
 from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.errors import SegueError
@@ -52,6 +53,7 @@ def create_app(
     app.state.streams = streams
     for routes in (
         RunRoutes(engine, starter, streams),
+        SecondChanceRoutes(engine, starter),
         FlowRoutes(library, catalogue),
         CallbackRoutes(engine),
         GatewayRoutes(engine, starter),

@@ -65,6 +65,37 @@ class Reason(Body):
     reason: str | None = Field(None, max_length=1_000)
 
 
+class Rewind(Reason):
+    """Which steps a run goes back to."""
+
+    to: list[str] = Field(min_length=1, max_length=1_000, description="Addresses of steps: `charge`, `each[3].enrich`.")
+
+
+class NewRunBody(Reason):
+    """What of a new run is to be other than in the run that it comes from."""
+
+    version: str | None = Field(None, max_length=300, description="A kept version's number, or `latest`.")
+    flow: str | JsonObject | None = Field(None, description="A version that is sent along: text or document.")
+    flow_id: str | None = Field(None, min_length=1, max_length=300, description="The flow as the library has it.")
+    file: str | None = Field(None, max_length=300, description="A file name for messages.")
+    inputs: JsonObject | None = Field(None, description="In place of the old run's inputs.")
+    outputs: JsonObject | None = Field(None, description="In place of recorded outputs of kept steps, by address.")
+
+
+class Replay(NewRunBody):
+    """From which steps a new run goes on."""
+
+    from_: list[str] = Field(
+        default_factory=list[str], alias="from", max_length=1_000, description="Addresses; empty: from the beginning."
+    )
+
+
+class Fork(NewRunBody):
+    """As of which event a new run begins."""
+
+    at: int | None = Field(None, ge=0, description="The event's number; left out: the last one.")
+
+
 class Cancellation(Reason):
     """Why a run is cancelled, and how."""
 
@@ -99,7 +130,9 @@ class Execute(Body):
     idempotency_key: Key | None = Field(None, alias="idempotencyKey")
 
 
-MODELS: Final[tuple[type[BaseModel], ...]] = (StartRun, CheckFlow, Reason, GatewayStart, Execute)
+MODELS: Final[tuple[type[BaseModel], ...]] = (
+    StartRun, CheckFlow, Reason, Rewind, Replay, Fork, GatewayStart, Execute,
+)  # fmt: skip
 
 
 async def read_model(request: Request, model: type[M], *, optional: bool = False) -> M:

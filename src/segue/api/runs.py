@@ -70,7 +70,7 @@ class RunRoutes:
             },
         )  # fmt: skip
         add("", self.index, methods=["GET"], responses=answers_with(200, RunList, 400, 422))
-        add("/{run_id}", self.show, methods=["GET"], responses=answers_with(200, RunView, 404, 500))
+        add("/{run_id}", self.show, methods=["GET"], responses=answers_with(200, RunView, 404, 409, 422, 500))
         add("/{run_id}/logs", self.logs, methods=["GET"], responses=answers_with(200, LogPage, 404, 422))
         add("/{run_id}/why", self.why, methods=["GET"], responses=answers_with(200, Why, 404))
         add("/{run_id}/callbacks", self.callbacks, methods=["GET"], responses=answers_with(200, CallbackList, 404))
@@ -131,9 +131,17 @@ class RunRoutes:
         now = self._engine.now()
         return answer(RunList(runs=[run_item(record, now) for record in page.runs], next_cursor=page.cursor))
 
-    async def show(self, run_id: str) -> Response:
-        """A run with all its steps, and why each is as it is."""
-        return answer(await view_now(self._engine, run_id))
+    async def show(
+        self,
+        run_id: str,
+        at: Annotated[int | None, Query(ge=0, le=2**53, description="As of this event; left out: now.")] = None,
+    ) -> Response:
+        """A run with all its steps, and why each is as it is: now, or as of one of its events."""
+        if at is None:
+            return answer(await view_now(self._engine, run_id))
+        record = await self._engine.record(run_id)
+        state, moment = await self._engine.second_chances.as_of(record, at)
+        return answer(view_of(state, record, moment, as_of=True))
 
     async def logs(
         self,

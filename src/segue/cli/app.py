@@ -43,6 +43,11 @@ COMMANDS: Final = {
     "pause": _Place("control", _CHANGING),
     "resume": _Place("control", _CHANGING),
     "undo": _Place("undo", _CHANGING),
+    "rewind": _Place("again", _CHANGING),
+    "retry": _Place("again", _CHANGING),
+    "rollback": _Place("again", _CHANGING),
+    "replay": _Place("again", _CHANGING),
+    "fork": _Place("again", _CHANGING),
     "callback": _Place("control", _CHANGING),
     "serve": _Place("serve", _SERVER),
 }

@@ -7,15 +7,20 @@ Commands speak to a `Desk` and need not know which it is. A host that goes away 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from segue.client.records import HostLostError, RunSummary
 from segue.engine.host import Engine
 from segue.engine.log_lines import LogLine, log_lines
+from segue.engine.second_chances import Asked, NewRunOf, RolledBackTo
+from segue.engine.second_chances import Changes as RunChanges
+from segue.engine.versions import Version
 from segue.engine.views import RunView, UndoView, quarantined_view, rfc3339, undo_view, view_of
 from segue.errors import EngineError, JournalCorruptError, NotFoundError, RequestError, SegueError
+from segue.flow import Catalogue, load_flow
 from segue.kernel.state import RunState
 from segue.kernel.status import RUN_ENDED, RunStatus, StepStatus
 from segue.store.port import LogRow, RunFilter, RunRecord
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
 
 LAST = "last"
+_WHO = "the command line"
 ENDED = frozenset(status.value for status in RUN_ENDED) | {RunStatus.QUARANTINED.value}
 SEARCHED_RUNS = 10_000
 """How many of the newest runs are looked at for an abbreviated id."""
@@ -83,8 +89,8 @@ class Desk(Protocol):
         """Whether there is such a run."""
         ...
 
-    async def show(self, run_id: str) -> Snapshot:
-        """The run as it stands."""
+    async def show(self, run_id: str, at: int | None = None) -> Snapshot:
+        """The run as it stands; `at`: as of that event."""
         ...
 
     async def logs(self, run_id: str) -> list[LogLine]:
@@ -115,6 +121,22 @@ class Desk(Protocol):
         """Let a paused run go on."""
         ...
 
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None) -> None:
+        """Go back to these steps."""
+        ...
+
+    async def retry(self, run_id: str, reason: str | None) -> None:
+        """Go on with a run that failed or was cut off."""
+        ...
+
+    async def rollback(self, run_id: str, reason: str | None) -> RolledBackTo:
+        """Go on from the last valid event."""
+        ...
+
+    async def new_run_of(self, run_id: str, kind: Literal["replay", "fork"], body: Mapping[str, Any]) -> NewRunOf:
+        """Start a run from another one; `body` as the API takes it."""
+        ...
+
     async def callback(self, token: str, payload: Any) -> str:
         """Deliver a signal; the run's id."""
         ...
@@ -123,9 +145,10 @@ class Desk(Protocol):
 class EngineDesk:
     """Through an engine of this process. `hosts`: it hears of changes at once; else it looks again and again."""
 
-    def __init__(self, engine: Engine, *, hosts: bool) -> None:
+    def __init__(self, engine: Engine, *, hosts: bool, catalogue: Catalogue | None = None) -> None:
         self.engine = engine
         self.hosts = hosts
+        self.catalogue = catalogue
 
     async def page(
         self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
@@ -140,9 +163,12 @@ class EngineDesk:
         """Whether there is such a run."""
         return await self.engine.store.get_run(run_id) is not None
 
-    async def show(self, run_id: str) -> Snapshot:
+    async def show(self, run_id: str, at: int | None = None) -> Snapshot:
         """The run as its journal tells it; one that does not fold is shown as quarantined."""
         record = await self.engine.record(run_id)
+        if at is not None:
+            past, moment = await self.engine.second_chances.as_of(record, at)
+            return Snapshot(view_of(past, record, moment, as_of=True))
         try:
             state = await self.engine.state(record)
         except JournalCorruptError as error:
@@ -185,6 +211,31 @@ class EngineDesk:
         """See `Engine.resume`."""
         await self.engine.resume(run_id)
 
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None) -> None:
+        """See `SecondChances.rewind`."""
+        await self.engine.second_chances.rewind(run_id, to, Asked(by=_WHO, reason=reason))
+
+    async def retry(self, run_id: str, reason: str | None) -> None:
+        """See `SecondChances.retry`."""
+        await self.engine.second_chances.retry(run_id, Asked(by=_WHO, reason=reason))
+
+    async def rollback(self, run_id: str, reason: str | None) -> RolledBackTo:
+        """See `SecondChances.rollback`."""
+        return await self.engine.second_chances.rollback(run_id, Asked(by=_WHO, reason=reason))
+
+    async def new_run_of(self, run_id: str, kind: Literal["replay", "fork"], body: Mapping[str, Any]) -> NewRunOf:
+        """See `SecondChances.replay` and `fork`."""
+        version: Version | str | None = body.get("version")
+        text: str | None = body.get("flow")
+        if text is not None and self.catalogue is not None:
+            flow = load_flow(text, self.catalogue, file=body.get("file"))
+            version = await self.engine.versions.keep(flow, text, self.engine.now())
+        changes = RunChanges(version=version, inputs=body.get("inputs"), outputs=body.get("outputs"))
+        asked, chances = Asked(by=_WHO, reason=body.get("reason")), self.engine.second_chances
+        if kind == "fork":
+            return await chances.fork(run_id, body.get("at"), changes, asked)
+        return await chances.replay(run_id, body.get("from") or (), changes, asked)
+
     async def callback(self, token: str, payload: Any) -> str:
         """See `Engine.callback`."""
         return await self.engine.callback(token, payload)
@@ -222,9 +273,9 @@ class RemoteDesk:
             return False
         return True
 
-    async def show(self, run_id: str) -> Snapshot:
+    async def show(self, run_id: str, at: int | None = None) -> Snapshot:
         """The run as the host shows it."""
-        view, callbacks = await self.remote.show(run_id)
+        view, callbacks = await self.remote.show(run_id, at=at)
         return Snapshot(view, tuple(CallbackLink(step=one.step, token=one.token, url=one.url) for one in callbacks))
 
     async def logs(self, run_id: str) -> list[LogLine]:
@@ -254,6 +305,22 @@ class RemoteDesk:
     async def resume(self, run_id: str) -> None:
         """See `Engine.resume`."""
         await self.remote.act(run_id, "resume", None)
+
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None) -> None:
+        """See `SecondChances.rewind`."""
+        await self.remote.rewind(run_id, to, reason)
+
+    async def retry(self, run_id: str, reason: str | None) -> None:
+        """See `SecondChances.retry`."""
+        await self.remote.act(run_id, "retry", reason)
+
+    async def rollback(self, run_id: str, reason: str | None) -> RolledBackTo:
+        """See `SecondChances.rollback`."""
+        return await self.remote.rollback(run_id, reason)
+
+    async def new_run_of(self, run_id: str, kind: Literal["replay", "fork"], body: Mapping[str, Any]) -> NewRunOf:
+        """See `SecondChances.replay` and `fork`."""
+        return await self.remote.new_run_of(run_id, kind, body)
 
     async def callback(self, token: str, payload: Any) -> str:
         """See `Engine.callback`."""

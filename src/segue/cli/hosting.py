@@ -197,7 +197,7 @@ async def desk_for_changing(url: str) -> AsyncGenerator[Desk]:
         return
     try:
         await found.host.engine.open(adopt=False)
-        yield EngineDesk(found.host.engine, hosts=True)
+        yield EngineDesk(found.host.engine, hosts=True, catalogue=found.host.catalogue)
     finally:
         await found.close(grace_seconds=0)
 

@@ -43,14 +43,19 @@ def runs(
     return looking(database, look)
 
 
-def show(run: RunArgument = "last", json: JsonOption = False, database: DatabaseOption = None) -> int:
-    """Show a run: its state and why, its steps, outputs and errors."""
+def show(
+    run: RunArgument = "last",
+    at: Annotated[int | None, typer.Option("--at", metavar="EVENT", min=0, help="As of this event of it.")] = None,
+    json: JsonOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Show a run: its state and why, its steps, outputs and errors; now, or as of one of its events."""
 
     async def look(desk: Desk) -> int:
         from segue.cli.desk import find_run
         from segue.cli.output import print_json
 
-        snapshot = await desk.show(await find_run(desk, run))
+        snapshot = await desk.show(await find_run(desk, run), at)
         if json:
             print_json(snapshot.view)
         else:

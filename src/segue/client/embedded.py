@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from segue.bootstrap import build_host
 from segue.engine.port import Effect
+from segue.engine.second_chances import Asked, Changes, NewRunOf, RolledBackTo
 from segue.engine.versions import Version
 from segue.engine.views import RunView, UndoView, rfc3339, undo_view, view_of
 from segue.errors import InvalidFlowError
@@ -25,6 +26,8 @@ from segue.kernel.events import Failure
 from segue.kernel.state import RunState
 from segue.net.egress import EgressPolicy
 from segue.steps.python import python_action
+
+_WHO = "a program"
 
 F = TypeVar("F", bound=Callable[..., Any])
 FlowSource = Flow | str | Path | Mapping[str, Any]
@@ -131,11 +134,83 @@ class Segue:
         """How the run ended, once it has. Raises NotFoundError."""
         return _result(await self._host.engine.wait(run_id))
 
-    async def show(self, run_id: str) -> RunView:
-        """The run as it stands: states, outputs, errors and reasons of all steps. Raises NotFoundError."""
+    async def show(self, run_id: str, *, at: int | None = None) -> RunView:
+        """The run as it stands: states, outputs, errors and reasons of all steps; `at`: as of that event of it.
+
+        Raises NotFoundError; ConflictError if it has no such event; JournalCorruptError.
+        """
         engine = self._host.engine
         record = await engine.record(run_id)
-        return view_of(await engine.state(record), record, engine.now())
+        if at is None:
+            return view_of(await engine.state(record), record, engine.now())
+        state, moment = await engine.second_chances.as_of(record, at)
+        return view_of(state, record, moment, as_of=True)
+
+    async def rewind(self, run_id: str, *to: str, reason: str | None = None) -> None:
+        """Go back to these steps (`charge`, `each[3].enrich`), also of a run that is over: they and all that depends on
+        them are run again, what else has ended keeps its outputs. Raises NotFoundError, ConflictError.
+        """
+        await self._host.engine.second_chances.rewind(run_id, to, Asked(by=_WHO, reason=reason))
+
+    async def retry(self, run_id: str, *, reason: str | None = None) -> None:
+        """Go on with a run that failed, was cancelled or timed out; what ended well is kept. What failed is called
+        again also if it may have taken effect. Raises NotFoundError, ConflictError if there is nothing to retry.
+        """
+        await self._host.engine.second_chances.retry(run_id, Asked(by=_WHO, reason=reason))
+
+    async def replay(
+        self,
+        run_id: str,
+        *from_: str,
+        version: str | None = None,
+        flow: FlowSource | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> NewRunOf:
+        """Start a new run that goes on from these steps of the old one (none: from the beginning), which stays.
+
+        `version`: a kept one's number or `latest`; `flow`: one at hand. `inputs` stand for the old run's, `outputs` for
+        recorded outputs of kept steps. Raises NotFoundError, ConflictError, RequestError, InvalidInputError.
+        """
+        changes = await self._changes(version, flow, inputs, outputs)
+        asked = Asked(by=_WHO, reason=reason)
+        return await self._host.engine.second_chances.replay(run_id, from_, changes, asked)
+
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        at: int | None = None,
+        version: str | None = None,
+        flow: FlowSource | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> NewRunOf:
+        """Start a new run from the old one as of its event `at` (the last one): what had settled is kept, the rest is
+        run. The other arguments and errors as in `replay`.
+        """
+        changes = await self._changes(version, flow, inputs, outputs)
+        asked = Asked(by=_WHO, reason=reason)
+        return await self._host.engine.second_chances.fork(run_id, at, changes, asked)
+
+    async def rollback(self, run_id: str, *, reason: str | None = None) -> RolledBackTo:
+        """Go on with a run whose journal does not fold from its last valid event; what follows is set aside.
+
+        Raises NotFoundError, ConflictError if there is nothing to roll back.
+        """
+        return await self._host.engine.second_chances.rollback(run_id, Asked(by=_WHO, reason=reason))
+
+    async def _changes(
+        self,
+        version: str | None,
+        flow: FlowSource | None,
+        inputs: Mapping[str, Any] | None,
+        outputs: Mapping[str, Any] | None,
+    ) -> Changes:
+        chosen = version if flow is None else await self._version(flow)
+        return Changes(version=chosen, inputs=inputs, outputs=outputs)
 
     async def cancel(self, run_id: str, reason: str | None = None, *, force: bool = False) -> None:
         """Cancel a run; `force` cuts its `finally` steps and compensations off, too.

@@ -6,9 +6,9 @@ caller knows best whether asking again is right (starting a run is, under its id
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -16,6 +16,7 @@ import msgspec
 
 from segue.client.records import HostLostError, RemoteCallback, RunSummary
 from segue.engine.log_lines import LogLine
+from segue.engine.second_chances import NewRunOf, RolledBackTo
 from segue.engine.views import RunView, UndoView
 from segue.errors import (
     ConflictError,
@@ -136,8 +137,10 @@ class RemoteHost:
             if cursor is None or len(found) >= limit:
                 return found, cursor
 
-    async def show(self, run_id: str) -> tuple[RunView, list[RemoteCallback]]:
-        """The run, and what its waiting steps wait for. Raises NotFoundError."""
+    async def show(self, run_id: str, *, at: int | None = None) -> tuple[RunView, list[RemoteCallback]]:
+        """The run, and what its waiting steps wait for; `at`: as of that event. Raises NotFoundError, ConflictError."""
+        if at is not None:
+            return await self._ask("GET", _run_path(run_id), RunView, query=[("at", str(at))]), []
         view = await self._ask("GET", _run_path(run_id), RunView)
         if not any(step.status == _WAITING for step in view.steps):
             return view, []
@@ -149,9 +152,23 @@ class RemoteHost:
         return (await self._ask("GET", f"{_run_path(run_id)}/logs", _Lines, query=query)).lines
 
     async def act(self, run_id: str, action: str, reason: str | None, **further: bool) -> None:
-        """`cancel`, `pause`, `resume` or `undo`. Raises NotFoundError, ConflictError."""
+        """`cancel`, `pause`, `resume`, `retry` or `undo`. Raises NotFoundError, ConflictError."""
         body = further if reason is None else {"reason": reason, **further}
         await self._ask("POST", f"{_run_path(run_id)}/{action}", msgspec.Raw, json=body)
+
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None = None) -> None:
+        """See `Segue.rewind`."""
+        body = {"to": list(to), "reason": reason}
+        await self._ask("POST", f"{_run_path(run_id)}/rewind", msgspec.Raw, json=body)
+
+    async def rollback(self, run_id: str, reason: str | None = None) -> RolledBackTo:
+        """See `Segue.rollback`."""
+        return await self._ask("POST", f"{_run_path(run_id)}/rollback", RolledBackTo, json={"reason": reason})
+
+    async def new_run_of(self, run_id: str, kind: Literal["replay", "fork"], body: Mapping[str, Any]) -> NewRunOf:
+        """See `Segue.replay` and `Segue.fork`; `body` as the API takes it, values of None left out."""
+        sent = {name: value for name, value in body.items() if value is not None}
+        return await self._ask("POST", f"{_run_path(run_id)}/{kind}", NewRunOf, json=sent)
 
     async def undo_preview(self, run_id: str) -> UndoView:
         """What undoing the run would do. Raises NotFoundError."""

@@ -15,6 +15,7 @@ from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.children import is_waited_for
 from segue.kernel.compensation import UndoPreview
+from segue.kernel.events import Origin
 from segue.kernel.plan import NodePlan
 from segue.kernel.reasons import explain_run, explain_step, explain_unopened
 from segue.kernel.state import RunState, StepState
@@ -93,6 +94,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: str | None = None
     duration_ms: int | None = None
     last_event: int = -1
+    origin: Origin | None = None
+    """The run that this one replays or was forked from."""
     steps: list[StepView] = []
 
 
@@ -109,8 +112,8 @@ def masker_of(state: RunState) -> Masker:
     return DEFAULT_MASKER.with_names(names) if names else DEFAULT_MASKER
 
 
-def view_of(state: RunState, record: RunRecord, now: int) -> RunView:
-    """The run at `now` (ms since the epoch)."""
+def view_of(state: RunState, record: RunRecord, now: int, *, as_of: bool = False) -> RunView:
+    """The run at `now` (ms since the epoch); `as_of`: that is in its past, of which its row says nothing."""
     masker = masker_of(state)
     reason = explain_run(state, now)
     ended = state.finished_at if state.finished_at is not None else now
@@ -118,7 +121,7 @@ def view_of(state: RunState, record: RunRecord, now: int) -> RunView:
         id=record.run_id,
         flow=record.flow_id,
         version=state.plan.flow.version,
-        status=record.status if record.status == RunStatus.QUARANTINED else state.status.value,
+        status=record.status if record.status == RunStatus.QUARANTINED and not as_of else state.status.value,
         reason=masker.mask_text(reason.sentence),
         reason_code=reason.code,
         action=reason.action,
@@ -134,6 +137,7 @@ def view_of(state: RunState, record: RunRecord, now: int) -> RunView:
         finished_at=rfc3339(state.finished_at),
         duration_ms=_length(state.started_at, ended),
         last_event=state.seq - 1,
+        origin=None if state.keeping is None else state.keeping.origin,
         steps=steps_of(state, now, masker),
     )
 

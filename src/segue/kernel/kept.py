@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -28,7 +29,8 @@ ENDS_RUN: Final = frozenset({"return", "stop"})
 _INDEX = re.compile(r'\[(?:\d+|"(?:[^"\\]|\\.)*")\]')
 
 
-class NotKept(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NotKept:
     """A step whose recorded outcome has no place in the new run, and why."""
 
     step: str
