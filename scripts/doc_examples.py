@@ -148,7 +148,7 @@ HELP: Final[dict[str, str]] = {
     "run-failed": "`segue why RUN` names the step and its error; mend the cause, then `segue retry RUN`.",
     "run-cancelled": "Start the flow again, if it was cancelled by mistake.",
     "run-timed-out": "Raise the flow's `timeout`, or find the step that took so long: `segue show RUN`.",
-    "run-quarantined": "Keep the database file, and report the run's id and the log of the host.",
+    "run-quarantined": "Keep a copy of the database, then `segue rollback RUN`: it goes on from its last valid event.",
     "step-waiting-inputs": "Look at the steps that it names.",
     "step-waiting-slot": "Raise `limit`, `limits.steps`, or the priority, if it should start sooner.",
     "step-held-by-pause": "`segue resume RUN`.",
