@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from segue.api.errors import FlowProblem, ProblemDetails
 from segue.engine.log_lines import LogLine
-from segue.engine.views import RunView, rfc3339
+from segue.engine.views import RunView, UndoView, rfc3339
 from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import RunRecord
 
@@ -224,7 +224,7 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
-    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, RunView, LogLine, LogPage, Why,
+    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, RunView, UndoView, LogLine, LogPage, Why,
     OpenCallback, CallbackList, CallbackShown, CallbackTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link,
     Health, GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
 )  # fmt: skip

@@ -131,7 +131,7 @@ class Execute(Body):
 
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
-    StartRun, CheckFlow, Reason, Rewind, Replay, Fork, GatewayStart, Execute,
+    StartRun, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, GatewayStart, Execute,
 )  # fmt: skip
 
 
