@@ -101,6 +101,9 @@ class _Session:
         self._content = flow_file.read_bytes(order.file, "flow")
         self._sources, beside = sources_of(order.actions, flow_file.folder_of(order.file))
         self._beside = beside
+        folder = flow_file.folder_of(order.file)
+        self._folders = [] if folder is None else [folder]
+        """Where the flows lie that this one may run by name."""
         self._key = order.idempotency_key or f"cli-{uuid.uuid4().hex}"
         self._run_id: str | None = None
         self._progress = _progress(order)
@@ -143,7 +146,9 @@ class _Session:
             if self._beside is not None:
                 notice(f"using the actions of {self._beside}")
             functions = [action for source in self._sources for action in load_actions(source, lambda: None)]
-            catalogue = build_host("memory:", egress=egress_for_this_machine(), actions=functions).catalogue
+            catalogue = build_host(
+                "memory:", egress=egress_for_this_machine(), actions=functions, folders=self._folders
+            ).catalogue
         found = flow_file.load(self._file, catalogue, runnable=True, content=self._content)
         if found.problems:
             print_problems(console(stderr=True), found.problems, found.text, found.name)
@@ -199,6 +204,8 @@ class _Session:
             return
         assert self._flow is not None
         engine = hosting.host.engine
+        for folder in self._folders:
+            hosting.host.library.add_folder(folder)
         text = self._content.decode("utf-8", "replace")
         version = await engine.versions.keep(self._flow, text, engine.now())
         content = msgspec.json.encode({"flow": version.key, "inputs": self._inputs}, order="sorted")

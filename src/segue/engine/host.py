@@ -204,6 +204,7 @@ class Engine:
             earlier = await self._repeat_of(workspace, idempotency_key, request_digest)
             if earlier is not None:
                 return earlier
+        await self.children.keep_named(version)
         run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest)
         try:
             await self.committing.feed_and_wait(run, inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16))))
@@ -327,7 +328,7 @@ class Engine:
         self._refuse_if_closing()
         if id is not None and not 0 < len(id) <= MAX_EVENT_ID_LENGTH:
             raise RequestError(f"an event's id has 1 to {MAX_EVENT_ID_LENGTH} characters")
-        kept = ev.encode_data(_as_kept(data, "the event's data"))
+        kept = ev.encode_value(_as_kept(data, "the event's data"))
         id = id or new_run_id(self.now(), prefix="evt_", entropy=self._entropy(10))
         await self.bus.publish(EventRow(id, workspace, name.strip(), self.now(), None, kept))
         return id
