@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from segue.engine.clock import Clock
-from segue.engine.committing import Committing
+from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
 from segue.errors import RequestError, SegueError, StoreUnavailableError
 from segue.flow.durations import MAX_BUFFER_SECONDS
@@ -75,16 +75,10 @@ class Bus:
             raise RequestError(f"an event's name is a text of 1 to {MAX_NAME_LENGTH} characters")
         if len(event.data) > MAX_EVENT_BYTES:
             raise RequestError(f"the event has {len(event.data):,} bytes as JSON; at most {MAX_EVENT_BYTES:,} are kept")
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(_commit: Commit, error: BaseException | None) -> None:
-            if error is None:
-                self.send([event])
-            if not kept.done():
-                kept.set_result(None) if error is None else kept.set_exception(error)
-
-        self._store.commit(Commit(run_key=0, rows=(), events=(event,)), done)
-        await kept
+        # Whoever sent it may be gone by then: what is kept is delivered all the same.
+        kept = asyncio.ensure_future(commit_and_wait(self._store, Commit(run_key=0, rows=(), events=(event,))))
+        kept.add_done_callback(lambda one: None if one.cancelled() or one.exception() else self.send([event]))
+        await asyncio.shield(kept)
 
     def send(self, events: Sequence[EventRow]) -> None:
         """Offer events that are kept."""
@@ -114,8 +108,9 @@ class Bus:
             while queue:
                 event = queue[0]
                 await self._until_kept(partial(self._offer_to_all, event))
-                self._store.commit(Commit(run_key=0, rows=(), events_done=(event.id,)), _log_failure)
-                await self._drop_old()
+                done = Commit(run_key=0, rows=(), events_done=(event.id,))
+                await self._until_kept(partial(commit_and_wait, self._store, done))
+                await self._until_kept(self._drop_old)
                 queue.popleft()
         finally:
             del self._queues[key]
@@ -174,8 +169,3 @@ class Bus:
         if self._dropped_at is None or now - self._dropped_at >= DROP_EVERY_MS:
             self._dropped_at = now
             await self._store.drop_events(now - KEPT_MS, keep=KEPT_EVENTS)
-
-
-def _log_failure(commit: Commit, error: BaseException | None) -> None:
-    if error is not None:
-        _log.warning("events %s are offered again at the next start: %s", list(commit.events_done), error)

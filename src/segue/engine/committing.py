@@ -308,6 +308,18 @@ def _head(state: RunState, wake_at: int | None) -> RunHead:
     )  # fmt: skip
 
 
+async def commit_and_wait(store: Store, commit: Commit) -> None:
+    """A commit of no run's own; returns when it is kept. Raises what kept it from being."""
+    kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(_commit: Commit, error: BaseException | None) -> None:
+        if not kept.done():
+            kept.set_result(None) if error is None else kept.set_exception(error)
+
+    store.commit(commit, done)
+    await kept
+
+
 def _log_failure(commit: Commit, error: BaseException | None) -> None:
     if error is not None:
         _log.error("run %d: commit failed: %s", commit.run_key, error)

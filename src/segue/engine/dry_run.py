@@ -243,7 +243,10 @@ class _Report:
         return found
 
     def outside_calls(self) -> int:
-        return sum(call.kind == "attempt" and call.params is not None for call in self.played.calls)
+        return sum(
+            call.kind == "attempt" and call.params is not None and call.step.plan.kind != "flow"
+            for call in self.played.calls
+        )
 
     def masked(self, value: object) -> JsonValue:
         return cast("JsonValue", self.masker.mask_json(value))

@@ -481,7 +481,7 @@ def encode_data(data: JsonValue) -> bytes:
 
 def encode_value(value: JsonValue) -> bytes:
     """A JSON value that may be anything (an event's body); no bytes for null."""
-    return b"" if value is None else _encoder.encode(value)
+    return b"" if value is None else _encode(value)
 
 
 def decode(kind: int, data: bytes) -> Event:

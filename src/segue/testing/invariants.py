@@ -29,8 +29,9 @@ def _fingerprint(one: StepState) -> tuple[object, ...]:
     return (
         one.address, one.status, one.waiting, one.live, one.attempt, one.tries, one.lost, one.polls, one.generation,
         one.started_at, one.ended_at, one.started_seq, one.settled_seq, one.output, one.error, one.vars, one.waits_on,
-        one.until, one.callback, one.signals, one.handling, one.open_blocks, one.next_item, one.results, one.keys,
-        one.concluding, one.failing, one.finishing, one.inner_generation, one.undone, one.undo_error, one.vars_after,
+        one.until, one.child, one.event, one.since, one.reminded, one.callback, one.signals, one.handling,
+        one.open_blocks, one.next_item, one.results, one.keys, one.concluding, one.failing, one.finishing,
+        one.inner_generation, one.undone, one.undo_error, one.vars_after,
     )  # fmt: skip
 
 
@@ -60,7 +61,8 @@ def check_reason(state: RunState, now: int) -> None:
     reason = explain_run(state, now)
     if reason.code == "run-undecided":
         raise InvariantError(f"run {state.run_id} neither does nor waits for anything: {reason.sentence}")
-    if state.status is RunStatus.WAITING and state.next_due() is None:
+    waits_for_child = any(one.status is StepStatus.WAITING and one.waits_on == "child" for one in state.nodes)
+    if state.status is RunStatus.WAITING and state.next_due() is None and not waits_for_child:
         raise InvariantError(f"run {state.run_id} waits without an end: {reason.sentence}")
 
 
