@@ -474,6 +474,11 @@ class Simulation:
         await self._settle_clients()
         engine = self._engine
         # Also those whose starter never heard that they were kept, and those that begin only now.
+        for key in self._store.run_keys():
+            kept = self._kept(key)
+            if kept.paused:
+                with suppress(ConflictError):  # what was to cancel it may have come first
+                    await engine.resume(kept.run_id)
         done: set[int] = set()
         while left := [key for key in self._store.run_keys() if key not in done]:
             for key in left:
@@ -483,11 +488,7 @@ class Simulation:
         self._check()
 
     async def _run_to_its_end(self, engine: Engine, key: int) -> None:
-        kept = self._kept(key)
-        run_id = kept.run_id
-        if kept.paused:
-            with suppress(ConflictError):  # what was to cancel it may have come first
-                await engine.resume(run_id)
+        run_id = self._kept(key).run_id
         try:
             async with asyncio.timeout(FORWARD_SECONDS):
                 state = await engine.wait(run_id)
