@@ -308,7 +308,8 @@ async def _go_on(order: Order, url: str, interrupts: Interrupts) -> int:
         soon = found.host.engine.now() + REST_SECONDS * 1000
         due = await found.host.store.due_runs(soon)
         await found.begin()
-        ids = [run.run_id for run in [*found.adopted, *due]]
+        taken_up = [run.run_id for run in [*found.adopted, *due]]
+        ids = list(dict.fromkeys([*taken_up, *sorted(found.host.engine.woken)]))
         if ids:
             found.open_door(after_seconds=DOOR_AFTER_SECONDS)
         ended = await interrupts.guard(_follow_all(found, ids, progress))

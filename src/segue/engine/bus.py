@@ -56,18 +56,23 @@ class Bus:
         self._in_background = in_background
         self._queues: dict[tuple[str, str], deque[EventRow]] = {}
         self._dropped_at: int | None = None
+        self._takers: set[str] | None = None
         self.delivers = True
 
-    async def open(self) -> None:
-        """Go on with what an earlier host kept and did not offer to all."""
+    async def open(self) -> set[str]:
+        """Offer what an earlier host kept and did not offer to all; ids of the runs that took something."""
+        self._takers = set()
         number = 0
         while found := await self._store.events_open(after=number):
-            self.send([event for _, event in found])
+            for _, event in found:
+                await self._offer_until_done(event)
             number = found[-1][0]
         after = (0, -1)
         while waits := await self._store.buffered_waits(after=after):
-            self.look_back(waits)
+            await asyncio.gather(*map(self._look_back, waits))
             after = waits[-1][:2]
+        takers, self._takers = self._takers, None
+        return takers
 
     async def publish(self, event: EventRow) -> None:
         """Keep an event from outside; when this returns, it is kept. Raises RequestError, StoreUnavailableError."""
@@ -106,14 +111,16 @@ class Bus:
         queue = self._queues[key]
         try:
             while queue:
-                event = queue[0]
-                await self._until_kept(partial(self._offer_to_all, event))
-                done = Commit(run_key=0, rows=(), events_done=(event.id,))
-                await self._until_kept(partial(commit_and_wait, self._store, done))
-                await self._until_kept(self._drop_old)
+                await self._offer_until_done(queue[0])
                 queue.popleft()
         finally:
             del self._queues[key]
+
+    async def _offer_until_done(self, event: EventRow) -> None:
+        await self._until_kept(partial(self._offer_to_all, event))
+        done = Commit(run_key=0, rows=(), events_done=(event.id,))
+        await self._until_kept(partial(commit_and_wait, self._store, done))
+        await self._until_kept(self._drop_old)
 
     async def _offer_to_all(self, event: EventRow) -> None:
         after = (0, -1)
@@ -162,7 +169,10 @@ class Bus:
             return False
         self._committing.rest(run)
         step = run.state.nodes[wait.step] if wait.step < len(run.state.nodes) else None
-        return step is not None and step.status is StepStatus.WAITING and step.generation == wait.generation
+        goes_on = step is not None and step.status is StepStatus.WAITING and step.generation == wait.generation
+        if not goes_on and self._takers is not None:
+            self._takers.add(run.run_id)
+        return goes_on
 
     async def _drop_old(self) -> None:
         now = self._clock.now()

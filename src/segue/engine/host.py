@@ -109,6 +109,8 @@ class Engine:
         self.bus = Bus(store, self._clock, self.loading, self.committing, self.in_background)
         self.callbacks = Callbacks(store, self.loading, self.committing, resolver, self.now)
         self._background: set[asyncio.Future[None]] = set()
+        self.woken: set[str] = set()
+        """Runs at rest that go on with what an earlier host had kept for them."""
         self._closing = False
         self._opened = False
         self.reopening = asyncio.Lock()
@@ -131,8 +133,7 @@ class Engine:
             self.wakes.stop()
             return
         await self.loading.adopt_all()
-        await self.mailbox.open()
-        await self.bus.open()
+        self.woken = await self.mailbox.open() | await self.bus.open()
         self.wakes.set_rested(await self.store.next_wake_at())
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:

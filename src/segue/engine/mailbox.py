@@ -42,12 +42,15 @@ class Mailbox:
         self._in_background = in_background
         self.delivers = True
 
-    async def open(self) -> None:
-        """Deliver what an earlier host kept and did not deliver."""
+    async def open(self) -> set[str]:
+        """Deliver what an earlier host kept and did not deliver; ids of the runs that it was for."""
         after = 0
+        receivers: set[str] = set()
         while found := await self._store.messages(after=after):
-            self.send([message for _, message in found])
+            await asyncio.gather(*(self._deliver(message) for _, message in found))
+            receivers.update(message.run_id for _, message in found)
             after = found[-1][0]
+        return receivers
 
     def send(self, messages: Sequence[Message]) -> None:
         """Deliver messages that are kept."""

@@ -260,7 +260,8 @@ class Chaos:
     def begin_child(self) -> None:
         for one in [one for one in self.play.state.active.values() if is_waited_for(one)][:1]:
             if one.plan.kind == "flow":
-                made = self.play.give(inp.ChildBegan(one.id, one.attempt, f"run_{one.address}_{one.tries}", "other"))
+                run_id = f"run_{one.address}_{one.tries}"
+                made = self.play.give(inp.ChildBegan(one.id, one.attempt, run_id, "other", None, one.generation))
                 assert isinstance(made.rows[0].event, ev.ChildStarted)
 
     def end_child(self, one: StepState | None = None) -> None:
