@@ -20,9 +20,13 @@ from segue.expr import __doc__ as EXPR_DOC
 from segue.flow import errors_page
 from segue.flow.schema import schema_text
 from segue.flow.verbs import (
+    CACHE_KEYS,
     CALLBACK_KEYS,
+    FALLBACK_KEYS,
     FLOW_KEYS,
+    FLOW_LIMIT_KEYS,
     HTTP_KEYS,
+    LIMIT_KEYS,
     MODIFIERS,
     POLL_CALL_KEYS,
     POLL_KEYS,
@@ -73,6 +77,10 @@ def flow_page() -> str:
         ("Timeout", "`timeout: 30s` is short for `timeout: {attempt: 30s}`.", TIMEOUT_KEYS),
         ("Poll", "Beside a call, or with what is called as a verb.", {**POLL_KEYS, **POLL_CALL_KEYS}),
         ("Callback", "Under `wait: {callback: …}`, as a step or beside a call.", CALLBACK_KEYS),
+        ("Limits", "On a step that calls something: its attempts over all runs of the host.", LIMIT_KEYS),
+        ("Limits of a flow", "Runs of all versions of the flow; those that wait count.", FLOW_LIMIT_KEYS),
+        ("Cache", "`cache: 1h` is short for `cache: {ttl: 1h}`.", CACHE_KEYS),
+        ("Fallback", "A name, or a call with parameters of its own, or a list of them.", FALLBACK_KEYS),
         ("Request", "Under `http`; `http: GET https://…` is the short form.", HTTP_KEYS),
     ):
         lines += [f"### {title}", "", text, "", *_keys(table.values()), ""]

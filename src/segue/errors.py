@@ -38,6 +38,12 @@ class ConflictError(RequestError):
     """The thing exists, but its state does not allow this (a finished run, a used token, a reused key)."""
 
 
+class LimitReachedError(RequestError):
+    """A limit that refuses what is one too many (`on_full: reject`); nothing was kept, and later it may be taken."""
+
+    category: ClassVar[str] = "rate_limit"
+
+
 class GoneError(RequestError):
     """The thing existed and has expired (a callback after its time)."""
 

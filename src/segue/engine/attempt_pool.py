@@ -109,17 +109,16 @@ class AttemptPool:
     # ------------------------------------------------------------ actions that are not known here
 
     def _park(self, run: LiveRun, step: StepState, attempt: int) -> None:
-        """Nothing is lost because a host lacks an action: the attempt stays due until one that has it makes it."""
-        name = step.plan.step.use or step.plan.kind
+        """Nothing is lost because a host lacks an action or a label: the attempt stays due until one has it."""
         self._parked.append((run, step, attempt))
-        message = f"no action named {name!r} is known to this host; the step waits for one that has it"
+        message = f"{self._maker.lacks(step)}; the step waits for one that has it"
         self._logs.write(run, step.address, "warning", message, {})
         _log.warning("run %s: %s: %s", run.run_id, step.address, message)
 
     def parked(self) -> dict[str, str]:
-        """Runs in memory that wait for an action this host does not have: run id to the action's name."""
+        """Runs in memory that wait for what this host does not have: run id to the action or label."""
         return {
-            run.run_id: step.plan.step.use or step.plan.kind
+            run.run_id: self._maker.missing(step) or ""
             for run, step, attempt in self._parked
             if step.attempt == attempt and run.state.active.get(step.id) is step
         }

@@ -14,6 +14,7 @@ from typing import ClassVar, Final, cast
 
 from segue.engine.ids import idempotency_key
 from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
+from segue.engine.result_cache import ResultCache
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
 from segue.errors import StepError, TerminalError
@@ -41,16 +42,34 @@ class AttemptMaker:
     starts_children: ClassVar[bool] = True
     """Whether an attempt of a `flow` step starts the other flow's run; else it is made here, like a call."""
 
-    def __init__(self, actions: ActionRegistry, secrets: SecretResolver) -> None:
+    def __init__(
+        self,
+        actions: ActionRegistry,
+        secrets: SecretResolver,
+        *,
+        labels: frozenset[str] = frozenset(),
+        results: ResultCache | None = None,
+    ) -> None:
         self.actions = actions
+        self.labels = labels
         self._secrets = secrets
+        self._results = results
 
     def action_of(self, step: StepState) -> Action | None:
         """The action that the step uses, or None if this host does not know it."""
-        plan = step.plan.step
-        if step.job is not None and plan.poll is not None:
-            return self.actions.get(plan.poll.use or "")
-        return self.actions.get(plan.use or plan.kind)
+        return self.actions.get(action_name(step))
+
+    def lacks(self, step: StepState) -> str | None:
+        """What this host would need to make the step's attempts, in words; None: it has all."""
+        name = self.missing(step)
+        if name is None or name not in step.plan.step.runs_on:
+            return None if name is None else f"no action named {name!r} is known to this host"
+        return f"this host does not have the label {name!r} that `runs_on` asks for"
+
+    def missing(self, step: StepState) -> str | None:
+        """The label or the action that this host would need for the step's next attempt."""
+        missing = next((label for label in step.plan.step.runs_on if label not in self.labels), None)
+        return missing or (None if self.action_of(step) is not None else action_name(step))
 
     def is_unsafe(self, state: RunState, step: StepState) -> bool:
         """Whether an attempt of unknown outcome must not be repeated blindly."""
@@ -88,7 +107,7 @@ class AttemptMaker:
             if state.plan.flow.masking:
                 masker = masker.with_names(state.plan.flow.masking)
             action = self.action_of(step)
-            if action is None:
+            if action is None or (step.plan.step.runs_on and self.lacks(step)):
                 return self._unbound(state, step)
             retry_unclassified = action.retry_unclassified
             params = self.params(state, step, secrets)
@@ -97,6 +116,9 @@ class AttemptMaker:
             known = masker
             if secrets:
                 masker = masker.with_values(_computed_from_secrets(state, step, secrets))
+            earlier = None if self._results is None else await self._results.find(state, step, workspace, params)
+            if earlier is not None:
+                return AttemptEnded(step.id, number, earlier.output, cached_from=earlier.run_id)
             unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
@@ -105,7 +127,10 @@ class AttemptMaker:
                 timeout_seconds=_timeout(step),
             )  # fmt: skip
             output = await action.run(params, context)
-            return AttemptEnded(step.id, number, _result(output, known if secrets else None))
+            ended = AttemptEnded(step.id, number, _result(output, known if secrets else None))
+            if self._results is not None:
+                self._results.note(state, step, workspace, params)
+            return ended
         except ExprError as error:
             failure = Failure(category="expression", code=error.code, message=masker.mask_text(f"params: {error}"))
             return AttemptEnded(step.id, number, failure=failure)
@@ -126,8 +151,20 @@ class AttemptMaker:
         return None
 
 
+def action_name(step: StepState) -> str:
+    """The name of the action that the step's next attempt uses."""
+    plan = step.plan.step
+    if step.fallback:
+        return step.plan.fallbacks[step.fallback - 1].use
+    if step.job is not None and plan.poll is not None:
+        return plan.poll.use or ""
+    return plan.use or plan.kind
+
+
 def asked_value(step: StepState) -> Value | None:
-    """What the parameters of the step's next attempt are computed by: its own, or those of its poll's question."""
+    """What the parameters of the step's next attempt are computed by: its own, its poll's question's, a fallback's."""
+    if step.fallback:
+        return step.plan.fallbacks[step.fallback - 1].params or step.plan.params
     return step.plan.params if step.job is None else step.plan.poll_params
 
 
@@ -175,6 +212,8 @@ def _timeout(step: StepState) -> float | None:
 
 def key_of(state: RunState, step: StepState, workspace: str) -> str:
     """The call's idempotency key: each question of a poll is a call of its own, its repeats are not."""
+    if step.fallback:  # another system's own work
+        return idempotency_key(workspace, state.run_id, f"{step.address}~{step.fallback}", step.generation)
     asks = step.job is not None or step.polls > 0
     address = f"{step.address}#{step.polls}" if asks and step.plan.step.poll is not None else step.address
     return idempotency_key(workspace, state.run_id, address, step.generation)

@@ -21,14 +21,16 @@ from segue.engine.clock import Clock
 from segue.engine.ids import correlation, token_hash
 from segue.engine.live_run import LiveRun, Undecided
 from segue.engine.residents import Residents
+from segue.engine.result_cache import ResultCache
 from segue.errors import EngineError, NotFoundError, RequestError, SegueError, StoreUnavailableError
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decide import Decision, decide, pending_attempts
+from segue.kernel.slots import name_of
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus
-from segue.store.port import CallbackRow, Commit, JournalRow, RunHead, Store
+from segue.store.port import CallbackRow, Commit, JournalRow, RunHead, SlotBegun, SlotWait, Store
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -54,6 +56,10 @@ class Effects(Protocol):
         """Make an attempt whose start is kept."""
         ...
 
+    def refolded(self, run: LiveRun) -> None:
+        """The run's state was folded again: what was built on the one before is void."""
+        ...
+
     def let_go(self, run: LiveRun) -> None:
         """The run leaves the memory, with all its attempts."""
         ...
@@ -64,6 +70,9 @@ class Effects(Protocol):
 
     def remark(self, run: LiveRun, step: StepState, message: str) -> None:
         """A line for the run's log."""
+
+    def set_aside(self, key: int) -> None:
+        """A run is quarantined, and that is kept."""
         ...
 
     def in_background(self, work: Awaitable[None]) -> None:
@@ -82,6 +91,7 @@ class Committing:
         residents: Residents,
         callback_token: Callable[[str, StepState], str],
         effects: Effects,
+        results: ResultCache,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -89,6 +99,7 @@ class Committing:
         self._residents = residents
         self._callback_token = callback_token
         self._effects = effects
+        self._results = results
         self.starts = True
         """Whether decisions may begin steps."""
         self.closing = False
@@ -138,6 +149,7 @@ class Committing:
         if taken:
             commit.messages_taken = tuple(taken)
             taken.clear()
+        self._results.keep(run, given, commit)
         run.pending.append(Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
         self._store.commit(commit, partial(self._committed, run))
@@ -166,6 +178,14 @@ class Committing:
         if run in self._residents and run.lost is None and not run.committing:
             self._effects.settle(run)
 
+    async def all_kept(self, run: LiveRun) -> None:
+        """Returns when what is decided now is kept. Raises StoreUnavailableError if it is not."""
+        if run.lost is not None:
+            raise StoreUnavailableError(f"run {run.run_id} cannot be written now: {run.lost}")
+        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        run.follow(inp.TimersDue(), ack)
+        await ack
+
     def end_unsafe(self, run: LiveRun) -> None:
         """Attempts whose time is over and that must not be repeated blindly: nobody knows whether they took effect."""
         state, now = run.state, self._clock.now()
@@ -190,7 +210,7 @@ class Committing:
         commit = Commit(run_key=run.key, rows=rows)
         state = run.state
         status = state.status
-        wake_at = state.next_due() if status is RunStatus.WAITING else None
+        wake_at = state.wake_at
         if status != run.status or wake_at != run.wake_at:
             run.status, run.wake_at = status, wake_at
             commit.head = _head(state, wake_at)
@@ -208,6 +228,8 @@ class Committing:
             ]
         if decision.outside is not None or state.ended:
             outbox.fill(commit, run, decision, self._clock.now())
+        if state.plan.limited:
+            _note_slots(run, decision, commit)
         if run.logs:
             commit.logs, run.logs = run.logs, []
         return commit
@@ -275,6 +297,7 @@ class Committing:
                 self.quarantine(run, str(error))
                 return
         run.lost = run.status = run.wake_at = None
+        self._effects.refolded(run)
         again, run.pending = run.pending, deque()
         settled = {one.given.step for one in again if isinstance(one.given, inp.AttemptEnded)}
         # What an earlier host left in flight is begun by the takeover alone, which knows what must not be repeated.
@@ -296,9 +319,15 @@ class Committing:
     def set_aside(self, key: int, run_id: str, started_at: int | None, message: str) -> None:
         """Write it down as quarantined."""
         head = RunHead(status=RunStatus.QUARANTINED.value, started_at=started_at, error=message[:500])
-        self._store.commit(Commit(run_key=key, rows=(), head=head), _log_failure)
+        self._store.commit(Commit(run_key=key, rows=(), head=head), self._aside)
         _log.error("run %s is quarantined: %s", run_id, message)
         self._residents.tell_error(run_id, EngineError(f"run {run_id} is quarantined: {message}"))
+
+    def _aside(self, commit: Commit, error: BaseException | None) -> None:
+        if error is not None:
+            _log.error("run %d: commit failed: %s", commit.run_key, error)
+        else:
+            self._effects.set_aside(commit.run_key)
 
 
 def _head(state: RunState, wake_at: int | None) -> RunHead:
@@ -308,18 +337,24 @@ def _head(state: RunState, wake_at: int | None) -> RunHead:
     )  # fmt: skip
 
 
-async def commit_and_wait(store: Store, commit: Commit) -> None:
-    """A commit of no run's own; returns when it is kept. Raises what kept it from being."""
-    kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def done(_commit: Commit, error: BaseException | None) -> None:
-        if not kept.done():
-            kept.set_result(None) if error is None else kept.set_exception(error)
-
-    store.commit(commit, done)
-    await kept
-
-
-def _log_failure(commit: Commit, error: BaseException | None) -> None:
-    if error is not None:
-        _log.error("run %d: commit failed: %s", commit.run_key, error)
+def _note_slots(run: LiveRun, decision: Decision, commit: Commit) -> None:
+    """Which steps wait for slots of their limits from now on, and which no more."""
+    state, flow_id = run.state, run.state.plan.flow.id
+    left: dict[int, None] = {}
+    begun: list[SlotBegun] = []
+    for _, number, at, event in decision.rows:
+        limits = None if number < 0 else state.nodes[number].plan.step.limits
+        if limits is None:
+            continue
+        step = state.nodes[number]
+        if number not in state.awaiting and step.slot_key is not None:
+            left[number] = None
+        if limits.rate_count is not None and isinstance(event, ev.StepStarted | ev.AttemptStarted):
+            window = round(limits.rate_seconds * 1000)
+            begun.append(SlotBegun(name_of(run.workspace, flow_id, step), at, at - window))
+    commit.slots_left, commit.slots_begun = tuple(left), begun
+    commit.slots_awaited = [
+        SlotWait(name_of(run.workspace, flow_id, step), decision.rows[0].at, run.key, step.id)
+        for step in decision.slots
+        if step.id in state.awaiting
+    ]

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, cast
 
 import msgspec
@@ -32,9 +33,12 @@ from segue.engine.mailbox import Mailbox
 from segue.engine.parents import Parent
 from segue.engine.port import ActionRegistry
 from segue.engine.residents import Residents
+from segue.engine.result_cache import ResultCache
 from segue.engine.run_logs import RunLogs
+from segue.engine.run_slots import RunSlots, group_of
 from segue.engine.second_chances import SecondChances
 from segue.engine.secrets import SecretResolver
+from segue.engine.step_slots import StepSlots
 from segue.engine.values import NotKeepableError, as_kept
 from segue.engine.versions import Version, Versions
 from segue.engine.views import masker_of
@@ -45,15 +49,21 @@ from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.compensation import UndoPreview, undo_preview
 from segue.kernel.decide import Decision
+from segue.kernel.evaluate import StopNow
+from segue.kernel.plan import Plan
+from segue.kernel.slots import key_of_run
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RUN_ENDED, RunStatus
-from segue.store.port import CallbackRow, Commit, EventRow, NewRun, RunRecord, Store
+from segue.store.port import CallbackRow, Commit, EventRow, LimitGroup, NewRun, RunRecord, Store
 from segue.store.rules import IDEMPOTENCY_KEY_MS
 
 KEPT_IN_MEMORY_MS: Final = 30_000
 """A waiting run whose next timer is nearer than this stays in memory."""
 MAX_EVENT_ID_LENGTH: Final = 200
 WORKSPACE: Final = "default"
+
+_AT_REST: Final = (RunStatus.WAITING, RunStatus.QUEUED)
+"""Nothing is in flight: such a run may leave the memory."""
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -82,9 +92,11 @@ class Engine:
         entropy: Callable[[int], bytes] = os.urandom,
         maker: AttemptMaker | None = None,
         flows: FlowSource | None = None,
+        labels: Iterable[str] = (),
     ) -> None:
         """`maker` makes the attempts in another way than calling `actions`: the test kit answers them itself. `flows`
-        is where sub-flows are found by their names, before the versions that the store keeps.
+        is where sub-flows are found by their names, before the versions that the store keeps. `labels` are what steps
+        with `runs_on` ask for.
         """
         self.store = store
         self.actions = actions
@@ -94,11 +106,12 @@ class Engine:
         self._entropy = entropy
         self._callback_base_url = callback_base_url
         resolver = secrets or SecretResolver()
-        maker = maker or AttemptMaker(actions, resolver)
+        results = ResultCache(store, self._clock, server_key)
+        maker = maker or AttemptMaker(actions, resolver, labels=frozenset(labels), results=results)
         self.residents = Residents()
         self.logs = RunLogs(store, self._clock, self.residents)
         self.wakes = Wakes(self._clock, self._wake, lambda: self.in_background(self.loading.wake_rested()))
-        self.committing = Committing(store, self._clock, maker, self.residents, self.callback_token, self)
+        self.committing = Committing(store, self._clock, maker, self.residents, self.callback_token, self, results)
         self.children = Children(self.versions, flows or RegisteredFlows(), maker, self, store.get_run, self.now)
         self.pool = AttemptPool(
             maker, self.residents, self.logs, self.children.begin, self.committing.feed, self.callback_url,
@@ -108,9 +121,14 @@ class Engine:
         self.mailbox = Mailbox(store, self.loading, self.committing, self.in_background)
         self.bus = Bus(store, self._clock, self.loading, self.committing, self.in_background)
         self.callbacks = Callbacks(store, self.loading, self.committing, resolver, self.now)
+        self.run_slots = RunSlots(
+            store, self._clock, self.versions, self.residents, self.committing, self.loading, self.in_background
+        )
+        self.step_slots = StepSlots(
+            store, self._clock, self.versions, self.residents, self.committing, self.loading, maker, self.in_background
+        )
+        self.loading.release = self.run_slots.release
         self._background: set[asyncio.Future[None]] = set()
-        self.woken: set[str] = set()
-        """Runs at rest that go on with what an earlier host had kept for them."""
         self._closing = False
         self._opened = False
         self.reopening = asyncio.Lock()
@@ -131,10 +149,14 @@ class Engine:
         if not adopt:
             self._stop_effects()
             self.wakes.stop()
+            self.step_slots.stop()
             return
         await self.loading.adopt_all()
-        self.woken = await self.mailbox.open() | await self.bus.open()
+        await self.mailbox.open()
+        await self.bus.open()
         self.wakes.set_rested(await self.store.next_wake_at())
+        await self.run_slots.open()
+        await self.step_slots.open()
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
         """Stop: no new attempts; those in flight get `grace_seconds` to end, then they are cut off and taken up again
@@ -162,6 +184,8 @@ class Engine:
         self._stop_effects()
         self.logs.stop_gathering()
         self.wakes.stop()
+        self.run_slots.stop()
+        self.step_slots.stop()
 
     def _stop_effects(self) -> None:
         self.committing.starts = self.pool.starts = False
@@ -189,8 +213,12 @@ class Engine:
         idempotency_key: str | None = None,
         request_digest: str | None = None,
         run_id: str | None = None,
+        at: int | None = None,
     ) -> Started:
         """Accept a run: when this returns, the run is kept and will be carried out, whatever happens to the process.
+
+        `at`: when it is to begin (milliseconds since the epoch); until then it is queued. A flow with `limits` may
+        queue it, end it as skipped, or refuse it: LimitReachedError.
 
         `request_digest` tells requests with one idempotency key apart; by default the flow version and the inputs do.
         Raises RequestError if the inputs are no JSON, ConflictError if the idempotency key was used with another
@@ -205,10 +233,10 @@ class Engine:
             earlier = await self._repeat_of(workspace, idempotency_key, request_digest)
             if earlier is not None:
                 return earlier
-        await self.children.keep_named(version)
         run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest)
+        begin = inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16)))
         try:
-            await self.committing.feed_and_wait(run, inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16))))
+            await self._accept(run, begin, at=at)
         except ConflictError:
             if idempotency_key is None:
                 raise
@@ -217,6 +245,24 @@ class Engine:
                 raise
             return earlier
         return Started(run.run_id)
+
+    async def _accept(
+        self, run: LiveRun, begin: inp.Begin, *, at: int | None = None, due: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Have the run kept: begun, queued or skipped. False if it is not `due` any more, so that nothing was done."""
+        now, new = self.now(), run.new_run
+        assert new is not None
+        key = _limit_key(run.state.plan, run.run_id, begin, now)
+        run.limit_key, run.new_run = key, msgspec.structs.replace(new, limit_key=key)
+        if at is not None and at > now:
+            begin.queued = ev.RunQueued(reason=f"it begins at {_when(at)}", until=at, key=key)
+        if key is not None and begin.queued is None:
+            return await self.run_slots.admit(run, begin, LimitGroup(new.workspace, new.flow_id, key), due)
+        if not due():
+            return False
+        self.residents.add(run)
+        await self.committing.feed_and_wait(run, begin)
+        return True
 
     def _new_run(
         self,
@@ -234,22 +280,18 @@ class Engine:
         run.new_run = NewRun(
             run_id=run.run_id, workspace=workspace, flow_id=version.flow.id, flow_version=version.key,
             trigger=str(trigger.get("kind", "api")), created_at=now, idempotency_key=idempotency_key,
-            request_digest=request_digest, parent_run_id=parent_run_id,
+            request_digest=request_digest, parent_run_id=parent_run_id, priority=version.flow.priority,
         )  # fmt: skip
-        self.residents.add(run)
         return run
 
     async def start_child(
         self, version: Version, inputs: RawMap, run_id: str, parent: Parent, workspace: str, due: Callable[[], bool]
     ) -> bool:
         """See `segue.engine.children.Starts`. Also while the host closes: the next one carries the child out."""
-        if not due():
-            return False
         trigger: RawMap = {"kind": "flow", "parent": msgspec.to_builtins(parent)}
         run = self._new_run(version, trigger, workspace, run_id, parent_run_id=parent.run)
         given = inp.Begin(cast("RawMap", _as_kept(inputs, "the inputs")), trigger, new_seed(entropy=self._entropy(16)))
-        await self.committing.feed_and_wait(run, given)
-        return True
+        return await self._accept(run, given, due=due)
 
     async def _repeat_of(self, workspace: str, key: str, digest: str | None) -> Started | None:
         earlier = await self.store.find_run_by_idempotency_key(workspace, key)
@@ -329,7 +371,7 @@ class Engine:
         self._refuse_if_closing()
         if id is not None and not 0 < len(id) <= MAX_EVENT_ID_LENGTH:
             raise RequestError(f"an event's id has 1 to {MAX_EVENT_ID_LENGTH} characters")
-        kept = ev.encode_value(_as_kept(data, "the event's data"))
+        kept = ev.encode_data(_as_kept(data, "the event's data"))
         id = id or new_run_id(self.now(), prefix="evt_", entropy=self._entropy(10))
         await self.bus.publish(EventRow(id, workspace, name.strip(), self.now(), None, kept))
         return id
@@ -408,6 +450,8 @@ class Engine:
             # A later number is not kept yet: the decision that made it begins it.
             if step.attempt == attempt and active.get(step.id) is step and step.id not in run.tasks:
                 self.pool.launch(run, step, attempt)
+        if run.state.plan.limited:
+            self.step_slots.kept(run, decision)
         if self.residents.watchers:
             self.residents.notify(run.run_id)
 
@@ -429,9 +473,10 @@ class Engine:
                 self.let_go(run)
                 self.logs.flush(run)
                 self.residents.tell_end(run)
+                self.run_slots.stir(run.limit_group)
             return
-        due = state.next_due()
-        if not run.committing and not run.tasks and state.status is RunStatus.WAITING and self._is_far(due):
+        due = state.wake_at if state.status is RunStatus.QUEUED else state.next_due()
+        if not run.committing and not run.tasks and state.status in _AT_REST and self._is_far(due, state.status):
             # A run that waits for long leaves; its row says when it is to come back.
             self.logs.flush(run)
             self.let_go(run)
@@ -439,13 +484,27 @@ class Engine:
         elif due is not None:
             self.wakes.set(due, run)
 
-    def _is_far(self, due: int | None) -> bool:
-        return due is None or due - self._clock.now() >= KEPT_IN_MEMORY_MS
+    def _is_far(self, due: int | None, status: RunStatus) -> bool:
+        return due is None or status is RunStatus.QUEUED or due - self._clock.now() >= KEPT_IN_MEMORY_MS
 
     def let_go(self, run: LiveRun) -> None:
         """The run leaves the memory, with all its attempts."""
         self.residents.remove(run)
         self.pool.drop_all(run)
+        self.step_slots.let_go(run)
+
+    def refolded(self, run: LiveRun) -> None:
+        """The run's state was folded again: what was built on the one before is void."""
+        self.step_slots.refolded(run)
+
+    def set_aside(self, key: int) -> None:
+        """A run that is set aside holds no slot of its flow's limits."""
+        self.in_background(self._stir_for(key))
+
+    async def _stir_for(self, key: int) -> None:
+        record = await self.store.get_run_by_key(key)
+        if record is not None:
+            self.run_slots.stir(group_of(record))
 
     def launch(self, run: LiveRun, step: StepState, attempt: int) -> None:
         """Make an attempt whose start is kept."""
@@ -506,7 +565,7 @@ class Engine:
         """Accept a run that comes from another one; its id. `kind`: what started it. Raises StoreUnavailableError."""
         self._refuse_if_closing()
         run = self._new_run(version, {"kind": kind}, workspace, None)
-        await self.committing.feed_and_wait(run, begin)
+        await self._accept(run, begin)
         return run.run_id
 
     async def go_on(self, record: RunRecord, given: inp.GoOn) -> None:
@@ -540,6 +599,17 @@ def _as_kept(value: JsonValue, what: str) -> JsonValue:
 def _refuse_if_quarantined(record: RunRecord) -> None:
     if record.status == RunStatus.QUARANTINED:
         raise ConflictError(f"run {record.run_id} is quarantined; roll it back to its last valid event first")
+
+
+def _limit_key(plan: Plan, run_id: str, begin: inp.Begin, now: int) -> str | None:
+    try:
+        return key_of_run(plan, run_id, begin.inputs, begin.trigger, begin.seed, now)
+    except StopNow as stopped:
+        raise RequestError(f"the flow's limits.key could not be computed: {stopped.failure.message}") from stopped
+
+
+def _when(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _digest_of(version: Version, inputs: RawMap) -> str:

@@ -12,7 +12,7 @@ from segue.errors import SegueError
 from segue.kernel import inputs as inp
 from segue.kernel.decide import Decision
 from segue.kernel.state import RunState
-from segue.store.port import LogRow, NewRun
+from segue.store.port import LimitGroup, LogRow, NewRun
 
 
 class Undecided(msgspec.Struct, eq=False):
@@ -40,8 +40,8 @@ class LiveRun:
     """A run that this host drives now. Its `state` is ahead of the journal by what `pending` holds."""
 
     __slots__ = (
-        "committing", "interrupted", "key", "log_timer", "logs", "lost", "new_run", "pending", "run_id", "state",
-        "status", "tasks", "timer_due", "wake_at", "workspace",
+        "committing", "interrupted", "key", "limit_key", "log_timer", "logs", "lost", "new_run", "pending", "run_id",
+        "state", "status", "tasks", "timer_due", "wake_at", "workspace",
     )  # fmt: skip
 
     def __init__(self, key: int, run_id: str, workspace: str, state: RunState) -> None:
@@ -54,6 +54,7 @@ class LiveRun:
         self.wake_at: int | None = None
         self.timer_due: int | None = None
         self.new_run: NewRun | None = None
+        self.limit_key: str | None = None
         self.pending: deque[Undecided] = deque()
         self.committing = 0
         self.interrupted = False
@@ -63,6 +64,13 @@ class LiveRun:
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.logs: list[LogRow] = []
         self.log_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def limit_group(self) -> LimitGroup | None:
+        """The runs that it is counted with under its flow's limits; None: its flow has none."""
+        if self.limit_key is None:
+            return None
+        return LimitGroup(self.workspace, self.state.plan.flow.id, self.limit_key)
 
     def follow(self, given: inp.Input, ack: asyncio.Future[None] | None, judged: SegueError | None = None) -> None:
         """Settle an input that changed nothing, once what it was judged by is kept; if that is lost, it is not."""

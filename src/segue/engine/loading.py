@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from segue.engine.attempts import AttemptMaker
@@ -18,6 +19,7 @@ from segue.kernel import inputs as inp
 from segue.kernel.apply import fold_onto
 from segue.kernel.decide import pending_attempts
 from segue.kernel.state import RunState
+from segue.kernel.status import RunStatus
 from segue.store.port import RunRecord, Store
 
 ROWS_AT_ONCE: Final = 2_000
@@ -45,6 +47,8 @@ class Loading:
         self._residents = residents
         self._committing = committing
         self._wakes = wakes
+        self.release: Callable[[RunRecord], Awaitable[None]]
+        """What is done with a queued run whose time has come."""
         self._loading: dict[int, asyncio.Task[LiveRun]] = {}
 
     async def state(self, record: RunRecord, *, upto_seq: int | None = None) -> RunState:
@@ -80,6 +84,7 @@ class Loading:
             self._committing.set_aside(record.key, record.run_id, record.started_at, str(error))
             raise
         run = LiveRun(record.key, record.run_id, record.workspace, state)
+        run.limit_key = record.limit_key
         if state.ended:  # meanwhile: it is only there to say so
             return run
         self._residents.add(run)
@@ -123,11 +128,13 @@ class Loading:
                 due = [
                     record
                     for record in await self._store.due_runs(self._clock.now())
-                    if record.key not in self._residents.by_key and record.key not in cannot
+                    if (record.key not in self._residents.by_key or record.status == RunStatus.QUEUED)
+                    and record.key not in cannot
                 ]
                 if not due:
                     break
-                # Until these are committed, their rows still say that they are due.
+                # Until these are committed, their rows still say that they are due. One that has not begun is in memory
+                # only because somebody asked for what it cannot do yet, and has no alarm there.
                 outcomes = await asyncio.gather(*map(self._wake, due))
                 cannot.update(record.key for record, woken in zip(due, outcomes, strict=True) if not woken)
             wake = await self._store.next_wake_at()
@@ -141,7 +148,10 @@ class Loading:
     async def _wake(self, record: RunRecord) -> bool:
         """Let one run's timers fire. False if the run cannot be loaded: it must not keep the others asleep."""
         try:
-            await self._committing.feed_and_wait(await self.loaded(record), inp.TimersDue())
+            if record.status == RunStatus.QUEUED:
+                await self.release(record)
+            else:
+                await self._committing.feed_and_wait(await self.loaded(record), inp.TimersDue())
         except StoreUnavailableError:
             raise
         except SegueError as error:

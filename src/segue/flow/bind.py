@@ -42,6 +42,12 @@ def bind_flow(flow: Flow, catalogue: Catalogue) -> Flow:
         if step.poll is not None and step.poll.use is not None:
             asked = resolve(step.poll.use, step.id, catalogue) or step.poll.use
             step = msgspec.structs.replace(step, poll=msgspec.structs.replace(step.poll, use=asked))
+        if step.fallback:
+            tried = tuple(
+                msgspec.structs.replace(one, use=resolve(one.use, step.id, catalogue) or one.use)
+                for one in step.fallback
+            )
+            step = msgspec.structs.replace(step, fallback=tried)
         if step.use is None or step.kind not in ("call", "poll"):
             return step
         if step.kind == "call" and flow_of_name(step.use, catalogue) is not None:

@@ -107,6 +107,8 @@ def _joins(findings: Findings, site: Site) -> None:
         findings.add(codes.ENDLESS_JOIN, message, step=step, field="params.join", patch=patch)
 
 
+_CALLS = ("call", "http", "poll")
+"""Kinds whose attempts are calls of an action of this host."""
 _TRIED = ("call", "http", "poll", "flow", "parallel", "conditional", "switch", "foreach", "repeat", "try")
 """Kinds that are tried again: calls, other flows, and blocks as a whole. What only computes or waits gives the same."""
 
@@ -136,9 +138,22 @@ def _can_run(findings: Findings, step: Step) -> None:
     for what, is_asked in asked.items():
         if is_asked:
             findings.add(codes.CANNOT_RUN, f"the engine cannot run {what} yet", step=step)
+    _shares(findings, step)
     for key in step.extras:
         span, path = findings.key_place(step, key)
         findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` yet", step=step, span=span, path=path)
+
+
+def _shares(findings: Findings, step: Step) -> None:
+    """What a call shares with other calls has no meaning where nothing is called, or not yet where that takes long."""
+    is_call = step.kind in _CALLS
+    waits = is_call and (step.poll is not None or step.callback is not None)
+    for key in ("limits", "cache", "fallback", "runs_on"):
+        if not getattr(step, key) or (is_call and not (waits and key in ("cache", "fallback"))):
+            continue
+        where = "on a step that waits for an outside job" if waits else f"on `{step.kind}`"
+        span, path = findings.key_place(step, key)
+        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` {where} yet", step=step, span=span, path=path)
 
 
 def _flow_can_run(findings: Findings) -> None:

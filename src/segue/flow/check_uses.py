@@ -31,6 +31,9 @@ def check_uses(findings: Findings, scopes: Scopes, catalogue: Catalogue, *, runn
         step = site.step
         if step.poll is not None and step.poll.use is not None and resolve(step.poll.use, step.id, catalogue) is None:
             _unknown(findings, step, step.poll.use, catalogue, runnable=runnable)
+        for one in step.fallback:
+            if resolve(one.use, step.id, catalogue) is None:
+                _unknown(findings, step, one.use, catalogue, runnable=runnable)
         if step.kind == "flow":
             _sub_flow(findings, step, catalogue, runnable=runnable)
         if step.use is None or step.kind not in ("call", "poll"):

@@ -82,6 +82,12 @@ def _places(site: Site) -> Iterator[_Place]:
         yield _Place(step, "output", step.output, "value", frame, after)
     if step.has_default:
         yield _Place(step, "default", step.default, "value", frame, visible)
+    for field, sharing in (("limits.key", step.limits), ("cache.key", step.cache)):
+        if sharing is not None and sharing.key is not None:
+            yield _Place(step, field, sharing.key, "expression", frame, visible)
+    for number, fallback in enumerate(step.fallback):
+        if fallback.params is not None and is_dynamic(fallback.params):
+            yield _Place(step, f"fallback.{number}", fallback.params, "value", frame, visible)
     for block in step.blocks:
         if block.when is not None:
             yield _Place(step, f"{block.label}.when", block.when, "condition", frame, visible)
@@ -161,6 +167,8 @@ def _flow_places(findings: Findings, scopes: Scopes) -> Iterator[_Place]:
             yield _Place(None, field, getattr(flow, field), "value", scopes.root, 0)
     places = findings.document.places if findings.document is not None else {}
     conditions = iter([field for step, field in places if not step and field.endswith(".when")])
+    if flow.run_limits is not None and flow.run_limits.key is not None:
+        yield _Place(None, "limits.key", flow.run_limits.key, "expression", scopes.root, 0)
     for trigger in flow.triggers:
         if trigger.when is not None:
             yield _Place(None, next(conditions, "trigger"), trigger.when, "condition", scopes.root, 0)

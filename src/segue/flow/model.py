@@ -95,6 +95,34 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_timeout: Literal["fail", "continue", "default", "approve", "reject"] = "fail"
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many runs of a flow, or attempts of a step, may be under way at once, and how many may begin in a time.
+
+    Counted by the value of `key` (an expression; None: all together). `rate_count` may begin within any stretch of
+    `rate_seconds`.
+    """
+
+    concurrency: int | None = None
+    rate_count: int | None = None
+    rate_seconds: float = 1.0
+    key: str | None = None
+    on_full: Literal["queue", "skip", "replace", "reject"] = "queue"
+
+
+class Cache(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """For how long a step's success stands for later ones with the same `key` (an expression; None: its params)."""
+
+    seconds: float
+    key: str | None = None
+
+
+class Fallback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is called once the action before it has failed for good. `params` None: with the step's own."""
+
+    use: str
+    params: RawMap | None = None
+
+
 class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
     """`target` runs after `source` within one block. A labelled edge lives only if the source chose that label."""
 
@@ -206,7 +234,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The output in dry runs and flow tests (`has_mock`)."""
     has_mock: bool = False
     extras: RawMap = {}
-    """Modifiers of the language that the engine does not run yet, as written (`limits`, `cache`, `fallback`, …)."""
+    """Modifiers of the language that the engine does not run yet, as written (a callback's `signature`, …)."""
+    limits: Limits | None = None
+    cache: Cache | None = None
+    fallback: tuple[Fallback, ...] = ()
+    """Tried in order after the last try of the step's own action."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that a host must have to make the step's attempts."""
     unbound: bool = False
     """`use` names nothing known: drawn dashed, refused by a real run without `unbound: allow`."""
     title: str | None = None
@@ -251,6 +285,11 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     concurrency: int | None = None
     """Steps of one run that may be in flight at once (`limits.steps`); None: no limit of its own."""
     limits: RawMap = {}
+    """As written."""
+    run_limits: Limits | None = None
+    """Runs of the flow under way at once, over all of its versions; None: no limit."""
+    priority: int = 0
+    """Among queued runs: higher begins first."""
     timeout_seconds: float | None = None
     unbound: Literal["refuse", "allow"] = "refuse"
     masking: tuple[str, ...] = ()
@@ -266,12 +305,6 @@ def walk(block: Block) -> list[Step]:
         for inner in inner_blocks(step):
             found.extend(walk(inner))
     return found
-
-
-def walk_flow(flow: Flow) -> list[Step]:
-    """All steps of a flow, those of its own handlers and its `finally` included."""
-    blocks = [flow.root, flow.on_error_block, flow.finally_]
-    return [step for block in blocks if block is not None for step in walk(block)]
 
 
 def inner_blocks(step: Step) -> list[Block]:

@@ -11,8 +11,12 @@ from typing import Final
 from segue.flow.http_params import METHODS
 from segue.flow.model import Callback, JsonValue, Poll, RawMap, Retry
 from segue.flow.verbs import (
+    CACHE_KEYS,
     CALLBACK_KEYS,
+    FALLBACK_KEYS,
+    FLOW_LIMIT_KEYS,
     HTTP_KEYS,
+    LIMIT_KEYS,
     POLL_CALL_KEYS,
     POLL_KEYS,
     RETRY_KEYS,
@@ -28,6 +32,7 @@ DURATION_PATTERN: Final = rf"^\s*(({_UNIT}){{1,7}}|{_ISO})\s*$"
 _METHOD: Final = "^(" + "|".join("".join(f"[{x}{x.lower()}]" for x in word) for word in METHODS) + ")$"
 _SEMVER: Final = r"^\d+(\.\d+){0,2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 _SHARE: Final = r"^\d{1,3}\s*%$"
+_RATE: Final = r"^\s*\d{1,6}\s*(/|per )\s*(\d.*|ms|s|sec|second|m|min|minute|h|hour|d|day)\s*$"
 _COMPUTED: Final = r"^\$|\{\{"
 _NOT_YET: Final = " Read and checked, not run by this engine yet."
 
@@ -136,7 +141,7 @@ FULL_SCHEMA_KEYS: Final = ("$schema", "properties", "$ref", "allOf", "anyOf", "o
 
 _LEAST: Final = {
     "attempts": 1, "max_attempts": 1, "uses": 1, "limit": 1, "max": 1, "max_bytes": 1, "priority": -1_000_000,
-    "fail_fast_priority": -1_000_000, "maxPollingAttempts": 1,
+    "fail_fast_priority": -1_000_000, "maxPollingAttempts": 1, "concurrency": 1, "steps": 1,
 }  # fmt: skip
 
 _WORDS: Final[dict[str, tuple[JsonValue, ...]]] = {
@@ -149,6 +154,7 @@ _WORDS: Final[dict[str, tuple[JsonValue, ...]]] = {
     "level": ("debug", "info", "warn", "warning", "error"),
     "strategy": ("parallel", "sequential", "priority"),
     "unbound": ("refuse", "allow"),
+    "on_full": ("queue", "skip", "replace", "reject"),
 }
 """The words that a key takes, by the key's name, or `verb.key` where a verb has words of its own."""
 
@@ -195,7 +201,11 @@ _TAKES: Final[dict[str, RawMap]] = {
         "additionalProperties": any_of(ref("body"), {"type": "array", "items": ref("step")}),
     },
     "defaults": ref("defaults"),
-    "flow.limits": {"type": "object", "properties": {"steps": {"type": "integer", "minimum": 1}}},
+    "flow.limits": any_of(ref("flow_limits"), {"type": "null"}),
+    "step.limits": any_of(ref("limits"), {"type": "null"}),
+    "cache": any_of(ref("duration"), ref("cache"), {"enum": [False, None]}),
+    "fallback": any_of(ref("fallback"), {"type": "array", "items": ref("fallback")}),
+    "rate": {"type": "string", "pattern": _RATE},
     "trigger": any_of(ref("trigger"), {"type": "array", "items": ref("trigger")}),
     "flow.on_error": any_of({"enum": ["continue", "stop", "fail"]}, ref("steps")),
     "flow.tasks": {"type": "array", "items": ref("task"), "minItems": 1},
@@ -232,6 +242,8 @@ _DEFAULTS: Final[dict[str, JsonValue]] = {
     "poll.max_attempts": Poll().max_attempts,
     "callback.expires": "7d",
     "callback.uses": Callback().uses,
+    "limits.on_full": "queue",
+    "flow_limits.on_full": "queue",
     "parallel.join": "all",
     "parallel.fail": "fast",
     "foreach.limit": 10,
@@ -306,6 +318,10 @@ def _policy_defs() -> RawMap:
         "timeout": any_of(ref("duration"), {"type": "null"}, _timeout()),
         "poll": _grouped("poll", {**POLL_KEYS, **POLL_CALL_KEYS}),
         "callback": _grouped("callback", CALLBACK_KEYS),
+        "limits": _grouped("limits", LIMIT_KEYS),
+        "flow_limits": _grouped("flow_limits", FLOW_LIMIT_KEYS),
+        "cache": _grouped("cache", CACHE_KEYS, anyOf=[having("ttl"), having("for")]),
+        "fallback": any_of(ref("text"), _grouped("fallback", FALLBACK_KEYS)),
         "request": _grouped("http", HTTP_KEYS, required=["url"]),
         "http": any_of({"type": "string", "minLength": 1, "examples": ["GET https://example.com"]}, ref("request")),
     }

@@ -139,6 +139,32 @@ SIGNATURE_KEYS: Final = _table(
     Key(name="prefix", type="text", doc="What stands before the digest.", example="sha256="),
 )  # fmt: skip
 
+_CONCURRENCY = Key(name="concurrency", type="int", doc="Under way at once.", example="20")
+_RATE = Key(name="rate", type="text", doc="Begun within a time.", example="10/s")
+_LIMIT_KEY = Key(name="key", type="expression", doc="Counted apart by this value.", example="$inputs.email")
+_ON_FULL = Key(name="on_full", type="text", doc="What becomes of one too many: queue, skip, replace or reject.",
+               example="queue", also=("onFull",))  # fmt: skip
+LIMIT_KEYS: Final = _table(_CONCURRENCY, _RATE, _LIMIT_KEY, _ON_FULL)
+FLOW_LIMIT_KEYS: Final = _table(
+    _CONCURRENCY, _RATE, _LIMIT_KEY, _ON_FULL,
+    Key(name="steps", type="int", doc="Steps of one run in flight at once.", example="5"),
+)  # fmt: skip
+
+CACHE_KEYS: Final = _table(
+    Key(name="ttl", type="duration", doc="For how long.", example="1h", also=("for",)),
+    Key(name="key", type="expression", doc="What the result belongs to; without it, the step's parameters.",
+        example="$inputs.customer"),
+)  # fmt: skip
+
+FALLBACK_KEYS: Final = _table(
+    Key(name="call", type="name", doc="The action that is called.", example="other_mail.send",
+        also=("use", "python")),
+    Key(name="adapter", type="name", doc="The adapter that is called.", example="other_mail"),
+    Key(name="action", type="name", doc="Its action.", example="send"),
+    Key(name="params", type="values", doc="Its parameters, if they are not the step's own.",
+        example="{to: $inputs.email}"),
+)  # fmt: skip
+
 _WAIT_KEYS = (
     Key(name="for", type="duration", doc="A length of time.", example="3h", also=("duration",)),
     Key(name="until", type="expression", doc="A time.", example="$order.due"),
@@ -325,17 +351,19 @@ MODIFIERS: Final = _table(
     Key(name="compensate", type="steps", doc="Undoes the step if the run ends badly after it; `$output`, `$error`.",
         example="[refund]"),
     Key(name="priority", type="int", doc="Higher starts first.", example="10"),
-    Key(name="limits", type="map", doc="Concurrency and rate by key.", example="{rate: 10/s}", runs=False),
+    Key(name="limits", type="map", doc="Attempts at once, and in a time, over all runs.",
+        example="{rate: 10/s}"),
     Key(name="idempotency", type="text", doc="safe, keyed or unsafe.", example="unsafe"),
     Key(name="at_most_once", type="bool", doc="Never sent twice.", example="true"),
     Key(name="output", type="value", doc="Changes the output; `$` is the result.", example="$.body"),
-    Key(name="cache", type="map", doc="Keep the output for other runs.", example="{for: 1h}", runs=False),
+    Key(name="cache", type="value", doc="Use an earlier success again.", example="{ttl: 1h, key: $inputs.customer}"),
     Key(name="mock", type="value", doc="The output in dry runs and tests.", example="{status: 200}"),
     Key(name="disabled", type="bool", doc="Skip the step.", example="true"),
     Key(name="title", type="text", doc="A name for people.", example="Charge the card"),
     Key(name="notes", type="text", doc="Remarks.", example="agreed with finance"),
-    Key(name="runs_on", type="text", doc="Which workers run it.", example="gpu", runs=False),
-    Key(name="fallback", type="names", doc="Adapters to try next.", example="[other_mail]", runs=False),
+    Key(name="runs_on", type="names", doc="Labels that a host must have to run it.", example="gpu",
+        also=("runsOn",)),
+    Key(name="fallback", type="value", doc="Actions to try after the last try.", example="[other_mail.send]"),
     Key(name="enablePolling", type="bool", doc="Poll until done (document A).", example="true"),
     Key(name="pollingInterval", type="duration", doc="Between polls, in milliseconds (document A).", example="2000"),
     Key(name="maxPollingAttempts", type="int", doc="Polls in all (document A).", example="30"),
@@ -359,8 +387,9 @@ FLOW_KEYS: Final = _table(
     Key(name="secrets", type="map", doc="Where secrets come from.", example="{token: {from: 'env:TOKEN'}}"),
     Key(name="definitions", type="map", doc="Steps to use by name.", example="{notify: {log: hello}}"),
     Key(name="defaults", type="map", doc="Modifiers for every action.", example="{retry: 3}"),
-    Key(name="limits", type="map", doc="Concurrency of runs and steps.", example="{concurrency: 20}"),
-    Key(name="priority", type="int", doc="Among runs.", example="5"),
+    Key(name="limits", type="map", doc="Runs and steps under way at once.",
+        example="{concurrency: 20, key: $inputs.email}"),
+    Key(name="priority", type="int", doc="Among queued runs: higher begins first.", example="5"),
     Key(name="strategy", type="text", doc="parallel, sequential or priority.", example="parallel"),
     Key(name="fail_fast_priority", type="int", doc="From this priority on a failure ends the run (10).", example="10"),
     Key(name="unbound", type="text", doc="refuse or allow.", example="refuse"),

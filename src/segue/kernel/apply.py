@@ -123,11 +123,21 @@ def _run_started(state: RunState, event: ev.RunStarted, at: int) -> None:
     state.root = state.phase_block = open_block(state, state.plan.root, None)
 
 
+def _run_queued(state: RunState, event: ev.RunQueued, _at: int) -> None:
+    state.queued = event
+
+
+def _run_skipped(state: RunState, event: ev.RunSkipped, at: int) -> None:
+    state.finished_at = at
+    state.skipped = event.reason
+
+
 def _run_ended(state: RunState, event: Any, at: int) -> None:
     state.finished_at = at
     state.timers.clear()
     state.turns = 0
     state.active.clear()
+    state.awaiting.clear()
     state.ready.clear()
     if isinstance(event, ev.RunSucceeded):
         state.outputs = event.outputs
@@ -203,6 +213,8 @@ def _nothing(_state: RunState, _event: ev.Event, _at: int) -> None:
 
 _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
     ev.RunStarted: _run_started,
+    ev.RunQueued: _run_queued,
+    ev.RunSkipped: _run_skipped,
     ev.RunSucceeded: _run_ended,
     ev.RunFailed: _run_ended,
     ev.RunCancelled: _run_ended,
@@ -227,6 +239,8 @@ _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
 
 def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int, at: int) -> None:
     state.ready.pop(step.id, None)
+    state.awaiting.pop(step.id, None)
+    step.waits_on = None
     step.status = StepStatus.RUNNING
     step.started_at = at
     step.started_seq = seq
@@ -261,6 +275,7 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
         _began(state, step, seq, at)
     step.output = derived_output(state, step) if event.derived else event.output
     step.reason = event.reason
+    step.cached_from = event.cached_from
     if step.plan.kind == "set" and isinstance(step.output, dict):
         _set_vars(state, step, step.output)
     elif step.plan.kind == "respond" and state.response is None and isinstance(event.output, dict):
@@ -305,6 +320,7 @@ def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at
     status = failed_status(event.error.category, deadline=event.deadline)
     step.status, step.settled_seq, step.ended_at = status, seq, at
     state.active.pop(step.id, None)
+    state.awaiting.pop(step.id, None)
     state.ready.pop(step.id, None)
     drop_timers(state, step)
     block = step.block
@@ -337,6 +353,7 @@ def _cancelled(state: RunState, step: StepState, event: ev.StepCancelled, seq: i
     step.callback = False
     step.failing = None
     state.active.pop(step.id, None)
+    state.awaiting.pop(step.id, None)
     state.ready.pop(step.id, None)
     drop_timers(state, step)
     if event.alone:
@@ -363,15 +380,40 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
     step.attempt += 1
     step.status = StepStatus.RUNNING
     step.until = step.expires_at
+    state.awaiting.pop(step.id, None)
     if step.plan.is_action:
         state.active[step.id] = step
     else:
         reopen(state, step)
     for kind in ("retry", "poll"):
         state.drop_timer(step.id, kind)
+    _limit_attempt(state, step, at)
+
+
+def _limit_attempt(state: RunState, step: StepState, at: int) -> None:
     timeout = step.plan.step.timeout
     if timeout is not None and timeout.attempt_seconds is not None:
         state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
+
+
+def _slot_awaited(state: RunState, step: StepState, event: ev.SlotAwaited, _seq: int, _at: int) -> None:
+    state.ready.pop(step.id, None)
+    step.status = StepStatus.WAITING
+    step.slot_key = event.key
+    step.until = None
+    if step.waits_on not in ("lost", "poll"):  # how the next attempt counts
+        step.waits_on = "slot"
+    state.awaiting[step.id] = step
+    for kind in ("retry", "poll"):
+        state.drop_timer(step.id, kind)
+
+
+def _fallback(state: RunState, step: StepState, event: ev.FallbackStarted, _seq: int, at: int) -> None:
+    step.fallback = event.number
+    step.error = event.error
+    step.attempt += 1
+    step.tries = 1
+    _limit_attempt(state, step, at)
 
 
 def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _seq: int, _at: int) -> None:
@@ -485,6 +527,7 @@ def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, seq: in
     step.failing = None
     step.status = StepStatus.RUNNING
     state.active.pop(step.id, None)
+    state.awaiting.pop(step.id, None)
     state.ready.pop(step.id, None)
     drop_timers(state, step)
     open_block(state, block, step, bindings={"error": msgspec.to_builtins(event.error)})
@@ -587,4 +630,6 @@ _STEP_EVENTS: dict[type[ev.Event], Callable[[RunState, StepState, Any, int, int]
     ev.ChildStarted: _child_started,
     ev.Reminded: _reminded,
     ev.EventReceived: _event_received,
+    ev.SlotAwaited: _slot_awaited,
+    ev.FallbackStarted: _fallback,
 }

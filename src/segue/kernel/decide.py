@@ -63,9 +63,33 @@ def _begin(decider: Decider, given: inp.Begin) -> None:
     if state.seq:
         raise ConflictError(f"run {state.run_id} has begun already")
     decider.emit(RUN_STEP, _accepted(given))
-    plan = state.plan
+    if given.skipped is not None:
+        return decider.emit(RUN_STEP, ev.RunSkipped(reason=given.skipped))
+    if given.queued is not None:
+        return decider.emit(RUN_STEP, given.queued)
+    return _start_flow(decider)
+
+
+def _begin_queued(decider: Decider, _given: inp.BeginQueued) -> None:
+    if decider.state.root is None and not decider.state.ended:
+        _start_flow(decider)
+
+
+def _queue_on(decider: Decider, given: inp.QueueOn) -> None:
+    state = decider.state
+    if state.root is None and not state.ended and state.queued != given.queued:
+        decider.emit(RUN_STEP, given.queued)
+
+
+def _skip_queued(decider: Decider, given: inp.SkipQueued) -> None:
+    if decider.state.root is None and not decider.state.ended:
+        decider.emit(RUN_STEP, ev.RunSkipped(reason=given.reason))
+
+
+def _start_flow(decider: Decider) -> None:
+    state, plan = decider.state, decider.state.plan
     try:
-        vars_ = to_json(plan.vars.evaluate(RunScope(state), SeededImpure(given.seed, "vars", decider.now)))
+        vars_ = to_json(plan.vars.evaluate(RunScope(state), SeededImpure(state.seed, "vars", decider.now)))
     except ExprError as error:
         decider.emit(RUN_STEP, ev.empty(ev.RunStarted))
         decider.stop_all("the flow's vars could not be computed")
@@ -93,7 +117,17 @@ def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
     elif step.callback:
         _await_callback(decider, step, given.output)
     else:
-        decider.succeed(step, given.output)
+        decider.succeed(step, given.output, reason=_given_by(step, given), cached_from=given.cached_from)
+
+
+def _given_by(step: StepState, given: inp.AttemptEnded) -> str | None:
+    """What a person should know of a result that the step's own action did not give just now."""
+    if given.cached_from is not None:
+        return f"taken from the cache: the result of run {given.cached_from}"
+    if step.fallback:
+        cause = "" if step.error is None else f", after {step.error.category}: {step.error.message}"
+        return f"given by its fallback `{step.plan.fallbacks[step.fallback - 1].use}`{cause}"
+    return None
 
 
 def _attempt_failed(
@@ -113,7 +147,8 @@ def _attempt_failed(
             retry_after=retry_after, transient=transient,
         )  # fmt: skip
     if due is None:
-        decider.fail(step, failure)
+        if not decider.fall_back(step, failure):
+            decider.fail(step, failure)
     else:
         decider.emit(step.id, ev.AttemptFailed(error=failure, retry_at=due))
 
@@ -210,14 +245,32 @@ def _wait_over(decider: Decider, step: StepState) -> None:
 
 
 def _retry_due(decider: Decider, step: StepState) -> None:
-    decider.emit(step.id, ev.empty(ev.AttemptStarted))
-    if step.plan.is_action:
-        decider.decision.start.append(step)
+    decider.next_attempt(step)
+
+
+def _slot_given(decider: Decider, given: inp.SlotGiven) -> None:
+    state = decider.state
+    step = state.awaiting.get(given.step)
+    if step is None or state.paused:
         return
-    try:
-        composites.open_step(decider, step)
-    except StopNow as stopped:
-        decider.fail(step, stopped.failure)
+    if step.started_at is None:
+        try:
+            decider.first_attempt(step)
+        except StopNow as stopped:
+            decider.fail(step, stopped.failure)
+    else:
+        decider.emit(step.id, ev.empty(ev.AttemptStarted))
+        decider.decision.start.append(step)
+
+
+def _slot_refused(decider: Decider, given: inp.SlotRefused) -> None:
+    step = decider.state.awaiting.get(given.step)
+    if step is None or step.started_at is not None:
+        return
+    if given.how == "skip":
+        decider.skip(step, given.reason)
+    else:
+        decider.fail(step, ev.Failure(category="rate_limit", code="limit_reached", message=given.reason))
 
 
 def _attempt_timeout(decider: Decider, step: StepState) -> None:
@@ -322,6 +375,8 @@ def _pause(decider: Decider, given: inp.PauseRun) -> None:
     state = decider.state
     if state.ended:
         raise ConflictError(f"run {state.run_id} is over already ({state.status})")
+    if state.root is None:
+        raise ConflictError(f"run {state.run_id} has not begun; it can be cancelled, or paused once it has")
     if not state.paused:
         decider.emit(RUN_STEP, ev.RunPaused(reason=given.reason))
 
@@ -330,6 +385,7 @@ def _resume(decider: Decider, _given: inp.ResumeRun) -> None:
     if not decider.state.paused:
         raise ConflictError(f"run {decider.state.run_id} is not paused ({decider.state.status})")
     decider.emit(RUN_STEP, ev.empty(ev.RunResumed))
+    decider.decision.slots += decider.state.awaiting.values()
     _timers_due(decider, inp.TimersDue())
 
 
@@ -384,12 +440,16 @@ def _adopt(decider: Decider, given: inp.AdoptRun) -> None:
             decider.drain()
         else:
             decider.emit(step.id, ev.empty(ev.AttemptLost))
-            decider.emit(step.id, ev.empty(ev.AttemptStarted))
-            decider.decision.start.append(step)
+            decider.next_attempt(step)
 
 
 _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: ignore[reportAssignmentType]
     inp.Begin: _begin,
+    inp.BeginQueued: _begin_queued,
+    inp.QueueOn: _queue_on,
+    inp.SkipQueued: _skip_queued,
+    inp.SlotGiven: _slot_given,
+    inp.SlotRefused: _slot_refused,
     inp.AttemptEnded: _attempt_ended,
     inp.TimersDue: _timers_due,
     inp.CallbackArrived: _callback_arrived,

@@ -24,6 +24,7 @@ from segue.kernel.plan import COMPOSITE_KINDS
 from segue.kernel.pure_steps import PURE_STEPS, end_run
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
+from segue.kernel.slots import slot_key
 from segue.kernel.state import (
     RUN_STEP,
     BlockState,
@@ -96,7 +97,8 @@ class Decider:
         if flow.strategy == "parallel" and flow.concurrency is None:
             return next(iter(state.ready.values()))
         limit = 1 if flow.strategy == "sequential" else flow.concurrency
-        busy = limit is not None and len(state.active) >= limit
+        # What waits for a slot of its own limits has had its turn: it is in flight as soon as it gets one.
+        busy = limit is not None and len(state.active) + len(state.awaiting) >= limit
         if flow.strategy == "sequential" and not busy:
             # A step keeps its turn until it is settled: what is retried or asked again has not ended.
             busy = state.turns > 0 or waits_for_child(state)
@@ -131,10 +133,10 @@ class Decider:
                 if not met:
                     return self.skip(step, f"its condition was not met: {why or plan.step.when}")
             if plan.is_action:
-                self.emit(step.id, ev.empty(ev.StepStarted))
-                if step.callback:
-                    self.open_callback(step)
-                self.decision.start.append(step)
+                if plan.step.limits is None:
+                    self.first_attempt(step)
+                else:
+                    self.await_slot(step)
             elif plan.kind in COMPOSITE_KINDS:
                 self.emit(step.id, ev.empty(ev.StepStarted))
                 composites.open_step(self, step)
@@ -151,13 +153,57 @@ class Decider:
                 self.decision.speak().correlations[step.id] = called
         self.decision.callbacks_opened.append(step)
 
+    def first_attempt(self, step: StepState) -> None:
+        """The step begins with a call."""
+        self.emit(step.id, ev.empty(ev.StepStarted))
+        if step.callback:
+            self.open_callback(step)
+        self.decision.start.append(step)
+
+    def next_attempt(self, step: StepState) -> None:
+        """A further call, as soon as the step's limits allow it. A step asks for its slot under one key for ever."""
+        if step.plan.is_action and step.plan.step.limits is not None:
+            self.emit(step.id, ev.SlotAwaited(key=step.slot_key or ""))
+            self.decision.slots.append(step)
+            return
+        self.emit(step.id, ev.empty(ev.AttemptStarted))
+        if step.plan.is_action:
+            self.decision.start.append(step)
+            return
+        try:
+            composites.open_step(self, step)
+        except StopNow as stopped:
+            self.fail(step, stopped.failure)
+
+    def await_slot(self, step: StepState) -> None:
+        """Ask for a slot before the first call. May raise `StopNow`."""
+        program = step.plan.programs.get("limits.key")
+        key = "" if program is None else slot_key(self.value(program, step, "limits.key"))
+        self.emit(step.id, ev.SlotAwaited(key=key))
+        self.decision.slots.append(step)
+
+    def fall_back(self, step: StepState, failure: ev.Failure) -> bool:
+        """Call the next fallback instead of failing. Not if the call before may have taken effect, or was stopped."""
+        number = step.fallback + 1
+        if number > len(step.plan.fallbacks) or failure.category in ("unknown_outcome", "cancelled"):
+            return False
+        self.emit(step.id, ev.FallbackStarted(number=number, error=failure))
+        self.decision.start.append(step)
+        return True
+
     def skip(self, step: StepState, reason: str) -> None:
         """Settle a step that is not run; its path stays alive."""
         self.emit(step.id, ev.StepSkipped(reason=reason))
         self.choose_edges(step)
 
     def succeed(
-        self, step: StepState, output: JsonValue = None, *, derived: bool = False, reason: str | None = None
+        self,
+        step: StepState,
+        output: JsonValue = None,
+        *,
+        derived: bool = False,
+        reason: str | None = None,
+        cached_from: str | None = None,
     ) -> None:
         """End well; the step's `output:` transformation is applied here."""
         if step.plan.output is not None:
@@ -168,7 +214,8 @@ class Decider:
                 self.fail(step, stopped.failure)
                 return
         if derived or output is not None or reason is not None:
-            last = ev.StepSucceeded(output=None if derived else output, derived=derived, reason=reason)
+            output = None if derived else output
+            last = ev.StepSucceeded(output=output, derived=derived, reason=reason, cached_from=cached_from)
         else:
             last = ev.empty(ev.StepSucceeded)
         self.conclude(step, last)
@@ -199,7 +246,10 @@ class Decider:
         elif held.ends == "recovered":
             self.recover(step, held.output, derived=held.derived, error=held.error)
         else:
-            self.conclude(step, ev.StepSucceeded(output=held.output, derived=held.derived, reason=held.reason))
+            last = ev.StepSucceeded(
+                output=held.output, derived=held.derived, reason=held.reason, cached_from=held.cached_from
+            )
+            self.conclude(step, last)
             end_run(self, step)
 
     def choose_edges(self, step: StepState) -> None:
@@ -420,6 +470,8 @@ class Decider:
         Where `finally` steps of what was cancelled are still running, all of that waits for them.
         """
         state, plan = self.state, self.state.plan
+        if state.root is None:  # it has not begun, so there is nothing to clean up after
+            return self.end(outcome)
         if state.background:
             self.emit(
                 RUN_STEP,
@@ -427,17 +479,17 @@ class Decider:
                     outcome=outcome.outcome, error=outcome.error, outputs=outcome.outputs, stopped_by=outcome.stopped_by
                 ),
             )
-            return
+            return None
         if outcome.outcome == "failed" and plan.flow_handlers is not None and state.phase == "steps":
             assert outcome.error is not None
             self.emit(RUN_STEP, ev.FlowHandlersStarted(error=outcome.error))
-            return
+            return None
         if state.phase in ("steps", "handlers") and compensation.begin(self, outcome):
-            return
+            return None
         if plan.flow_finally is not None and state.phase != "finally" and state.undoing is None:
             self.emit(RUN_STEP, outcome)
-            return
-        self.end(outcome)
+            return None
+        return self.end(outcome)
 
     def end(self, outcome: ev.FinallyStarted) -> None:
         """The last event of the run."""
@@ -486,7 +538,9 @@ def _held(last: ev.StepSucceeded | ev.StepRecovered | ev.StepFailed) -> ev.StepF
         return ev.StepFinallyStarted(ends="failed", error=last.error, deadline=last.deadline, continues=last.continues)
     if isinstance(last, ev.StepRecovered):
         return ev.StepFinallyStarted(ends="recovered", output=last.output, derived=last.derived, error=last.error)
-    return ev.StepFinallyStarted(output=last.output, derived=last.derived, reason=last.reason)
+    return ev.StepFinallyStarted(
+        output=last.output, derived=last.derived, reason=last.reason, cached_from=last.cached_from
+    )
 
 
 def _dead_reason(step: StepState) -> str:

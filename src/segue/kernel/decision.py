@@ -65,6 +65,8 @@ class Decision(msgspec.Struct, eq=False):
     """Attempts to make."""
     cancel: list[StepState] = []
     """Attempts in flight whose result no longer matters."""
+    slots: list[StepState] = []
+    """Steps that ask for a slot of their limits."""
     callbacks_opened: list[StepState] = []
     callbacks_closed: dict[tuple[int, int], tuple[StepState, str]] = {}
     """By step number and generation: the step and how its callback ended."""

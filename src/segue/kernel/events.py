@@ -227,6 +227,25 @@ class Rewound(Event, frozen=True):
     reason: str | None = None
 
 
+class RunQueued(Event, frozen=True):
+    """The run is kept and not begun: it waits for its time, or for a slot of the flow's `limits`."""
+
+    KIND: ClassVar[int] = 18
+    reason: str = ""
+    """What it waits for, in a sentence."""
+    until: int | None = None
+    """When it may begin at the earliest (milliseconds since the epoch); None: as soon as there is a slot."""
+    key: str | None = None
+    """The value that runs are counted by, as JSON; None: the flow has no limits."""
+
+
+class RunSkipped(Event, frozen=True):
+    """The run ends without having begun: no slot was free, and the flow says `on_full: skip`."""
+
+    KIND: ClassVar[int] = 19
+    reason: str = ""
+
+
 # ---------------------------------------------------------------- of a step instance
 
 
@@ -243,6 +262,8 @@ class StepSucceeded(Event, frozen=True):
     output: JsonValue = None
     derived: bool = False
     reason: str | None = None
+    cached_from: str | None = None
+    """The run whose result was used again instead of a call."""
 
 
 class StepFailed(Event, frozen=True, kw_only=True):
@@ -420,6 +441,7 @@ class StepFinallyStarted(Event, frozen=True):
     error: Failure | None = None
     deadline: bool = False
     continues: bool = False
+    cached_from: str | None = None
 
 
 class StepCompensationStarted(Event, frozen=True):
@@ -450,6 +472,21 @@ class BlocksKept(Event, frozen=True):
     KIND: ClassVar[int] = 50
 
 
+class SlotAwaited(Event, frozen=True):
+    """The step's next attempt waits for a slot of the step's `limits`. `key` is what is counted by, as JSON."""
+
+    KIND: ClassVar[int] = 47
+    key: str = ""
+
+
+class FallbackStarted(Event, frozen=True, kw_only=True):
+    """The action before has failed for good; the next attempt calls fallback `number` (counted from 1)."""
+
+    KIND: ClassVar[int] = 48
+    number: int = 1
+    error: Failure
+
+
 ALL: tuple[type[Event], ...] = (
     RunAccepted, RunStarted, RunSucceeded, RunFailed, RunCancelled, RunTimedOut, RunPaused, RunResumed,
     CancelRequested, RunDeadlineReached, HostRestarted, FlowHandlersStarted, FinallyStarted, CompensationStarted,
@@ -457,6 +494,7 @@ ALL: tuple[type[Event], ...] = (
     StepRecovered, AttemptStarted, AttemptFailed, AttemptLost, WaitStarted, CallbackReceived, PollAnswered,
     BlocksOpened, IterationEnded, HandlerStarted, EdgesChosen, ChildStarted, Reminded, EventReceived, StepFailing,
     StepFinallyStarted, StepCompensationStarted, StepCompensated, BlocksKept,
+    RunQueued, RunSkipped, SlotAwaited, FallbackStarted,
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}
@@ -477,11 +515,6 @@ def encode(event: Event) -> bytes:
 def encode_data(data: JsonValue) -> bytes:
     """A JSON value beside an event (a log line's data); no bytes for an empty one."""
     return _encode(data) if data else b""
-
-
-def encode_value(value: JsonValue) -> bytes:
-    """A JSON value that may be anything (an event's body); no bytes for null."""
-    return b"" if value is None else _encode(value)
 
 
 def decode(kind: int, data: bytes) -> Event:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from segue.flow.model import JsonValue, RawMap
-from segue.kernel.events import Failure, Kept, Origin
+from segue.kernel.events import Failure, Kept, Origin, RunQueued
 
 
 @dataclass(slots=True)
 class Begin:
-    """The first input of a run. `seed` is hex, the source of all its random values."""
+    """The first input of a run. `seed` is hex, the source of all its random values.
+
+    `queued`: it is not to begin yet, and why. `skipped`: it is not to begin at all, and why.
+    """
 
     inputs: RawMap
     trigger: RawMap
@@ -19,6 +22,43 @@ class Begin:
     origin: Origin | None = None
     kept: dict[str, Kept] = field(default_factory=dict[str, Kept])
     """What it keeps of the run that it comes from, by address."""
+    queued: RunQueued | None = None
+    skipped: str | None = None
+
+
+@dataclass(slots=True)
+class BeginQueued:
+    """A queued run's time has come, or it has got its slot."""
+
+
+@dataclass(slots=True)
+class QueueOn:
+    """A queued run goes on waiting, for something else than before."""
+
+    queued: RunQueued
+
+
+@dataclass(slots=True)
+class SkipQueued:
+    """A queued run whose time came found no slot, and the flow says not to wait for one."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class SlotGiven:
+    """A step that waits for a slot has one."""
+
+    step: int
+
+
+@dataclass(slots=True)
+class SlotRefused:
+    """A step that waits for a slot gets none: it is skipped or fails, for the stated reason."""
+
+    step: int
+    how: Literal["skip", "reject"]
+    reason: str
 
 
 @dataclass(slots=True)
@@ -34,6 +74,8 @@ class AttemptEnded:
     """Whether another try can help, where the action knows better than the error's category does; None: by category."""
     generation: int = 0
     """The step's own when the attempt was begun: an attempt of before a rewind is not expected any more."""
+    cached_from: str | None = None
+    """The run whose earlier success stands for this one; no call was made."""
 
 
 @dataclass(slots=True)
@@ -155,6 +197,9 @@ class AdoptRun:
 
 Input: TypeAlias = (
     Begin
+    | BeginQueued
+    | QueueOn
+    | SkipQueued
     | AttemptEnded
     | TimersDue
     | CallbackArrived
@@ -169,4 +214,6 @@ Input: TypeAlias = (
     | RetryRun
     | GoOn
     | AdoptRun
+    | SlotGiven
+    | SlotRefused
 )

@@ -53,6 +53,14 @@ class EdgePlan:
 
 
 @dataclass(slots=True, eq=False)
+class FallbackPlan:
+    """An action that is called when the one before has failed for good. `params` None: with the step's own."""
+
+    use: str
+    params: Value | None
+
+
+@dataclass(slots=True, eq=False)
 class NodePlan:
     """A step, compiled. `index` counts through the whole plan, `local` within its block."""
 
@@ -63,6 +71,8 @@ class NodePlan:
     block: BlockPlan
     address: str = ""
     """Its name within its frame: the id, or `owner.label.id` where the id is not unique."""
+    full_name: str = ""
+    """Its address with those of all steps around it, unique in the plan: `each/enrich`."""
     out: tuple[EdgePlan, ...] = ()
     in_degree: int = 0
     sources: tuple[int, ...] = ()
@@ -93,7 +103,8 @@ class NodePlan:
     conditions: dict[str, Condition | Query] = field(default_factory=dict)
     """By parameter name: while, until, where, success, failure."""
     programs: dict[str, Program | Value] = field(default_factory=dict)
-    """By parameter name: on, items, key, aggregate, limit, tolerate, max."""
+    """By parameter name: on, items, key, aggregate, limit, tolerate, max, limits.key, cache.key."""
+    fallbacks: tuple[FallbackPlan, ...] = ()
     choices: tuple[tuple[str, Condition | None], ...] = ()
     """For `branch`: (label, condition) pairs; a condition of None is the else."""
 
@@ -132,6 +143,10 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     outputs: Value | None
     vars: Value
+    limited: dict[str, NodePlan] = field(default_factory=dict)
+    """Steps with limits of their own, by full name."""
+    limit_key: Program | Value | None = None
+    """What the flow's runs are counted by."""
     flow_handlers: BlockPlan | None = None
     flow_finally: BlockPlan | None = None
     binding_names: frozenset[str] = frozenset()
@@ -157,11 +172,14 @@ class _Compiler:
         root = self.block(flow.root, "root", None, frame)
         handlers = flow.on_error_block and self.block(flow.on_error_block, "flow_on_error", None, FramePlan(frame))
         final = flow.finally_ and self.block(flow.finally_, "flow_finally", None, FramePlan(frame))
+        limits = flow.run_limits
         outputs = None if flow.outputs is None else self.value(flow.outputs, "outputs")
         plan = Plan(
             flow=flow, root=root, blocks=tuple(self.blocks), nodes=tuple(self.nodes), outputs=outputs,
             vars=self.value(flow.vars, "vars"), flow_handlers=handlers or None, flow_finally=final or None,
             binding_names=frozenset(self.bindings),
+            limited={node.full_name: node for node in self.nodes if node.is_action and node.step.limits is not None},
+            limit_key=None if limits is None or limits.key is None else self.program(limits.key, "limits.key"),
         )  # fmt: skip
         if self.problems:
             raise InvalidFlowError(f"flow {flow.id!r} cannot be run: {self.problems[0]}", self.problems)
@@ -205,6 +223,7 @@ class _Compiler:
         owner = block.owner
         node.address = f"{owner.address}.{block.label}.{step.id}" if same and owner is not None else step.id
         same.append(node)
+        node.full_name = node.address if owner is None else f"{owner.full_name}/{block.label}.{node.address}"
         if step.when is not None:
             node.when = self.condition(step.when, step.path)
         if step.output is not None:
@@ -252,6 +271,7 @@ class _Compiler:
             for name, raw in (("success", step.poll.success_condition), ("failure", step.poll.failure_condition)):
                 if raw is not None:
                     node.conditions[name] = self.poll_condition(raw, path)
+        self.sharing(node)
         if node.kind == "branch":
             node.choices = tuple(self.choices(params.pop("branches", None), path))
         for name in ("as", "index"):
@@ -260,7 +280,19 @@ class _Compiler:
                 self.bindings.add(chosen)
         node.params = self.value(params, path)
         asked = () if node.poll_params is None else node.poll_params.references
-        node.uses_secrets = any(reference.root == "secrets" for reference in (*node.params.references, *asked))
+        tried = (
+            one for fallback in node.fallbacks if fallback.params is not None for one in fallback.params.references
+        )
+        node.uses_secrets = any(one.root == "secrets" for one in (*node.params.references, *asked, *tried))
+
+    def sharing(self, node: NodePlan) -> None:
+        step, path = node.step, node.step.path
+        for name, shared in (("limits.key", step.limits), ("cache.key", step.cache)):
+            if shared is not None and shared.key is not None:
+                node.programs[name] = self.program(shared.key, path)
+        node.fallbacks = tuple(
+            FallbackPlan(one.use, None if one.params is None else self.value(one.params, path)) for one in step.fallback
+        )
 
     def computed_params(self, node: NodePlan, params: dict[str, JsonValue]) -> None:
         """Move the parameters that are bare expressions from `params` to the node's programs."""

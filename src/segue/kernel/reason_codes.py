@@ -12,6 +12,9 @@ class ReasonCode(StrEnum):
     """The closed list of reasons; `MEANINGS` says what each stands for."""
 
     RUN_QUEUED = "run-queued"
+    RUN_QUEUED_SLOT = "run-queued-for-slot"
+    RUN_QUEUED_TIME = "run-queued-until"
+    RUN_SKIPPED = "run-skipped"
     RUN_IN_FLIGHT = "run-in-flight"
     RUN_STARTING = "run-starting-steps"
     RUN_WAITING_CALLBACK = "run-waiting-callback"
@@ -21,6 +24,7 @@ class ReasonCode(StrEnum):
     RUN_WAITING_TIME = "run-waiting-time"
     RUN_WAITING_RETRY = "run-waiting-retry"
     RUN_WAITING_POLL = "run-waiting-poll"
+    RUN_WAITING_SLOT = "run-waiting-slot"
     RUN_UNDECIDED = "run-undecided"
     RUN_PAUSED = "run-paused"
     RUN_HANDLING_ERROR = "run-handling-error"
@@ -60,6 +64,8 @@ class ReasonCode(StrEnum):
     STEP_WAITING_POLL = "step-waiting-poll"
     STEP_WAITING_TURN = "step-waiting-turn"
     STEP_SUCCEEDED = "step-succeeded"
+    STEP_SUCCEEDED_FROM_CACHE = "step-succeeded-from-cache"
+    STEP_SUCCEEDED_BY_FALLBACK = "step-succeeded-by-fallback"
     STEP_TOOK_BRANCH = "step-took-branch"
     STEP_UNDOING = "step-undoing"
     STEP_UNDONE = "step-undone"
@@ -71,10 +77,12 @@ class ReasonCode(StrEnum):
     STEP_RECOVERED_BY_ERROR_EDGE = "step-recovered-by-error-edge"
     STEP_SKIPPED_DISABLED = "step-skipped-disabled"
     STEP_SKIPPED_CONDITION = "step-skipped-condition"
+    STEP_SKIPPED_LIMIT = "step-skipped-limit"
     STEP_SKIPPED_PATH = "step-skipped-path-not-taken"
     STEP_SKIPPED_DEPENDENCY = "step-skipped-dependency-failed"
     STEP_FAILED = "step-failed"
     STEP_FAILED_AFTER_RETRIES = "step-failed-after-retries"
+    STEP_FAILED_LIMIT = "step-failed-limit"
     STEP_FAILED_INSIDE = "step-failed-inside"
     STEP_UNKNOWN_OUTCOME = "step-unknown-outcome"
     STEP_CANCELLED = "step-cancelled"
@@ -87,6 +95,9 @@ R = ReasonCode
 
 MEANINGS: Final[dict[ReasonCode, str]] = {
     R.RUN_QUEUED: "The run is accepted and kept; no host has begun it yet.",
+    R.RUN_QUEUED_SLOT: "The run is accepted and kept; it begins once a slot of the flow's `limits` is free.",
+    R.RUN_QUEUED_TIME: "The run is accepted and kept; it begins at a stated time.",
+    R.RUN_SKIPPED: "It was not begun: no slot of the flow's `limits` was free, and the flow says to skip it.",
     R.RUN_IN_FLIGHT: "Attempts of its steps are being made now.",
     R.RUN_STARTING: "Steps are ready and are about to start.",
     R.RUN_WAITING_CALLBACK: "Nothing is in flight; an outside answer is awaited.",
@@ -96,6 +107,7 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.RUN_WAITING_TIME: "Nothing is in flight; a step sleeps until a stated time.",
     R.RUN_WAITING_RETRY: "Nothing is in flight; a failed attempt is tried again at a stated time.",
     R.RUN_WAITING_POLL: "Nothing is in flight; an outside job is asked again at a stated time.",
+    R.RUN_WAITING_SLOT: "Nothing is in flight; a step waits for a slot of its `limits`.",
     R.RUN_UNDECIDED: "Between two events of one decision. Past states can be so; a present one cannot.",
     R.RUN_PAUSED: "A person paused it: nothing new starts, attempts in flight end, timers wait.",
     R.RUN_HANDLING_ERROR: "An error reached the top and the flow's `on_error` steps are running.",
@@ -135,6 +147,8 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_WAITING_POLL: "The outside job is not done; it is asked again at a stated time.",
     R.STEP_WAITING_TURN: "A loop's next turn begins at a stated time.",
     R.STEP_SUCCEEDED: "It ended well.",
+    R.STEP_SUCCEEDED_FROM_CACHE: "The result of an earlier run was used again, as its `cache` says.",
+    R.STEP_SUCCEEDED_BY_FALLBACK: "Its own action failed, and one of its fallbacks gave the result.",
     R.STEP_TOOK_BRANCH: "It chose a branch (or none), for the stated reason.",
     R.STEP_UNDOING: "It ended well, and its `compensate` steps are running.",
     R.STEP_UNDONE: "It ended well, and was undone by its `compensate` steps.",
@@ -146,10 +160,12 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_RECOVERED_BY_ERROR_EDGE: "It failed, and an edge for errors leads on.",
     R.STEP_SKIPPED_DISABLED: "It is disabled in the flow.",
     R.STEP_SKIPPED_CONDITION: "Its `when` did not hold.",
+    R.STEP_SKIPPED_LIMIT: "No slot of its `limits` was free, and it says to be skipped then.",
     R.STEP_SKIPPED_PATH: "No path to it was taken.",
     R.STEP_SKIPPED_DEPENDENCY: "A step that it depends on failed, and the flow goes on without both.",
     R.STEP_FAILED: "It failed, and nothing tries it again.",
     R.STEP_FAILED_AFTER_RETRIES: "Each of its tries failed.",
+    R.STEP_FAILED_LIMIT: "No slot of its `limits` was free, or it lost its own to another.",
     R.STEP_FAILED_INSIDE: "A step inside it failed.",
     R.STEP_UNKNOWN_OUTCOME: "An attempt was cut off, and whether it took effect is not known.",
     R.STEP_CANCELLED: "It was cancelled, for the stated reason.",

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from segue.errors import JournalCorruptError
+from segue.flow.durations import format_duration
 from segue.kernel.events import CompensationStarted, Failure
 from segue.kernel.kept import origin_told
 from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
@@ -56,6 +57,8 @@ def explain_quarantined(error: JournalCorruptError) -> Reason:
     return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", _ROLL_BACK % error.last_valid_seq)
 
 
+_FREE_SLOT = "wait, or cancel a run of the same flow and key that is under way"
+_START_AGAIN = "start the flow again"
 _RETRY = "mend the cause, then `segue retry %s`"
 _GO_ON = "`segue retry %s` goes on where it stopped"
 _SAME_TIME_AGAIN = "`segue retry %s` gives it the same time again"
@@ -66,6 +69,11 @@ _ROLL_BACK = "`segue rollback RUN` sets aside what follows on its last valid eve
 
 
 def _queued(state: RunState, _now: int) -> Reason:
+    queued = state.queued
+    if queued is not None and queued.until is not None:
+        return Reason(R.RUN_QUEUED_TIME, f"accepted and kept: {queued.reason}")
+    if queued is not None:
+        return Reason(R.RUN_QUEUED_SLOT, f"accepted and kept: {queued.reason}", _FREE_SLOT)
     accepted = "" if state.accepted_at is None else f" since {_when(state.accepted_at)}"
     return Reason(R.RUN_QUEUED, f"accepted and kept{accepted}; no host has begun it yet")
 
@@ -145,6 +153,7 @@ _RUN_WAITS = {
     R.STEP_WAITING_CALLBACK: R.RUN_WAITING_CALLBACK,
     R.STEP_WAITING_RETRY: R.RUN_WAITING_RETRY,
     R.STEP_WAITING_POLL: R.RUN_WAITING_POLL,
+    R.STEP_WAITING_SLOT: R.RUN_WAITING_SLOT,
 }
 
 
@@ -173,6 +182,8 @@ def _run_failed(state: RunState, _now: int) -> Reason:
 
 
 def _run_cancelled(state: RunState, _now: int) -> Reason:
+    if state.skipped is not None:
+        return Reason(R.RUN_SKIPPED, f"skipped: {state.skipped}", _START_AGAIN)
     reason = state.undoing or state.cancelling
     why = "" if reason in (None, "cancelled") else f": {reason}"
     return Reason(R.RUN_CANCELLED, f"cancelled{why}{_undone(state)}", _what_next(state, _GO_ON))
@@ -310,6 +321,8 @@ _FROM_OUTSIDE = ("callback", "child", "event")
 def _step_waiting(state: RunState, step: StepState, now: int) -> Reason:
     if state.paused and step.until is not None and step.until <= now and step.waits_on not in _FROM_OUTSIDE:
         return _held(state)
+    if step.id in state.awaiting:
+        return _held(state) if state.paused else _awaiting(step)
     end = "" if step.until is None else _when(step.until)
     if step.waits_on == "child":
         limit = f", until {end} at most" if end else ""
@@ -347,6 +360,17 @@ def _undecided(step: StepState, end: str) -> Reason:
     return Reason(R.STEP_WAITING_DECISION, sentence, "send the decision to the step's callback address")
 
 
+def _awaiting(step: StepState) -> Reason:
+    limits = step.plan.step.limits
+    assert limits is not None
+    what = [] if limits.concurrency is None else [f"at most {limits.concurrency} at once"]
+    if limits.rate_count is not None:
+        what.append(f"at most {limits.rate_count} within {format_duration(limits.rate_seconds)}")
+    key = f" for key {step.slot_key}" if step.slot_key else ""
+    next_one = "" if step.started_at is None else f" for attempt {step.attempt + 1}"
+    return Reason(R.STEP_WAITING_SLOT, f"waits for a slot{next_one} ({', '.join(what)}{key})")
+
+
 # ---------------------------------------------------------------- steps at their end
 
 
@@ -361,6 +385,10 @@ def _step_succeeded(state: RunState, step: StepState, _now: int) -> Reason:
     why = step.edges_reason or step.reason
     if step.plan.kind in ("conditional", "switch", "branch") and why is not None:
         return Reason(R.STEP_TOOK_BRANCH, why)
+    if step.cached_from is not None:
+        return Reason(R.STEP_SUCCEEDED_FROM_CACHE, f"ended well without a call: {why}")
+    if step.fallback:
+        return Reason(R.STEP_SUCCEEDED_BY_FALLBACK, f"ended well: {why}")
     tries = f" in {_attempt(step)}" if step.attempt > 1 else ""
     at = "" if step.ended_at is None else f" at {_when(step.ended_at)}"
     times = "once" if step.lost == 1 else f"{step.lost} times"
@@ -390,6 +418,8 @@ def _on_timeout(step: StepState) -> str:
 def _skipped(_state: RunState, step: StepState, _now: int) -> Reason:
     if step.plan.step.disabled and step.reason == "the step is disabled":
         return Reason(R.STEP_SKIPPED_DISABLED, "skipped: it is disabled", "take `disabled` off the step")
+    if step.slot_key is not None:
+        return Reason(R.STEP_SKIPPED_LIMIT, f"skipped: {step.reason}")
     if step.live or not step.plan.in_degree:
         return Reason(R.STEP_SKIPPED_CONDITION, f"skipped: {step.reason or 'its condition was not met'}")
     sources = _sources(step)
@@ -413,6 +443,8 @@ def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:
     helps = _helps(state, error)
     if error.step not in (None, step.address):
         return Reason(R.STEP_FAILED_INSIDE, f"failed: {_told(error)}", helps)
+    if error.code in ("limit_reached", "slot_taken"):
+        return Reason(R.STEP_FAILED_LIMIT, f"failed: {error.message}", helps)
     retry = step.plan.step.retry
     if retry is not None and step.tries >= retry.max_attempts > 1:
         sentence = f"failed after {step.tries} of {retry.max_attempts} tries with {error.category}: {error.message}"

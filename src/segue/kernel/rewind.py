@@ -101,7 +101,8 @@ def _stopped_in(state: RunState) -> BlockState:
     for top in state.tops:
         if top.plan.role != "flow_on_error" and (top.remaining or any(map(_failed, top.nodes))):
             return top
-    assert state.root is not None
+    if state.root is None:
+        raise ConflictError(f"run {state.run_id} has not begun")
     return state.root
 
 

@@ -76,15 +76,15 @@ class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "broken", "callback", "child", "children", "concluding", "continued", "dead",
-        "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at", "failing", "finishing",
-        "generation", "handling", "id", "inner_generation", "items", "job", "keys", "live", "live_from", "lost",
-        "next_item", "open_blocks", "output", "plan", "polls", "reason", "reminded", "results", "settled_seq",
-        "signals", "since", "started_at", "started_seq", "status", "tolerated", "tries", "undo_error", "undone",
-        "until", "vars", "vars_after", "waiting", "waits_on",
+        "answer", "attempt", "block", "broken", "cached_from", "callback", "child", "children", "concluding",
+        "continued", "dead", "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at", "failing",
+        "fallback", "finishing", "generation", "handling", "id", "inner_generation", "items", "job", "keys", "live",
+        "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls", "reason", "reminded", "results",
+        "settled_seq", "signals", "since", "slot_key", "started_at", "started_seq", "status", "tolerated", "tries",
+        "undo_error", "undone", "until", "vars", "vars_after", "waiting", "waits_on",
     )  # fmt: skip
 
-    def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:
+    def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:  # noqa: PLR0915 - a line a field
         self.id = number
         self.plan = plan
         self.block = block
@@ -100,11 +100,15 @@ class StepState:
         self.attempt = 0
         self.tries = 0
         self.lost = 0
-        self.polls = 0
+        self.polls = self.fallback = 0
+        """`fallback`: which of the step's fallbacks is called (counted from 1); 0: the step's own action."""
         self.job: JsonValue = None
         """What the call answered that started an outside job, once the step asks how it goes (`call` with `poll`)."""
         self.generation = self.inner_generation = block.generation
         """`inner_generation` is that of the blocks it opens: each try of a block makes new instances of its steps."""
+        self.slot_key: str | None = None
+        """What its attempts are counted by, as JSON, once it has asked for a slot."""
+        self.cached_from: str | None = None
         self.started_at: int | None = None
         self.ended_at: int | None = None
         self.started_seq = self.settled_seq = -1
@@ -182,15 +186,15 @@ class RunState:
     """The state of one run. Only `apply` changes it."""
 
     __slots__ = (
-        "_status", "accepted_at", "active", "background", "cancelling", "compensating", "dead", "ended_blocks",
-        "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error", "generation", "heap",
-        "inputs", "keeping", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "ready", "recovered",
-        "reopened", "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "started_at", "stopped_by",
-        "taken", "takeovers", "timed_out", "timer_heap", "timers", "tops", "trigger", "turns", "undoing", "vars",
-        "with_child", "won",
+        "_status", "accepted_at", "active", "awaiting", "background", "cancelling", "compensating", "dead",
+        "ended_blocks", "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error", "generation",
+        "heap", "inputs", "keeping", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "queued", "ready",
+        "recovered", "reopened", "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "skipped",
+        "started_at", "stopped_by", "taken", "takeovers", "timed_out", "timer_heap", "timers", "tops", "trigger",
+        "turns", "undoing", "vars", "with_child", "won",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, run_id: str) -> None:
+    def __init__(self, plan: Plan, run_id: str) -> None:  # noqa: PLR0915 - a line a field
         self.plan = plan
         self.run_id = run_id
         self._status = RunStatus.QUEUED
@@ -221,6 +225,11 @@ class RunState:
         """`turns`: open timers of steps that keep their turn under the strategy `sequential` (`retry`, `poll`).
         `background`: open blocks whose step has its result already (`join: any`): the run ends after them."""
         self.active: dict[int, StepState] = {}
+        self.awaiting: dict[int, StepState] = {}
+        """Steps whose next attempt waits for a slot of the step's limits."""
+        self.queued: ev.RunQueued | None = None
+        """What a run waits for that has not begun."""
+        self.skipped: str | None = None
         # Ordered, since the first entry of a plain dict from whose front much was deleted is found by a scan.
         self.ready: OrderedDict[int, StepState] = OrderedDict()
         self.heap: list[tuple[int, int]] = []
@@ -265,6 +274,13 @@ class RunState:
     def kept_status(self) -> RunStatus:
         """The status as the events lead to it (`RUN_TRANSITIONS`), in which a run that waits is `running`."""
         return self._status
+
+    @property
+    def wake_at(self) -> int | None:
+        """When a run at rest is to be looked at again; None: at a signal, a slot, a person's word, or never."""
+        if self._status is RunStatus.QUEUED:
+            return None if self.queued is None else self.queued.until
+        return self.next_due() if self.status is RunStatus.WAITING else None
 
     @property
     def ended(self) -> bool:
@@ -481,6 +497,7 @@ def _end(state: RunState, step: StepState, status: StepStatus, seq: int, at: int
     step.settled_seq = seq
     step.ended_at = at
     state.active.pop(step.id, None)
+    state.awaiting.pop(step.id, None)
     state.ready.pop(step.id, None)
     if state.timers:
         drop_timers(state, step)

@@ -56,7 +56,12 @@ STEP_ENDED_WELL = frozenset({S.SUCCEEDED, S.RECOVERED})
 # `waiting` and `running` of a run are two views of its steps (is any attempt in flight?), so no event of their own
 # leads from one to the other: `RunState.status` derives which one it is.
 RUN_TRANSITIONS: dict[RunStatus, dict[type[ev.Event], RunStatus]] = {
-    R.QUEUED: {ev.RunStarted: R.RUNNING, ev.CancelRequested: R.RUNNING},
+    R.QUEUED: {
+        ev.RunQueued: R.QUEUED,
+        ev.RunStarted: R.RUNNING,
+        ev.RunSkipped: R.CANCELLED,
+        ev.CancelRequested: R.RUNNING,
+    },
     R.RUNNING: {
         ev.RunPaused: R.PAUSED,
         ev.CancelRequested: R.RUNNING,
@@ -116,6 +121,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.StepRecovered: S.RECOVERED,
         ev.StepCancelled: S.CANCELLED,
         ev.StepFinallyStarted: S.RUNNING,
+        ev.SlotAwaited: S.WAITING,
     },
     S.RUNNING: {
         **_IN_FLIGHT_ENDS,
@@ -128,6 +134,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.HandlerStarted: S.RUNNING,
         ev.IterationEnded: S.RUNNING,
         ev.ChildStarted: S.WAITING,
+        ev.FallbackStarted: S.RUNNING,
         ev.CallbackReceived: S.RUNNING,  # an early answer: kept until the step waits for it
     },
     S.RETRYING: {
@@ -139,11 +146,15 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.AttemptStarted: S.RUNNING,
         ev.HandlerStarted: S.RUNNING,
         ev.CallbackReceived: S.RETRYING,
+        ev.SlotAwaited: S.WAITING,
     },
     S.WAITING: {
         **_IN_FLIGHT_ENDS,
         ev.AttemptStarted: S.RUNNING,  # the next poll, the next iteration
         ev.AttemptFailed: S.RETRYING,  # a sub-flow failed or took too long; a loop is tried again from its first turn
+        ev.SlotAwaited: S.WAITING,  # … which needs a slot of its own
+        ev.StepStarted: S.RUNNING,  # it has got its slot
+        ev.StepSkipped: S.SKIPPED,  # it got none, under `on_full: skip`
         ev.CallbackReceived: S.WAITING,
         ev.EventReceived: S.WAITING,
         ev.Reminded: S.WAITING,

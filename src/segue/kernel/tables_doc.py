@@ -17,7 +17,7 @@ _Status = TypeVar("_Status", RunStatus, StepStatus)
 _RUN_MEANINGS: dict[RunStatus, str] = {
     RunStatus.QUEUED: "accepted and kept; not begun",
     RunStatus.RUNNING: "at least one attempt is in flight, or a step is about to start",
-    RunStatus.WAITING: "nothing is in flight: for time, a callback, a poll, the next try. Derived from the steps",
+    RunStatus.WAITING: "nothing is in flight: for time, a callback, a poll, a try, a slot. Derived from the steps",
     RunStatus.PAUSED: "by a person: nothing new starts, timers wait",
     RunStatus.SUCCEEDED: "ended well; `recovered: true` if steps failed and were recovered",
     RunStatus.FAILED: "an error reached the top",
@@ -30,7 +30,7 @@ _STEP_MEANINGS: dict[StepStatus, str] = {
     StepStatus.READY: "about to start, or held by a pause, the strategy or a limit",
     StepStatus.RUNNING: "an attempt is in flight, its blocks are open, or its handlers run",
     StepStatus.RETRYING: "an attempt failed or was lost; the next one follows",
-    StepStatus.WAITING: "for time, a callback, the next poll, the next turn",
+    StepStatus.WAITING: "for time, a callback, the next poll, the next turn, a slot of its limits",
     StepStatus.SUCCEEDED: "ended well",
     StepStatus.RECOVERED: "failed; its handlers, its default or `on_timeout` gave an output",
     StepStatus.SKIPPED: "not run, with `null` as its output",

@@ -30,6 +30,7 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     if state.ended:
         return
     decider.emit(RUN_STEP, ev.RolledBack(set_aside=given.set_aside, by=given.by, reason=given.reason))
+    decider.decision.slots += state.awaiting.values()  # they may have left the queue in what was set aside
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
         decider.choose_edges(step)
     for block in list(_blocks(state)):
@@ -41,8 +42,7 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
         if step.failing is not None and not step.finishing:
             state.resumed.append(step)
         elif step.status is StepStatus.RETRYING and step.waits_on == "lost":
-            decider.emit(step.id, ev.empty(ev.AttemptStarted))
-            decider.decision.start.append(step)
+            decider.next_attempt(step)
     decider.drain()
     _end_the_run(decider)
     decider.drain()
@@ -57,7 +57,7 @@ def _begin_anew(decider: Decider, given: inp.GoOn) -> None:
     """Steps that had begun, and nothing of what they do; or, if nothing goes on at all, where the run stopped."""
     state = decider.state
     stuck = [step for step in state.standing if _is_stuck(state, step)]
-    if not stuck and (state.active or state.ready or any(number >= 0 for number, _ in state.timers)):
+    if not stuck and (state.active or state.awaiting or state.ready or any(number >= 0 for number, _ in state.timers)):
         return
     waits = any(step.status is StepStatus.WAITING for step in state.standing)
     if stuck or not waits:

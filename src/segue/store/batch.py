@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import apsw
 
-from segue.store.port import CallbackRow, Commit, NewRun, RunHead
+from segue.store.port import CachedResult, CallbackRow, Commit, NewRun, RunHead, SlotBegun, SlotWait
 from segue.store.rules import FIRST_STATUS
 
 Value: TypeAlias = "int | str | bytes | None"
@@ -56,7 +56,7 @@ def _insert(table: str, width: int, *, rows_max: int) -> WideStatement:
 
 
 _JOURNAL = _insert("journal", 6, rows_max=512)
-_RUNS = _insert("run", 16, rows_max=64)
+_RUNS = _insert("run", 18, rows_max=64)
 _LOGS = _insert("log_line(run_key, at, level, step, message, data)", 6, rows_max=128)
 _CALLBACKS = _insert("callback", 9, rows_max=64)
 _BLOBS = WideStatement("INSERT INTO blob VALUES {values} ON CONFLICT (hash) DO NOTHING", width=3, rows_max=1)
@@ -96,14 +96,32 @@ _UNWAITED = WideStatement(
     width=3,
     rows_max=64,
 )
+_SLOT_WAITS = WideStatement(
+    "INSERT INTO slot_wait SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"
+    " ON CONFLICT (run_key, step) DO UPDATE SET slots = excluded.slots, since = excluded.since",
+    width=4,
+    rows_max=128,
+)
+_SLOTS_LEFT = WideStatement("DELETE FROM slot_wait WHERE (run_key, step) IN (VALUES {values})", width=2, rows_max=128)
+_SLOTS_BEGUN = _insert("slot_begun", 2, rows_max=128)
+_SLOTS_FORGOTTEN = WideStatement(
+    "DELETE FROM slot_begun WHERE rowid IN (SELECT b.rowid FROM (VALUES {values}) AS v"
+    " JOIN slot_begun AS b ON b.slots = v.column1 AND b.at < v.column2)",
+    width=2,
+    rows_max=64,
+)
+_CACHED = WideStatement("INSERT OR REPLACE INTO result_cache VALUES {values}", width=5, rows_max=1)
+CACHE_CLEARED_MAX = 100
+"""Expired results that go with each new one."""
+_CACHE_EXPIRED = "DELETE FROM result_cache WHERE key IN (SELECT key FROM result_cache WHERE expires_at <= ? LIMIT ?)"
 
 
 class Batch:
     """The values gathered for one transaction. Lists are flat: row after row."""
 
     __slots__ = (
-        "blobs", "callbacks", "closed", "done", "events", "heads", "journal", "logs", "messages", "runs", "taken",
-        "unwaited", "waits",
+        "begun", "blobs", "cached", "callbacks", "closed", "counts_from", "done", "events", "heads", "journal", "logs",
+        "messages", "runs", "slot_waits", "taken", "unwaited", "waits",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -123,6 +141,12 @@ class Batch:
         self.unwaited: list[Value] = []
         self.blobs: dict[str, tuple[bytes, int]] = {}
         """By hash: compressed bytes and plain length."""
+        self.slot_waits: dict[tuple[int, int], SlotWait | None] = {}
+        """By run key and step; None: it waits no more. The last word of a group counts."""
+        self.begun: list[Value] = []
+        self.counts_from: dict[str, int] = {}
+        self.cached: dict[bytes, tuple[CachedResult, Value]] = {}
+        """By key: the result, and what stands for its data."""
 
     @property
     def journal_rows(self) -> int:
@@ -135,6 +159,7 @@ class Batch:
             *(key, run.run_id, run.workspace, run.flow_id, run.flow_version, run.trigger, run.created_at),
             *(run.idempotency_key, run.request_digest, run.parent_run_id),
             *((FIRST_STATUS, None, None, None, 0, None) if head is None else _head_values(head)),
+            *(run.limit_key, run.priority),
         )
 
     def add_callback(self, row: CallbackRow) -> None:
@@ -155,6 +180,20 @@ class Batch:
             self.waits += wait
         for step, generation in commit.waits_closed:
             self.unwaited += (commit.run_key, step, generation)
+
+    def add_slots(self, commit: Commit) -> None:
+        """What the commit says of steps that wait for slots."""
+        for step in commit.slots_left:
+            self.slot_waits[commit.run_key, step] = None
+        for wait in commit.slots_awaited:
+            self.slot_waits[wait.run_key, wait.step] = wait
+        for one in commit.slots_begun:
+            self.add_begun(one)
+
+    def add_begun(self, one: SlotBegun) -> None:
+        """An attempt that counts against a rate."""
+        self.begun += (one.slots, one.at)
+        self.counts_from[one.slots] = max(one.counts_from, self.counts_from.get(one.slots, 0))
 
     def statements(self) -> list[Statement]:
         """All that is to be done, in an order in which things are opened before they are closed. Empty: nothing."""
@@ -179,8 +218,26 @@ class Batch:
         ):  # fmt: skip
             if rows:
                 done += statement.of(rows)
+        done += self._slot_statements()
         for digest, (data, size) in self.blobs.items():
             done += _BLOBS.of([digest, data, size])
+        return done
+
+    def _slot_statements(self) -> list[Statement]:
+        left: list[Value] = []
+        waits: list[Value] = []
+        for (run_key, step), wait in self.slot_waits.items():
+            if wait is None:
+                left += (run_key, step)
+            else:
+                waits += (run_key, step, wait.slots, wait.since)
+        done = [*_SLOTS_LEFT.of(left), *_SLOT_WAITS.of(waits)] if self.slot_waits else []
+        if self.begun:
+            done += _SLOTS_BEGUN.of(self.begun)
+            done += _SLOTS_FORGOTTEN.of([value for pair in self.counts_from.items() for value in pair])
+        for result, data in self.cached.values():
+            done.append((_CACHE_EXPIRED, [result.at, CACHE_CLEARED_MAX]))
+            done += _CACHED.of([result.key, result.run_id, result.at, result.expires_at, data])
         return done
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -17,6 +18,7 @@ import msgspec
 from segue.errors import StoreUnavailableError
 from segue.store import rules
 from segue.store.port import (
+    CachedResult,
     CallbackRow,
     Commit,
     CommitDone,
@@ -24,6 +26,7 @@ from segue.store.port import (
     EventWait,
     FlowVersion,
     JournalRow,
+    LimitGroup,
     LogRow,
     Message,
     NewRun,
@@ -31,6 +34,7 @@ from segue.store.port import (
     RunHead,
     RunPage,
     RunRecord,
+    SlotWait,
 )
 
 T = TypeVar("T")
@@ -62,7 +66,17 @@ class MemoryStore:
         self._events_open: set[str] = set()
         self._waits: dict[tuple[int, int, int], EventWait] = {}
         self._unfinished: set[int] = set()
-        self._wake_at: dict[int, int] = {}
+        self._wakes: list[tuple[int, int]] = []
+        """(wake_at, run key), in order; so are the other lists that are bisected."""
+        self._under_way: dict[LimitGroup, set[int]] = {}
+        self._queues: dict[LimitGroup, list[tuple[int, int]]] = {}
+        """(minus the priority, run key)."""
+        self._begun: dict[LimitGroup, list[tuple[int, int]]] = {}
+        """(started_at, run key)."""
+        self._slot_waits: dict[str, list[SlotWait]] = {}
+        self._slot_wait_of: dict[tuple[int, int], SlotWait] = {}
+        self._slots_begun: dict[str, list[int]] = {}
+        self._cache: dict[bytes, CachedResult] = {}
         self._counters: dict[str, int] = dict.fromkeys(("commits", "commits_failed", "flushes", "rows"), 0)
 
     # Store
@@ -153,12 +167,52 @@ class MemoryStore:
     async def due_runs(self, now: int, *, limit: int = 1000) -> list[RunRecord]:
         """See `Store.due_runs`."""
         await self._settled()
-        due = sorted((wake_at, key) for key, wake_at in self._wake_at.items() if wake_at <= now)
-        return [self._runs[key] for _, key in due[:limit]]
+        end = bisect_left(self._wakes, (now + 1, 0))
+        return [self._runs[key] for _, key in self._wakes[: min(end, limit)]]
 
     async def next_wake_at(self) -> int | None:
         """See `Store.next_wake_at`."""
-        return await self._read(lambda: min(self._wake_at.values(), default=None))
+        return await self._read(lambda: self._wakes[0][0] if self._wakes else None)
+
+    async def runs_under_way(self, group: LimitGroup) -> list[int]:
+        """See `Store.runs_under_way`."""
+        return await self._read(lambda: sorted(self._under_way.get(group, ())))
+
+    async def queued_runs(self, group: LimitGroup, *, limit: int = 100) -> list[RunRecord]:
+        """See `Store.queued_runs`."""
+        return await self._read(lambda: [self._runs[key] for _, key in self._queues.get(group, ())[:limit]])
+
+    async def runs_begun(self, group: LimitGroup, since: int, *, limit: int) -> tuple[int, int | None]:
+        """See `Store.runs_begun`."""
+        await self._settled()
+        begun = self._begun.get(group, [])
+        found = begun[bisect_left(begun, (since + 1, 0)) :][-limit:]
+        return len(found), found[0][0] if found else None
+
+    async def queue_groups(self, *, after: LimitGroup | None = None, limit: int = 1000) -> list[LimitGroup]:
+        """See `Store.queue_groups`."""
+        return await self._read(lambda: sorted(one for one in self._queues if after is None or one > after)[:limit])
+
+    async def slot_waits(self, slots: str, *, limit: int = 100) -> list[SlotWait]:
+        """See `Store.slot_waits`."""
+        return await self._read(lambda: self._slot_waits.get(slots, [])[:limit])
+
+    async def slots_begun(self, slots: str, since: int, *, limit: int) -> tuple[int, int | None]:
+        """See `Store.slots_begun`."""
+        await self._settled()
+        begun = self._slots_begun.get(slots, [])
+        found = begun[bisect_left(begun, since + 1) :][-limit:]
+        return len(found), found[0] if found else None
+
+    async def awaited_slots(self, *, after: str = "", limit: int = 1000) -> list[str]:
+        """See `Store.awaited_slots`."""
+        return await self._read(lambda: sorted(one for one in self._slot_waits if one > after)[:limit])
+
+    async def cached_result(self, key: bytes, now: int) -> CachedResult | None:
+        """See `Store.cached_result`."""
+        await self._settled()
+        found = self._cache.get(key)
+        return found if found is not None and found.expires_at > now else None
 
     async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:
         """See `Store.load_journal`."""
@@ -313,8 +367,11 @@ class MemoryStore:
         if commit.rows:
             self._journals.setdefault(key, []).extend(JournalRow(*row) for row in commit.rows)
             self._counters["rows"] += len(commit.rows)
-        if key in self._runs:
+        if head is not None:
             self._project(key, head)
+        self._apply_slots(commit)
+        for result in commit.cached:
+            self._cache[result.key] = result
         for line in commit.logs:
             self._logs.setdefault(key, []).append((next(self._line_numbers), LogRow(*line)))
         for callback in commit.callbacks_opened:
@@ -370,18 +427,46 @@ class MemoryStore:
         self._run_keys_by_id[new.run_id] = key
         if new.idempotency_key is not None:
             self._idempotency[new.workspace, new.idempotency_key] = key
+        self._index(self._runs[key], there=True)
 
-    def _project(self, key: int, head: RunHead | None) -> None:
-        if head is not None:
-            self._runs[key] = msgspec.structs.replace(
-                self._runs[key], **{name: getattr(head, name) for name in RunHead.__struct_fields__}
-            )
-        run = self._runs[key]
-        (self._unfinished.add if run.status in rules.UNFINISHED_STATUSES else self._unfinished.discard)(key)
-        if run.wake_at is None:
-            self._wake_at.pop(key, None)
-        else:
-            self._wake_at[key] = run.wake_at
+    def _apply_slots(self, commit: Commit) -> None:
+        for step in (*commit.slots_left, *(wait.step for wait in commit.slots_awaited)):
+            wait = self._slot_wait_of.pop((commit.run_key, step), None)
+            if wait is not None:
+                _take(self._slot_waits, wait.slots, wait)
+        for wait in commit.slots_awaited:
+            self._slot_wait_of[wait.run_key, wait.step] = wait
+            insort(self._slot_waits.setdefault(wait.slots, []), wait)
+        for one in commit.slots_begun:
+            begun = self._slots_begun.setdefault(one.slots, [])
+            insort(begun, one.at)
+            del begun[: bisect_left(begun, one.counts_from)]
+
+    def _project(self, key: int, head: RunHead) -> None:
+        self._index(self._runs[key], there=False)
+        self._runs[key] = msgspec.structs.replace(
+            self._runs[key], **{name: getattr(head, name) for name in RunHead.__struct_fields__}
+        )
+        self._index(self._runs[key], there=True)
+
+    def _index(self, run: RunRecord, *, there: bool) -> None:
+        """Enter the run in the lists by which work is found, or take it out of them."""
+        (self._unfinished.add if there and rules.is_unfinished(run) else self._unfinished.discard)(run.key)
+        if run.wake_at is not None:
+            _put(self._wakes, (run.wake_at, run.key), there=there)
+        if run.limit_key is None:
+            return
+        group = LimitGroup(run.workspace, run.flow_id, run.limit_key)
+        if run.status in rules.UNDER_WAY_STATUSES:
+            under_way = self._under_way.setdefault(group, set())
+            (under_way.add if there else under_way.discard)(run.key)
+        if rules.is_in_queue(run):
+            queue = self._queues.setdefault(group, [])
+            _put(queue, (-run.priority, run.key), there=there)
+            if not queue:
+                del self._queues[group]
+        if run.started_at is not None:
+            _put(self._begun.setdefault(group, []), (run.started_at, run.key), there=there)
 
     @staticmethod
     def _closed() -> StoreUnavailableError:
@@ -396,6 +481,23 @@ def _matches(run: RunRecord, where: RunFilter) -> bool:
         and (where.created_from is None or run.created_at >= where.created_from)
         and (where.created_before is None or run.created_at < where.created_before)
     )
+
+
+def _put(ordered: list[tuple[int, int]], entry: tuple[int, int], *, there: bool) -> None:
+    """Enter something in an ordered list, or take it out."""
+    place = bisect_left(ordered, entry)
+    is_there = place < len(ordered) and ordered[place] == entry
+    if there and not is_there:
+        ordered.insert(place, entry)
+    elif is_there and not there:
+        del ordered[place]
+
+
+def _take(by_slots: dict[str, list[SlotWait]], slots: str, wait: SlotWait) -> None:
+    waits = by_slots[slots]
+    del waits[bisect_left(waits, wait)]
+    if not waits:
+        del by_slots[slots]
 
 
 def _ignore(commit: Commit, error: BaseException | None) -> None:

@@ -90,12 +90,17 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     request_digest: str | None = None
     parent_run_id: str | None = None
+    limit_key: str | None = None
+    """What the run is counted by under its flow's `limits` (JSON text, "" if all together); None: there are none."""
+    priority: int = 0
+    """Among queued runs of one limit: higher begins first."""
 
 
 class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     """The run's projection for lists and for finding work: derived from the journal, never a truth of its own.
 
-    `wake_at` is the earliest open timer of a run at rest (None: it waits for an outside signal or is over).
+    `wake_at` is the earliest open timer of a run at rest, or the start of a queued one (None: it waits for an outside
+    signal or a slot, or is over).
     """
 
     status: str
@@ -122,6 +127,41 @@ class CallbackRow(msgspec.Struct, frozen=True, kw_only=True):
     """What the step calls it by, as JSON, so that a signal can find it without its token."""
 
 
+class LimitGroup(NamedTuple):
+    """Runs that are counted together under their flow's `limits`."""
+
+    workspace: str
+    flow_id: str
+    limit_key: str
+
+
+class SlotWait(NamedTuple):
+    """A step that waits for a slot of its own limits. `slots` names what is counted together, `since` orders them."""
+
+    slots: str
+    since: int
+    run_key: int
+    step: int
+
+
+class SlotBegun(NamedTuple):
+    """A limited attempt that began. What began before `counts_from` is not looked at again and may be forgotten."""
+
+    slots: str
+    at: int
+    counts_from: int
+
+
+class CachedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A success that stands for later calls with the same key (a hash) until `expires_at`. `data` is JSON."""
+
+    key: bytes
+    run_id: str
+    at: int
+    expires_at: int
+    data: bytes
+
+
 class Commit(msgspec.Struct, kw_only=True):
     """All that one decision changes in one run; `rows` continue the journal without a gap.
 
@@ -137,6 +177,13 @@ class Commit(msgspec.Struct, kw_only=True):
     callbacks_opened: Sequence[CallbackRow] = ()
     callbacks_closed: Sequence[tuple[bytes, str]] = ()
     """(token hash, new state) pairs."""
+    slots_awaited: Sequence[SlotWait] = ()
+    """A step waits in one place at most: another one replaces the first."""
+    slots_left: Sequence[int] = ()
+    """Numbers of steps that wait for a slot no more."""
+    slots_begun: Sequence[SlotBegun] = ()
+    cached: Sequence[CachedResult] = ()
+    """Each replaces the one that stands under its key."""
     logs: Sequence[LogRow] = ()
     messages: Sequence[Message] = ()
     messages_taken: Sequence[str] = ()
@@ -168,6 +215,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     parent_run_id: str | None = None
     idempotency_key: str | None = None
     request_digest: str | None = None
+    limit_key: str | None = None
+    priority: int = 0
 
 
 class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,7 +316,7 @@ class Store(Protocol):
         ...
 
     async def unfinished_runs(self, *, after_key: int = 0, limit: int = 1000) -> list[RunRecord]:
-        """Runs that a host must adopt at its start (queued, running), by key."""
+        """Runs that a host must adopt at its start, by key: running ones, and queued ones that wait for nothing."""
         ...
 
     async def due_runs(self, now: int, *, limit: int = 1000) -> list[RunRecord]:
@@ -276,6 +325,38 @@ class Store(Protocol):
 
     async def next_wake_at(self) -> int | None:
         """The earliest `wake_at` of all runs at rest."""
+        ...
+
+    async def runs_under_way(self, group: LimitGroup) -> list[int]:
+        """Keys of the group's runs that hold a slot (running, waiting, paused), oldest first."""
+        ...
+
+    async def queued_runs(self, group: LimitGroup, *, limit: int = 100) -> list[RunRecord]:
+        """The group's queued runs that wait for a slot: highest priority first, then oldest."""
+        ...
+
+    async def runs_begun(self, group: LimitGroup, since: int, *, limit: int) -> tuple[int, int | None]:
+        """How many of the group's runs began after `since` (counted up to `limit`), and when the first of those did."""
+        ...
+
+    async def queue_groups(self, *, after: LimitGroup | None = None, limit: int = 1000) -> list[LimitGroup]:
+        """The groups that have runs waiting for a slot, in order."""
+        ...
+
+    async def slot_waits(self, slots: str, *, limit: int = 100) -> list[SlotWait]:
+        """The steps that wait for a slot, the longest waiting first."""
+        ...
+
+    async def slots_begun(self, slots: str, since: int, *, limit: int) -> tuple[int, int | None]:
+        """How many attempts began after `since` (counted up to `limit`), and when the first of those did."""
+        ...
+
+    async def awaited_slots(self, *, after: str = "", limit: int = 1000) -> list[str]:
+        """What steps wait for slots of, in order."""
+        ...
+
+    async def cached_result(self, key: bytes, now: int) -> CachedResult | None:
+        """The result under a key, unless it has expired."""
         ...
 
     async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:

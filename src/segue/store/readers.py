@@ -24,16 +24,19 @@ import msgspec
 from segue.errors import JournalCorruptError
 from segue.store import rules
 from segue.store.port import (
+    CachedResult,
     CallbackRow,
     EventRow,
     EventWait,
     FlowVersion,
     JournalRow,
+    LimitGroup,
     LogRow,
     Message,
     RunFilter,
     RunPage,
     RunRecord,
+    SlotWait,
 )
 from segue.store.sqlite_file import open_for_reading
 from segue.store.writer import unavailable
@@ -57,7 +60,8 @@ RUN_BY_IDEMPOTENCY_KEY = RUNS.format(
     chosen="WHERE key = (SELECT run_key FROM idempotency WHERE idempotency.workspace = ? AND idempotency.key = ?)"
 )
 UNFINISHED = RUNS.format(
-    chosen="INDEXED BY run_unfinished WHERE key > ? AND status IN ('queued', 'running') ORDER BY key LIMIT ?"
+    chosen="INDEXED BY run_unfinished WHERE key > ? AND"
+    " (status = 'running' OR (status = 'queued' AND limit_key IS NULL AND wake_at IS NULL)) ORDER BY key LIMIT ?"
 )
 DUE = RUNS.format(chosen="INDEXED BY run_by_wake_at WHERE wake_at <= ? ORDER BY wake_at LIMIT ?")
 NEXT_WAKE_AT = "SELECT min(wake_at) FROM run WHERE wake_at IS NOT NULL"
@@ -69,6 +73,32 @@ WORKSPACES = """WITH RECURSIVE w(name) AS (
 ) SELECT json_group_array(name) FROM w WHERE name IS NOT NULL"""
 COUNT_RUNS = """SELECT json_group_object(status, number) FROM (
     SELECT status, count(*) AS number FROM run WHERE workspace = ? GROUP BY status)"""
+_OF_GROUP = "workspace = ? AND flow_id = ? AND limit_key = ? AND limit_key IS NOT NULL"
+_UNDER_WAY = "status IN ('running', 'waiting', 'paused')"
+_IN_QUEUE = "limit_key IS NOT NULL AND status = 'queued' AND wake_at IS NULL"
+UNDER_WAY = f"""SELECT json_group_array(key) FROM (
+    SELECT key FROM run INDEXED BY run_under_way WHERE {_OF_GROUP} AND {_UNDER_WAY} ORDER BY key)"""  # noqa: S608
+QUEUED = RUNS.format(
+    chosen=f"INDEXED BY run_queue WHERE workspace = ? AND flow_id = ? AND limit_key = ? AND {_IN_QUEUE}"
+    " ORDER BY priority DESC, key LIMIT ?"
+)
+BEGUN = f"""SELECT count(*), min(started_at) FROM (
+    SELECT started_at FROM run INDEXED BY run_begun WHERE {_OF_GROUP} AND started_at > ?
+    ORDER BY started_at DESC LIMIT ?)"""  # noqa: S608
+# One statement a group: the index leads from one to the next without looking at the runs between.
+NEXT_QUEUE_GROUP = f"""SELECT json_array(workspace, flow_id, limit_key) FROM run INDEXED BY run_queue
+    WHERE {_IN_QUEUE} AND (workspace, flow_id, limit_key) > (?, ?, ?)
+    ORDER BY workspace, flow_id, limit_key LIMIT 1"""  # noqa: S608
+SLOT_WAITS = """SELECT json_group_array(json_array(slots, since, run_key, step)) FROM (
+    SELECT * FROM slot_wait WHERE slots = ? ORDER BY since, run_key, step LIMIT ?)"""
+SLOTS_BEGUN = """SELECT count(*), min(at) FROM (
+    SELECT at FROM slot_begun WHERE slots = ? AND at > ? ORDER BY at DESC LIMIT ?)"""
+AWAITED_SLOTS = """WITH RECURSIVE s(name, n) AS (
+    SELECT (SELECT min(slots) FROM slot_wait WHERE slots > ?1), 1
+    UNION ALL
+    SELECT (SELECT min(slots) FROM slot_wait WHERE slots > s.name), n + 1 FROM s WHERE s.name IS NOT NULL AND n < ?2
+) SELECT json_group_array(name) FROM s WHERE name IS NOT NULL"""
+CACHED = "SELECT key, run_id, at, expires_at, data FROM result_cache WHERE key = ? AND expires_at > ?"
 JOURNAL = """SELECT json_group_array(json_array(seq, kind, step, at, hex(data), typeof(data) = 'text'))
     FROM (SELECT * FROM journal WHERE run_key = ? AND seq > ? ORDER BY seq LIMIT ?)"""
 JOURNAL_ASIDE = """SELECT set_aside_at, seq, kind, step, at, data FROM journal_aside
@@ -105,6 +135,9 @@ _decode_logs = msgspec.json.Decoder(list[tuple[int, int, str, str, str, str]]).d
 _decode_messages = msgspec.json.Decoder(list[tuple[int, str, str, str, int, str]]).decode
 _decode_events = msgspec.json.Decoder(list[tuple[int, str, str, str, int, str | None, str]]).decode
 _decode_waits = msgspec.json.Decoder(list[tuple[int, int, int, str, str, int, int]]).decode
+_decode_keys = msgspec.json.Decoder(list[int]).decode
+_decode_group = msgspec.json.Decoder(LimitGroup).decode
+_decode_slot_waits = msgspec.json.Decoder(list[SlotWait]).decode
 _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
@@ -276,6 +309,51 @@ def callbacks(db: apsw.Connection, text: str, value: bytes | int | str) -> list[
             text, (value,)
         )
     ]
+
+
+def under_way(db: apsw.Connection, group: LimitGroup) -> list[int]:
+    """Keys of the runs that hold a slot."""
+    return _decode_keys(db.execute(UNDER_WAY, group).get)
+
+
+def queue_groups(db: apsw.Connection, after: LimitGroup | None, limit: int) -> list[LimitGroup]:
+    """The groups with queued runs, each found by one step in the index."""
+    found: list[LimitGroup] = []
+    last = after or LimitGroup("", "", "")
+    while len(found) < limit and (row := db.execute(NEXT_QUEUE_GROUP, last).get) is not None:
+        last = _decode_group(row)
+        found.append(last)
+    return found
+
+
+def begun(db: apsw.Connection, text: str, values: _BIND) -> tuple[int, int | None]:
+    """How many began, and when the first of them did."""
+    row = db.execute(text, values).fetchone()
+    return msgspec.convert(row, tuple[int, int | None])
+
+
+def slot_waits(db: apsw.Connection, slots: str, limit: int) -> list[SlotWait]:
+    """The steps that wait, in order."""
+    return _decode_slot_waits(db.execute(SLOT_WAITS, (slots, limit)).get)
+
+
+def awaited_slots(db: apsw.Connection, after: str, limit: int) -> list[str]:
+    """What steps wait for slots of."""
+    return _decode_names(db.execute(AWAITED_SLOTS, (after, limit)).get)
+
+
+def cached(db: apsw.Connection, key: bytes, now: int) -> CachedResult | None:
+    """The result under a key, its payload put back in place; one whose payload is gone is none."""
+    row = db.execute(CACHED, (key, now)).fetchone()
+    if row is None:
+        return None
+    found_key, run_id, at, expires_at, data = msgspec.convert(row, tuple[bytes, str, int, int, bytes | str])
+    if isinstance(data, str):
+        compressed: bytes | None = db.execute(BLOB, (data,)).get
+        if compressed is None:
+            return None
+        data = zlib.decompress(compressed)
+    return CachedResult(key=found_key, run_id=run_id, at=at, expires_at=expires_at, data=data)
 
 
 def flow_version(db: apsw.Connection, key: int) -> FlowVersion | None:

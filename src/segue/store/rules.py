@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segue.errors import ConflictError, JournalConflictError, RequestError
 from segue.kernel.status import RUN_ENDED, RunStatus
-from segue.store.port import Commit
+from segue.store.port import Commit, RunRecord
 
 INLINE_BYTES_MAX = 64 * 1024
 """A journal row's data above this many bytes is kept beside the journal (requirement DUR-8)."""
@@ -18,8 +18,20 @@ ENDED_STATUSES = frozenset(status.value for status in RUN_ENDED)
 FIRST_STATUS = RunStatus.QUEUED.value
 """The status of a run whose first commit brings no head."""
 
-UNFINISHED_STATUSES = (RunStatus.QUEUED.value, RunStatus.RUNNING.value)
-"""Runs that a host adopts when it starts. The schema's index `run_unfinished` says the same."""
+UNDER_WAY_STATUSES = frozenset((RunStatus.RUNNING.value, RunStatus.WAITING.value, RunStatus.PAUSED.value))
+"""Runs that hold a slot of their flow's limits. The schema's index `run_under_way` says the same."""
+
+
+def is_unfinished(run: RunRecord) -> bool:
+    """Whether a host adopts the run when it starts. The schema's index `run_unfinished` says the same."""
+    return run.status == RunStatus.RUNNING or (
+        run.status == RunStatus.QUEUED and run.limit_key is None and run.wake_at is None
+    )
+
+
+def is_in_queue(run: RunRecord) -> bool:
+    """Whether the run waits for a slot. The schema's index `run_queue` says the same."""
+    return run.status == RunStatus.QUEUED and run.limit_key is not None and run.wake_at is None
 
 
 def page_limit(limit: int) -> int:

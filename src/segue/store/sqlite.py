@@ -15,6 +15,7 @@ from segue.errors import StoreUnavailableError
 from segue.store import readers
 from segue.store.host_lock import HostLock
 from segue.store.port import (
+    CachedResult,
     CallbackRow,
     Commit,
     CommitDone,
@@ -22,11 +23,13 @@ from segue.store.port import (
     EventWait,
     FlowVersion,
     JournalRow,
+    LimitGroup,
     LogRow,
     Message,
     RunFilter,
     RunPage,
     RunRecord,
+    SlotWait,
 )
 from segue.store.readers import Readers
 from segue.store.sqlite_file import Synchronous, open_for_writing, prepare_folder
@@ -180,6 +183,38 @@ class SqliteStore:
     async def next_wake_at(self) -> int | None:
         """See `Store.next_wake_at`."""
         return await self._ask(lambda db: db.execute(readers.NEXT_WAKE_AT).get)
+
+    async def runs_under_way(self, group: LimitGroup) -> list[int]:
+        """See `Store.runs_under_way`."""
+        return await self._ask(lambda db: readers.under_way(db, group))
+
+    async def queued_runs(self, group: LimitGroup, *, limit: int = 100) -> list[RunRecord]:
+        """See `Store.queued_runs`."""
+        return await self._ask(lambda db: readers.runs(db, readers.QUEUED, (*group, limit)))
+
+    async def runs_begun(self, group: LimitGroup, since: int, *, limit: int) -> tuple[int, int | None]:
+        """See `Store.runs_begun`."""
+        return await self._ask(lambda db: readers.begun(db, readers.BEGUN, (*group, since, limit)))
+
+    async def queue_groups(self, *, after: LimitGroup | None = None, limit: int = 1000) -> list[LimitGroup]:
+        """See `Store.queue_groups`."""
+        return await self._ask(lambda db: readers.queue_groups(db, after, limit))
+
+    async def slot_waits(self, slots: str, *, limit: int = 100) -> list[SlotWait]:
+        """See `Store.slot_waits`."""
+        return await self._ask(lambda db: readers.slot_waits(db, slots, limit))
+
+    async def slots_begun(self, slots: str, since: int, *, limit: int) -> tuple[int, int | None]:
+        """See `Store.slots_begun`."""
+        return await self._ask(lambda db: readers.begun(db, readers.SLOTS_BEGUN, (slots, since, limit)))
+
+    async def awaited_slots(self, *, after: str = "", limit: int = 1000) -> list[str]:
+        """See `Store.awaited_slots`."""
+        return await self._ask(lambda db: readers.awaited_slots(db, after, limit))
+
+    async def cached_result(self, key: bytes, now: int) -> CachedResult | None:
+        """See `Store.cached_result`."""
+        return await self._ask(lambda db: readers.cached(db, key, now))
 
     async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:
         """See `Store.load_journal`."""

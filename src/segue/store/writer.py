@@ -339,6 +339,13 @@ class Writer:
             batch.logs += line
         for callback in commit.callbacks_opened:
             batch.add_callback(callback)
+        if commit.slots_left or commit.slots_awaited or commit.slots_begun:
+            batch.add_slots(commit)
+        for result in commit.cached:
+            data = result.data
+            batch.cached[result.key] = (
+                result, data if len(data) <= rules.INLINE_BYTES_MAX else self._put(batch, data)
+            )  # fmt: skip
         for token_hash, state in commit.callbacks_closed:
             batch.closed.setdefault(token_hash, state)
         batch.add_messages(commit)

@@ -21,6 +21,7 @@ def fingerprint(state: RunState) -> tuple[object, ...]:
         state.error, state.recovered, state.cancelling, state.ending, state.compensating, state.undoing,
         state.reopened, state.background, state.accepted_at, state.started_at,
         state.finished_at, sorted(state.timers.items()), sorted(state.active), sorted(state.ready), sorted(state.dead),
+        sorted(state.awaiting), state.queued,
         [_fingerprint(one) for one in state.nodes],
     )  # fmt: skip
 
@@ -29,9 +30,9 @@ def _fingerprint(one: StepState) -> tuple[object, ...]:
     return (
         one.address, one.status, one.waiting, one.live, one.attempt, one.tries, one.lost, one.polls, one.generation,
         one.started_at, one.ended_at, one.started_seq, one.settled_seq, one.output, one.error, one.vars, one.waits_on,
-        one.until, one.child, one.event, one.since, one.reminded, one.callback, one.signals, one.handling,
-        one.open_blocks, one.next_item, one.results, one.keys, one.concluding, one.failing, one.finishing,
-        one.inner_generation, one.undone, one.undo_error, one.vars_after,
+        one.until, one.callback, one.signals, one.handling, one.open_blocks, one.next_item, one.results, one.keys,
+        one.concluding, one.failing, one.finishing, one.inner_generation, one.undone, one.undo_error, one.vars_after,
+        one.slot_key, one.fallback,
     )  # fmt: skip
 
 
@@ -61,8 +62,7 @@ def check_reason(state: RunState, now: int) -> None:
     reason = explain_run(state, now)
     if reason.code == "run-undecided":
         raise InvariantError(f"run {state.run_id} neither does nor waits for anything: {reason.sentence}")
-    waits_for_child = any(one.status is StepStatus.WAITING and one.waits_on == "child" for one in state.nodes)
-    if state.status is RunStatus.WAITING and state.next_due() is None and not waits_for_child:
+    if state.status is RunStatus.WAITING and state.next_due() is None and not state.awaiting:
         raise InvariantError(f"run {state.run_id} waits without an end: {reason.sentence}")
 
 

@@ -14,11 +14,14 @@ import msgspec
 
 from segue.flow.model import (
     Block,
+    Cache,
     Callback,
     Edge,
+    Fallback,
     Flow,
     Handler,
     JsonValue,
+    Limits,
     Poll,
     RawMap,
     Retry,
@@ -32,18 +35,14 @@ T = TypeVar("T")
 
 ACTIONS: Final = ("sim.keyed", "sim.safe", "sim.unsafe", "sim.large")
 INPUTS: Final[RawMap] = {"flag": True, "items": [1, 2, 3], "n": 3}
-EVENTS: Final = ("red", "blue")
-"""Names of the events that flows send and wait for."""
 _CONDITIONS: Final = ("true", "false", "inputs.flag", "not inputs.flag", "inputs.n > 2", "inputs.none")
 
 
 class FlowMaker:
     """Makes flows; `steps_max` bounds their number of steps, roughly."""
 
-    def __init__(self, source: random.Random, *, steps_max: int = 14, sub_flows: Sequence[str] = ()) -> None:
-        """`sub_flows` are ids of flows that the flows may run; the list may grow meanwhile."""
+    def __init__(self, source: random.Random, *, steps_max: int = 14) -> None:
         self._random = source
-        self._sub_flows = sub_flows
         self._steps_max = steps_max
         self._count = 0
 
@@ -60,6 +59,8 @@ class FlowMaker:
             strategy=self._pick("parallel", "parallel", "sequential", "priority"),
             concurrency=self._pick(None, None, 1, 2),
             timeout_seconds=self._pick(None, None, None, 90.0, 100_000.0),
+            run_limits=self._limits() if self._one_in(3) else None,
+            priority=self._pick(0, 0, 5),
         )
 
     # ------------------------------------------------------------ chance
@@ -110,8 +111,6 @@ class FlowMaker:
             )
         kinds: list[Callable[[int, dict[str, Any]], Step]] = [self._call] * 5
         kinds += [self._poll, self._pure, self._wait, self._wait_callback, self._branch]
-        kinds += [self._wait_event, self._emit, self._approve]
-        kinds += [self._flow] if self._sub_flows else []
         if depth > 0:
             kinds += [self._parallel, self._parallel, self._conditional, self._foreach, self._repeat, self._try]
         made = self._random.choice(kinds)(depth - 1, settings)
@@ -136,6 +135,29 @@ class FlowMaker:
             backoff=self._pick("constant", "linear", "exponential"),
         )
 
+    def _limits(self) -> Limits:
+        concurrency = self._pick(1, 1, 2, 3, None)
+        rate = self._pick(1, 3) if concurrency is None or self._one_in(5) else None
+        return Limits(
+            concurrency=concurrency,
+            rate_count=rate,
+            rate_seconds=self._pick(0.5, 10.0),
+            key=self._pick(None, None, "inputs.n", "inputs.none"),
+            on_full=self._pick("queue", "queue", "queue", "skip", "replace", "reject"),
+        )
+
+    def _sharing(self) -> dict[str, Any]:
+        """What a call shares with others, for calls that wait for nothing but their answer."""
+        found: dict[str, Any] = {}
+        if self._one_in(6):
+            found["cache"] = Cache(seconds=self._pick(1.0, 100.0, 100_000.0), key=self._pick(None, "inputs.n"))
+        if self._one_in(5):
+            found["fallback"] = tuple(
+                Fallback(use=self._pick(*ACTIONS), params={"n": "$inputs.n"} if self._one_in(2) else None)
+                for _ in range(self._pick(1, 1, 2))
+            )
+        return found
+
     def _call(self, _depth: int, settings: dict[str, Any]) -> Step:
         callback = None
         if self._one_in(6):
@@ -144,6 +166,10 @@ class FlowMaker:
                 uses=self._pick(1, 1, 2),
                 on_timeout=self._pick("fail", "continue"),
             )
+        if callback is None:
+            settings |= self._sharing()
+        if self._one_in(4):
+            settings["limits"] = self._limits()
         return Step(
             kind="call", use=self._pick("sim.keyed", *ACTIONS), retry=self._retry(), callback=callback,
             params={"n": "$vars.n", "at": "{{ string(now()) }}", "id": "{{ uuid() }}"}, at_most_once=self._one_in(8),
@@ -156,6 +182,8 @@ class FlowMaker:
             interval_seconds=self._pick(0.5, 3.0, 60.0),
             max_attempts=self._pick(1, 3, 6),
         )
+        if self._one_in(4):
+            settings["limits"] = self._limits()
         return Step(kind="poll", use="sim.safe", poll=poll, retry=self._retry(), **settings)
 
     def _pure(self, _depth: int, settings: dict[str, Any]) -> Step:
@@ -171,39 +199,6 @@ class FlowMaker:
     def _wait_callback(self, _depth: int, settings: dict[str, Any]) -> Step:
         expires = self._pick(2.0, 600.0, 90_000.0)
         return Step(kind="wait", callback=Callback(expires_seconds=expires, uses=self._pick(1, 1, 3)), **settings)
-
-    def _flow(self, _depth: int, settings: dict[str, Any]) -> Step:
-        params: RawMap = {"flow": self._random.choice(self._sub_flows), "inputs": {**INPUTS}}
-        if self._one_in(5):
-            params["wait"] = False
-        if self._one_in(20):
-            params["flow"] = "nobody"
-        return Step(kind="flow", params=params, retry=self._retry(), **settings)
-
-    def _wait_event(self, _depth: int, settings: dict[str, Any]) -> Step:
-        params: RawMap = {"event": self._pick(*EVENTS)}
-        if self._one_in(2):
-            params["where"] = self._pick("$.n > 1", "$.n == inputs.n", "event.name != 'odd'")
-        if self._one_in(2):
-            params["buffer"] = self._pick(1.0, 60.0, 3_600.0)
-        settings["timeout"] = Timeout(
-            total_seconds=self._pick(3.0, 90.0, 40_000.0), on_timeout=self._pick("fail", "continue", "continue")
-        )
-        return Step(kind="wait", params=params, **settings)
-
-    def _emit(self, _depth: int, settings: dict[str, Any]) -> Step:
-        if self._one_in(4):
-            return Step(kind="respond", params={"status": 200, "body": "$inputs.n"}, **settings)
-        return Step(kind="emit", params={"event": self._pick(*EVENTS), "data": {"n": "$vars.n"}}, **settings)
-
-    def _approve(self, _depth: int, settings: dict[str, Any]) -> Step:
-        callback = Callback(
-            expires_seconds=self._pick(20.0, 600.0, 90_000.0),
-            uses=self._pick(1, 2),
-            on_timeout=self._pick("fail", "approve", "reject"),
-        )
-        params: RawMap = {"to": ["somebody"], "remind": callback.expires_seconds / 3} if self._one_in(2) else {}
-        return Step(kind="approve", params=params, callback=callback, **settings)
 
     def _branch(self, _depth: int, settings: dict[str, Any]) -> Step:
         branches: JsonValue = [

@@ -74,6 +74,8 @@ class Call:
     is_unsafe: bool
     line: Line
     is_over: bool = False
+    slots: str | None = None
+    """What it is counted by under the limits of its step."""
 
 
 @dataclass

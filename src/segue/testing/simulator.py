@@ -16,37 +16,36 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
-from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.ids import idempotency_key, new_run_id
-from segue.engine.parents import child_run_id, parent_of
-from segue.errors import ConflictError, EngineError, GoneError, NotFoundError
-from segue.flow.model import Flow, JsonValue
+from segue.engine.run_slots import group_of
+from segue.errors import ConflictError, EngineError, GoneError, LimitReachedError, NotFoundError
+from segue.flow.model import Flow
 from segue.kernel import events as ev
 from segue.kernel.apply import fold
-from segue.kernel.children import child_of, is_waited_for
 from segue.kernel.plan import Plan, compile_plan
+from segue.kernel.slots import name_of
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import StepStatus
-from segue.store.port import Commit, JournalRow
-from segue.store.rules import IDEMPOTENCY_KEY_MS
+from segue.store.port import Commit, JournalRow, LimitGroup, RunRecord
+from segue.store.rules import IDEMPOTENCY_KEY_MS, UNDER_WAY_STATUSES
 from segue.testing.fake_clock import DEFAULT_START, FakeClock, run_in_virtual_time
 from segue.testing.invariants import InvariantError, check_attempt, check_fold, check_growth, check_reason
 from segue.testing.memory_store import MemoryStore
-from segue.testing.random_flows import EVENTS, INPUTS, FlowMaker
+from segue.testing.random_flows import INPUTS, FlowMaker
 from segue.testing.simulated_world import Call, Line, Outside
 
 SERVER_KEY: Final = b"the key of simulated callback tokens"
 FORWARD_SECONDS: Final = 400 * 86_400.0
 _LAST_LINES: Final = 40
+_GOING_BACK: Final = (ev.Rewound.KIND, ev.UndoRequested.KIND)
 _PAUSES_SECONDS: Final = (0.0, 0.0, 0.0, 0.001, 0.001, 0.01, 0.01, 0.1, 0.5, 0.5, 3.0, 10.0, 45.0, 4_000.0)
-_CLIENT_ERRORS: Final = (ConflictError, GoneError, NotFoundError, EngineError)
+_CLIENT_ERRORS: Final = (ConflictError, GoneError, NotFoundError, EngineError, LimitReachedError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +109,9 @@ class _NotingStore(MemoryStore):
         run = self._runs[key]
         return run.flow_version, self._flow_versions[run.flow_version].model, run.run_id
 
-    def has_event(self, id: str) -> bool:
-        """Whether an event is kept."""
-        return id in self._events
+    def records(self) -> list[RunRecord]:
+        """The rows of all runs."""
+        return list(self._runs.values())
 
     def key_of(self, run_id: str) -> int | None:
         """The key of a run that is kept."""
@@ -137,9 +136,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self._random = random.Random(f"segue {self.seed}")
         self._digest = hashlib.sha256()
-        self._named: list[str] = []
-        self._known = RegisteredFlows()
-        self._maker = FlowMaker(self._random, sub_flows=self._named)
+        self._maker = FlowMaker(self._random)
         self._store = _NotingStore(self._note)
         self._outside = Outside(self._random, self._check_call, self._note)
         self._flows: list[Flow] = []
@@ -164,8 +161,8 @@ class Simulation:
         await self._open()
         acts: list[tuple[Callable[[], Awaitable[None] | None], int]] = [
             (self._start, 10), (self._start_twice, 1), (self._cancel, 2), (self._pause, 2), (self._resume, 4),
-            (self._call_back, 8), (self._publish, 5), (self._fail_commits, 3), (self._hold_commits, 3),
-            (self._crash, 3), (self._restart, 1), (self._jump, 1), (self._undo, 2), (self._rewind, 2), (self._retry, 2),
+            (self._call_back, 8), (self._fail_commits, 3), (self._hold_commits, 3), (self._crash, 3),
+            (self._restart, 1), (self._jump, 1), (self._undo, 2), (self._rewind, 2), (self._retry, 2),
         ]  # fmt: skip
         names, weights = [act for act, _ in acts], [weight for _, weight in acts]
         for _ in range(self.acts):
@@ -185,7 +182,7 @@ class Simulation:
         engine = Engine(
             line.as_store(), self._outside.actions(line), server_key=SERVER_KEY, clock=clock,
             entropy=self._random.randbytes, max_attempts_in_flight=self._random.choice((1, 3, 100)),
-            callback_base_url=lambda: "http://127.0.0.1:1", flows=self._known,
+            callback_base_url=lambda: "http://127.0.0.1:1",
         )  # fmt: skip
         await engine.open()
         self._host = _Host(engine, line, clock)
@@ -261,15 +258,12 @@ class Simulation:
 
     def _flow(self) -> Flow:
         if not self._flows or self._random.random() < 0.5:
-            made = self._maker.flow(f"flow{len(self._flows)}")
-            self._flows.append(made)
-            # Known from now on, so that flows run only those made before them.
-            self._known.add(made)
-            self._named.append(made.id)
+            self._flows.append(self._maker.flow(f"flow{len(self._flows)}"))
         return self._random.choice(self._flows)
 
     def _start(self, *, times: int = 1) -> None:
         flow, engine = self._flow(), self._engine
+        at = engine.now() + self._random.choice((1_000, 50_000, 9_000_000)) if self._random.random() < 0.1 else None
         key = f"key{self._random.randrange(1_000_000)}" if times > 1 or self._random.random() < 0.2 else None
         ids: list[str] = []
         moments: list[int] = []
@@ -277,7 +271,7 @@ class Simulation:
         async def start() -> None:
             moments.append(engine.now())
             run_id = new_run_id(engine.now(), entropy=self._random.randbytes(10))
-            started = await engine.start(flow, dict(INPUTS), idempotency_key=key, run_id=run_id)
+            started = await engine.start(flow, dict(INPUTS), idempotency_key=key, run_id=run_id, at=at)
             ids.append(started.run_id)
             moments.append(engine.now())
             # A key is kept for a day, and the clock jumps by a month.
@@ -373,11 +367,9 @@ class Simulation:
         token = self._tokens[-1] if self._random.random() < 0.8 else self._random.choice(self._tokens)
         self._signals += 1
         marker = f"signal {self._signals}."
-        said = {"decision": self._random.choice(("approve", "reject")), "by": self._random.choice(("ann", "bob"))}
-        payload: JsonValue = {"signal": marker, **said}
 
         async def call_back() -> None:
-            run_id = await engine.callback(token, payload)
+            run_id = await engine.callback(token, {"signal": marker})
             key = self._store.key_of(run_id)
             if not any(marker.encode() in row.data for row in self._store.journal(key or 0)):
                 raise InvariantError(f"{marker} for {run_id} was accepted, but it is not kept")
@@ -385,24 +377,13 @@ class Simulation:
         for _ in range(self._random.choice((1, 1, 2))):
             self._client("callback", call_back)
 
-    def _publish(self) -> None:
-        engine, name = self._engine, self._random.choice(EVENTS)
-        id = f"event {self._random.randrange(40)}"
-        data: JsonValue = self._random.choice(({"n": 1}, {"n": 3}, {"n": "odd"}, None))
-
-        async def publish() -> None:
-            await engine.publish(name, data, id=id)
-            if not self._store.has_event(id):
-                raise InvariantError(f"{id} was accepted, but it is not kept")
-
-        self._client(f"publish {id}", publish)
-
     # ------------------------------------------------------------ invariants
 
     def _check(self) -> None:
         if self._broken is not None:
             raise self._broken
         engine = self._engine
+        self._check_slots()
         for key in self._store.run_keys():
             rows, before = self._store.journal(key), self._seen.get(key, [])
             check_growth(str(key), before, rows)
@@ -410,20 +391,38 @@ class Simulation:
                 continue
             self._seen[key] = rows
             kept = self._kept(key)
-            self._accepted.setdefault(kept.run_id)
             check_reason(kept, engine.now())
             self._check_effects(kept)
         for run in engine.residents:
             if not run.pending and not run.committing and run.lost is None:
                 check_fold(self._kept(run.key), run.state)
 
+    def _check_slots(self) -> None:
+        """Never more runs of a flow under way than its limits allow, whatever fails; but who goes back to a run that
+        is over does not wait for a slot.
+        """
+        under_way: dict[LimitGroup, int] = {}
+        for run in self._store.records():
+            group = group_of(run)
+            if any(row.kind in _GOING_BACK for row in self._store.journal(run.key)):
+                continue
+            limits = self._plan_of(run.key).flow.run_limits
+            if group is None or limits is None or run.status not in UNDER_WAY_STATUSES:
+                continue
+            under_way[group] = under_way.get(group, 0) + 1
+            if limits.concurrency is not None and under_way[group] > limits.concurrency:
+                raise InvariantError(f"{under_way[group]} runs of {group} are under way, {limits.concurrency} may be")
+
     def _kept(self, key: int) -> RunState:
         """The state that a host would find after a crash now."""
-        version, model, run_id = self._store.version_of(key)
+        return fold(self._plan_of(key), self._store.version_of(key)[2], self._store.journal(key))
+
+    def _plan_of(self, key: int) -> Plan:
+        version, model, _ = self._store.version_of(key)
         plan = self._plans.get(version)
         if plan is None:
             plan = self._plans[version] = compile_plan(msgspec.json.decode(model, type=Flow))
-        return fold(plan, run_id, self._store.journal(key))
+        return plan
 
     def _check_call(self, call: Call) -> None:
         """Before a call does anything."""
@@ -432,6 +431,7 @@ class Simulation:
             if key is None:
                 raise InvariantError(f"{call.step} of {call.run_id} is called, but the run is not kept")
             step = check_attempt(self._kept(key), call.step, call.attempt)
+            self._check_call_slots(call, step)
             for earlier in self._outside.calls:
                 if earlier.key != call.key:
                     continue
@@ -449,14 +449,29 @@ class Simulation:
             raise
         self._note(f"call {call.step} of {key} attempt {call.attempt}")
 
+    def _check_call_slots(self, call: Call, step: StepState) -> None:
+        """Never more attempts of a step in flight than its limits allow."""
+        limits = step.plan.step.limits
+        if limits is None:
+            return
+        call.slots = name_of("default", self._plan_of(self._store.key_of(call.run_id) or 0).flow.id, step)
+        others = [one for one in self._outside.calls if one.slots == call.slots and one.line is call.line]
+        in_flight = 1 + sum(1 for one in others if not one.is_over)
+        if limits.concurrency is not None and in_flight > limits.concurrency:
+            raise InvariantError(f"{in_flight} attempts of {call.slots} are in flight, {limits.concurrency} may be")
+
     def _check_effects(self, kept: RunState) -> None:
         """What a step gives is what the outside did for it, once."""
         for one in kept.nodes:
             output = one.output
-            if one.plan.step.use == "sim.safe" or not one.plan.is_action or one.status is not StepStatus.SUCCEEDED:
+            if (
+                one.cached_from is not None
+                or one.fallback
+                or one.plan.step.use == "sim.safe"
+                or not one.plan.is_action
+                or one.status is not StepStatus.SUCCEEDED
+            ):
                 continue
-            if one.plan.kind == "flow":
-                continue  # what it gives is the other run's
             if isinstance(output, dict) and "effect" in output:
                 made = self._outside.effects.get(_key_of(kept, one))
                 if made != output:
@@ -473,57 +488,22 @@ class Simulation:
         await asyncio.sleep(1_000)
         await self._settle_clients()
         engine = self._engine
-        # Also those whose starter never heard that they were kept, and those that begin only now.
+        # Also those whose starter never heard that they were kept.
         for key in self._store.run_keys():
             kept = self._kept(key)
+            run_id = kept.run_id
             if kept.paused:
-                with suppress(ConflictError):  # what was to cancel it may have come first
-                    await engine.resume(kept.run_id)
-        done: set[int] = set()
-        while left := [key for key in self._store.run_keys() if key not in done]:
-            for key in left:
-                await self._run_to_its_end(engine, key)
-            done.update(left)
+                await engine.resume(run_id)
+            try:
+                async with asyncio.timeout(FORWARD_SECONDS):
+                    state = await engine.wait(run_id)
+            except TimeoutError:
+                kept = self._kept(key)
+                waits = [(one.address, one.status.value) for one in kept.nodes if one.ended_at is None]
+                raise InvariantError(f"run {run_id} does not end: {kept.status.value}, {waits}") from None
+            check_fold(self._kept(key), state)
         await asyncio.sleep(10)
         self._check()
-
-    async def _run_to_its_end(self, engine: Engine, key: int) -> None:
-        run_id = self._kept(key).run_id
-        try:
-            async with asyncio.timeout(FORWARD_SECONDS):
-                state = await engine.wait(run_id)
-        except TimeoutError:
-            kept = self._kept(key)
-            waits = [(one.address, one.status.value) for one in kept.nodes if one.ended_at is None]
-            raise InvariantError(f"run {run_id} does not end: {kept.status.value}, {waits}") from None
-        check_fold(self._kept(key), state)
-
-    async def _check_families(self) -> None:
-        """Each step that gives a sub-flow's outputs had the run that gives them; nothing between runs is left."""
-        states = {state.run_id: state for state in map(self._kept, self._store.run_keys())}
-        for state in states.values():
-            for one in state.nodes:
-                if one.plan.kind != "flow" or one.status is not StepStatus.SUCCEEDED:
-                    continue
-                child = states.get(child_run_id(state, child_of(one)))
-                if child is None:
-                    raise InvariantError(f"{one.address} of {state.run_id} ended well, but its sub-flow never ran")
-                if child.reopened:
-                    continue  # it was taken back, and ended anew for nobody
-                given = child.outputs if is_waited_for(one) else {"run_id": child.run_id}
-                if one.output != given:
-                    raise InvariantError(
-                        f"{one.address} of {state.run_id} gives {one.output!r:.100}, not {given!r:.100}"
-                    )
-            parent = parent_of(state)
-            if parent is not None and parent.run not in states:
-                raise InvariantError(f"run {state.run_id} has no parent: {parent.run} is not kept")
-        store = self._store
-        left = [*await store.messages(), *await store.events_open()]
-        for name in EVENTS:
-            left += await store.event_waits("default", name)
-        if left:
-            raise InvariantError(f"all runs are over, but these are left: {left}")
 
     async def _report(self) -> Report:
         store, engine = self._store, self._engine
@@ -536,7 +516,8 @@ class Simulation:
             if still_open:
                 raise InvariantError(f"run {key} is over, but the callbacks of {still_open} are open")
             statuses[record.status] = statuses.get(record.status, 0) + 1
-        await self._check_families()
+        if names := await store.awaited_slots():
+            raise InvariantError(f"all runs are over, but steps still wait for slots of {names}")
         if any(engine.statistics().values()):
             raise InvariantError(f"all runs are over, but the host still has {engine.statistics()}")
         failed = (await store.statistics())["commits_failed"]

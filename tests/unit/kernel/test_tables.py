@@ -45,6 +45,8 @@ RUN_EVENTS: list[ev.Event] = [
     ev.UndoRequested(),
     ev.Rewound(),
     ev.RolledBack(),
+    ev.RunQueued(),
+    ev.RunSkipped(),
 ]
 STEP_EVENTS: list[ev.Event] = [
     ev.StepStarted(),
@@ -71,6 +73,8 @@ STEP_EVENTS: list[ev.Event] = [
     ev.Reminded(next_at=NOW),
     ev.EventReceived(id="evt_1"),
     ev.BlocksKept(),
+    ev.SlotAwaited(),
+    ev.FallbackStarted(error=ERROR),
 ]
 
 

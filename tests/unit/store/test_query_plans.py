@@ -32,6 +32,14 @@ QUESTIONS = {
     "unfinished": (readers.UNFINISHED, (0, 10), "run_unfinished (key>?)"),
     "due": (readers.DUE, (9, 10), "run_by_wake_at (wake_at<?)"),
     "next wake": (readers.NEXT_WAKE_AT, (), "run_by_wake_at"),
+    "under way": (readers.UNDER_WAY, ("w", "f", ""), "run_under_way (workspace=? AND flow_id=? AND limit_key=?)"),
+    "queued": (readers.QUEUED, ("w", "f", "", 9), "run_queue (workspace=? AND flow_id=? AND limit_key=?)"),
+    "begun": (readers.BEGUN, ("w", "f", "", 0, 9), "run_begun (workspace=? AND flow_id=? AND limit_key=? AND started"),
+    "queues": (readers.NEXT_QUEUE_GROUP, ("w", "f", ""), "run_queue ((workspace,flow_id,limit_key)>(?,?,?))"),
+    "slot waits": (readers.SLOT_WAITS, ("s", 9), "slot_wait_in_order (slots=?)"),
+    "slots begun": (readers.SLOTS_BEGUN, ("s", 0, 9), "slot_begun_in_order (slots=? AND at>?)"),
+    "awaited slots": (readers.AWAITED_SLOTS, ("", 9), "slot_wait_in_order (slots>?)"),
+    "cached": (readers.CACHED, (b"k", 0), "PRIMARY KEY (key=?)"),
     "workspaces": (readers.WORKSPACES, (), "run_by_time (workspace>?)"),
     "counts": (readers.COUNT_RUNS, ("w",), "COVERING INDEX run_by_status (workspace=?)"),
     "journal": (readers.JOURNAL, (1, -1, 10), "PRIMARY KEY (run_key=? AND seq>?)"),
@@ -58,6 +66,7 @@ def plan(db: apsw.Connection, text: str, values: tuple) -> list[str]:
 def scanned_tables(steps: list[str]) -> list[str]:
     """Tables that are read from end to end (what a subquery yields is not a table)."""
     tables = {"run", "journal", "blob", "log_line", "callback", "flow_version", "setting", "idempotency"}
+    tables |= {"slot_wait", "slot_begun", "result_cache"}
     return [step for step in steps if step.startswith("SCAN") and step.split()[1] in tables]
 
 

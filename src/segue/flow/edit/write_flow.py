@@ -232,6 +232,8 @@ def _running(flow: Flow) -> RawMap:
         value["strategy"] = flow.strategy
     if flow.fail_fast_priority != _DEFAULT_PRIORITY:
         value["fail_fast_priority"] = flow.fail_fast_priority
+    if flow.priority:
+        value["priority"] = flow.priority
     if flow.timeout_seconds is not None:
         value["timeout"] = duration_text(flow.timeout_seconds)
     if flow.unbound != "refuse":

@@ -8,7 +8,7 @@ import msgspec
 
 from segue.errors import RequestError
 from segue.flow.durations import format_duration, parse_duration
-from segue.flow.model import Callback, JsonValue, Poll, RawMap, Retry, Timeout
+from segue.flow.model import Cache, Callback, Fallback, JsonValue, Limits, Poll, RawMap, Retry, Step, Timeout
 
 _RETRY = Retry()
 _POLL = Poll()
@@ -87,6 +87,45 @@ def call_entries(use: str, params: RawMap) -> RawMap:
     entries: RawMap = {"adapter": adapter} if adapter != use and "." not in adapter else {"call": use}
     if params:
         entries["params"] = params
+    return entries
+
+
+def limits_value(limits: Limits) -> RawMap:
+    """The map of what differs from the defaults."""
+    value: RawMap = {}
+    if limits.concurrency is not None:
+        value["concurrency"] = limits.concurrency
+    if limits.rate_count is not None:
+        value["rate"] = f"{limits.rate_count}/{duration_text(limits.rate_seconds)}"
+    if limits.key is not None:
+        value["key"] = expression_value(limits.key)
+    if limits.on_full != "queue":
+        value["on_full"] = limits.on_full
+    return value
+
+
+def cache_value(cache: Cache) -> JsonValue:
+    """`1h`, or the map form with a key."""
+    ttl = duration_text(cache.seconds)
+    return ttl if cache.key is None else {"ttl": ttl, "key": expression_value(cache.key)}
+
+
+def fallback_value(fallbacks: tuple[Fallback, ...]) -> JsonValue:
+    """Names, and calls with parameters of their own."""
+    return [one.use if one.params is None else {"call": one.use, "params": one.params} for one in fallbacks]
+
+
+def sharing_entries(step: Step) -> RawMap:
+    """The keys `limits`, `cache`, `fallback` and `runs_on`."""
+    entries: RawMap = {}
+    if step.limits is not None:
+        entries["limits"] = limits_value(step.limits)
+    if step.cache is not None:
+        entries["cache"] = cache_value(step.cache)
+    if step.fallback:
+        entries["fallback"] = fallback_value(step.fallback)
+    if step.runs_on:
+        entries["runs_on"] = [*step.runs_on]
     return entries
 
 

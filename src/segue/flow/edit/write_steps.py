@@ -16,6 +16,7 @@ from segue.flow.edit.write_policies import (
     http_value,
     poll_value,
     retry_value,
+    sharing_entries,
     timeout_entries,
 )
 from segue.flow.model import Block, Handler, JsonValue, Poll, RawMap, Step, walk
@@ -250,6 +251,7 @@ class StepWriter:
                 entries[key] = self.block(block)
         plain = ("priority", "idempotency", "at_most_once", "disabled")
         entries.update({key: found for key in plain if (found := getattr(step, key))})
+        entries.update(sharing_entries(step))
         entries.update({key: value for key, value in step.extras.items() if key in MODIFIERS})
         entries.update({key: text for key in ("title", "notes") if (text := getattr(step, key)) is not None})
         return entries

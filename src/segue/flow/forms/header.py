@@ -14,9 +14,8 @@ from segue.flow.model import Block, JsonValue, Trigger
 from segue.flow.nearest import nearest, suggested, synonym_of
 from segue.flow.policies import read_timeout
 from segue.flow.reader import Reader, first_of
+from segue.flow.sharing import read_flow_limits
 
-_LIMITS: Final = ("concurrency", "key", "on_full", "steps", "rate", "runs", "per", "timeout")
-MAX_CONCURRENCY: Final = 100_000
 _SEMVER = re.compile(r"\d+(?:\.\d+){0,2}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z")
 _STRATEGIES: Final = {"parallel": "parallel", "sequential": "sequential", "priority": "priority"}
 _TRIGGER_KEYS: Final = {
@@ -124,6 +123,8 @@ def _policies(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
         fields["strategy"] = reader.choice(node, "strategy", _STRATEGIES)
     if node := entries.get("fail_fast_priority"):
         fields["fail_fast_priority"] = reader.integer(node, "fail_fast_priority", minimum=-1_000_000)
+    if node := entries.get("priority"):
+        fields["priority"] = reader.integer(node, "priority", minimum=-1_000_000)
     if node := entries.get("unbound"):
         fields["unbound"] = reader.choice(node, "unbound", {"refuse": "refuse", "allow": "allow"})
     if (node := entries.get("timeout")) and not node.is_null:
@@ -132,9 +133,7 @@ def _policies(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
             fields["timeout_seconds"] = timeout.total_seconds or timeout.attempt_seconds
     if node := entries.get("limits"):
         fields["limits"] = reader.raw_map(node, "limits")
-        node = Node(entries=reader.check_keys(node.entries or {}, _LIMITS, "limits"))
-        if steps := node.get("steps"):
-            fields["concurrency"] = reader.integer(steps, "limits.steps", minimum=1, maximum=MAX_CONCURRENCY)
+        fields["run_limits"], fields["concurrency"] = read_flow_limits(reader, node)
     if (node := entries.get("dsl")) and node.scalar not in (1, "1", 1.0):
         reader.problem(codes.NOT_ALLOWED, node, f"this reads version 1 of the language, not {node.kind_name()}")
     return fields

@@ -23,12 +23,12 @@ from segue.flow.policies import (
     read_timeout,
 )
 from segue.flow.reader import Reader, first_of
+from segue.flow.sharing import read_cache, read_fallback, read_labels, read_limits
 from segue.flow.verbs import VERBS
 
 ReadBlock = Callable[[Node, str, str], Block]
 """(node, label, path) → the block: handlers hold steps, so the form's own block reader is passed in."""
 
-EXTRAS: Final = ("limits", "cache", "runs_on", "fallback")
 _IDEMPOTENCY: Final = {"safe": "safe", "keyed": "keyed", "unsafe": "unsafe"}
 _THEN: Final = {"continue": "continue", "fail": "fail", "retry": "retry"}
 _HANDLER_KEYS = frozenset(("match", "do", "then", "steps"))
@@ -55,10 +55,21 @@ def read_modifiers(reader: Reader, entries: dict[str, Node], path: str, read_blo
     for field in ("title", "notes"):
         if (text := entries.get(field)) and not text.is_null:
             fields[field] = reader.text(text, field)
-    extras = {key: entries[key].plain() for key in EXTRAS if key in entries}
-    if extras:
-        fields["extras"] = extras
+    fields.update(_sharing(reader, entries, path))
     return {key: value for key, value in fields.items() if value is not None or key in ("default", "mock")}
+
+
+def _sharing(reader: Reader, entries: dict[str, Node], path: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if limits := entries.get("limits"):
+        fields["limits"] = read_limits(reader, limits, path)
+    if cache := entries.get("cache"):
+        fields["cache"] = read_cache(reader, cache, path)
+    if fallback := entries.get("fallback"):
+        fields["fallback"] = read_fallback(reader, fallback, path)
+    if runs_on := first_of(entries, "runs_on", "runsOn"):
+        fields["runs_on"] = read_labels(reader, runs_on)
+    return fields
 
 
 def _handlers(reader: Reader, entries: dict[str, Node], path: str, read_block: ReadBlock) -> dict[str, Any]:
