@@ -120,15 +120,25 @@ async def host_or_remote(url: str, *, sources: Sequence[str] = (), door: Door | 
     return remote
 
 
-async def host_for_server(url: str, *, egress: EgressPolicy, sources: Sequence[str], door: Door) -> Hosting:
-    """Become the host of the database, or raise StoreInUseError at once."""
+async def host_for_server(
+    url: str, *, egress: EgressPolicy, sources: Sequence[str], beside: Sequence[str], door: Door
+) -> Hosting:
+    """Become the host of the database, or raise StoreInUseError at once. `beside`: actions that nobody named, since
+    they lie in the folders of flows.
+    """
     store = open_store(url)
     await store.open()
-    return await _hosting(url, store, egress=egress, sources=sources, door=door)
+    return await _hosting(url, store, egress=egress, sources=sources, beside=beside, door=door)
 
 
 async def _hosting(
-    url: str, store: Store, *, egress: EgressPolicy, sources: Sequence[str], door: Door | None
+    url: str,
+    store: Store,
+    *,
+    egress: EgressPolicy,
+    sources: Sequence[str],
+    beside: Sequence[str] = (),
+    door: Door | None,
 ) -> Hosting:
     """The host over an open store. Not the other way round: making a host makes its key beside the database, and there
     is to be none beside a file that turns out to be something else.
@@ -137,7 +147,7 @@ async def _hosting(
         host = build_host(
             url, egress=egress, store=store, callback_base_url=lambda: None if door is None else door.address
         )
-        await _add_actions(host, sources)
+        await _add_actions(host, sources, beside)
     except BaseException:
         await store.close()
         raise
@@ -233,9 +243,10 @@ def _reached(info: HostInfo | None) -> RemoteHost | None:
     return RemoteHost(info.address, info.token)
 
 
-async def _add_actions(host: Host, sources: Sequence[str]) -> None:
-    """Register the functions of `sources`, and those that earlier commands used on this database: a run that they
-    left must find its functions here.
+async def _add_actions(host: Host, sources: Sequence[str], beside: Sequence[str]) -> None:
+    """Register the functions of `sources`, then those of `beside` whose names are free, as with flows: the first folder
+    that has one gives it. Then those that earlier commands used on this database: a run that they left must find its
+    functions here.
     """
     for source in sources:
         for action in load_actions(source, lambda: host.threads):
@@ -243,6 +254,11 @@ async def _add_actions(host: Host, sources: Sequence[str]) -> None:
                 host.actions.add(action)
             except ValueError as error:
                 raise RequestError(f"{source}: {error}") from error
+    for source in beside:
+        for action in load_actions(source, lambda: host.threads):
+            if host.actions.get(action.name) is None:
+                host.actions.add(action)
+    sources = [*sources, *beside]
     kept = await host.store.get_setting(_ACTIONS_SETTING)
     remembered = [] if kept is None else msgspec.json.decode(kept, type=list[str])
     for source in remembered:

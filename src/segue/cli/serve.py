@@ -79,15 +79,17 @@ async def _serve(
 
     egress = EgressPolicy.server(parse_allow(os.environ.get(ALLOW_SETTING, "")), loopback=dev)
     named, _ = sources_of(sources, None)
+    beside: list[str] = []
     for folder in folders:
-        named, beside = sources_of(named, folder)
-        if beside is not None:
-            notice(f"using the actions of {beside}")
+        found = sources_of(named, folder)[1]
+        if found is not None:
+            notice(f"using the actions of {found}")
+            beside.append(found)
     door = _bound(address, port)
     if door is None:
         return FAILED
     try:
-        hosting = await host_for_server(url, egress=egress, sources=named, door=door)
+        hosting = await host_for_server(url, egress=egress, sources=named, beside=beside, door=door)
     except BaseException:
         await door.close()
         raise

@@ -31,7 +31,7 @@ from segue.flow.edit import Edit, GraphEdge, apply_edits, graph_of, update_text,
 from segue.flow.verbs import FLOW_KEYS, MODIFIERS, VERBS
 
 SECONDS_MAX: Final = 10.0
-"""Of the processor's time: far above what any takes on a machine at rest (half a second), far below what goes on for ever."""
+"""Of the processor's time: far above what any input takes on a machine at rest (half a second)."""
 EXAMPLES: Final = Path(__file__).resolve().parents[3] / "examples"
 _PIECES: Final = (
     b"{{", b"}}", b"${{", b"$", b"[", b"]", b"{", b"}", b": ", b"- ", b"? ", b"\n", b"\r\n", b"\r", b"  ",
