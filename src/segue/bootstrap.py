@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE: Final = "SEGUE_KEY"
 KEY_BYTES: Final = 32
+LABELS_VARIABLE: Final = "SEGUE_LABELS"
+"""Labels of this host, by comma or blank: what steps with `runs_on` ask for."""
 PYTHONS_THRESHOLD: Final = 700
 """What CPython 3.11 to 3.13 start with (`gc.get_threshold`)."""
 PYTHON_THREADS: Final = 32
@@ -89,8 +91,11 @@ def build_host(
     secrets: SecretResolver | None = None,
     store: Store | None = None,
     server_key: bytes | None = None,
+    labels: Iterable[str] = (),
 ) -> Host:
-    """A host for the database at `url` (`sqlite:///x.db`, `memory:`), not yet opened."""
+    """A host for the database at `url` (`sqlite:///x.db`, `memory:`), not yet opened. Its labels are `labels` and those
+    of SEGUE_LABELS.
+    """
     kept = store or open_store(url)
     http = LazyHttpClient(egress)
     registry = ActionRegistry((http_action(http.get), *actions))
@@ -101,6 +106,7 @@ def build_host(
         clock=clock,
         secrets=secrets,
         callback_base_url=callback_base_url,
+        labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
     return Host(engine, kept, http, registry, RegistryCatalogue(registry), threads)

@@ -368,3 +368,34 @@ async def test_a_damaged_run_tells_its_last_valid_event_and_is_rolled_back_to_it
     rolled = (await served.client.post(f"/api/v1/runs/{run_id}/rollback")).json()
     assert (rolled["set_aside"], rolled["last_valid_event"]) == (1, len(rows) - 1)
     assert (await served.get(f"/api/v1/runs/{run_id}"))["outputs"] == {"value": 3}
+
+
+@pytest.mark.req("TIME-6.api")
+async def test_a_run_can_begin_later(served: Served) -> None:
+    run_id = await served.start(GREET, {"name": "Ada"}, start_in="2h")
+    shown = await served.show(run_id)
+    assert shown["status"] == "queued"
+    assert shown["reason"].startswith("accepted and kept: it begins at")
+    soon = await served.start(GREET, {"name": "Ada"}, start_in="50ms")
+    assert (await served.until(soon))["status"] == "succeeded"
+    past = await served.start(GREET, {"name": "Ada"}, start_at="2000-01-01T00:00:00Z")
+    assert (await served.until(past))["status"] == "succeeded"
+    for wrong in ({"start_in": "5"}, {"start_at": "tomorrow"}, {"start_in": "1h", "start_at": "2030-01-01T00:00:00Z"}):
+        answer = await served.client.post("/api/v1/runs", json={"flow": GREET, "inputs": {"name": "Ada"}, **wrong})
+        assert answer.status_code == 400
+        assert "when the run is to begin" in answer.text or "not both" in answer.text
+
+
+@pytest.mark.req("EXEC-5.on-full")
+async def test_a_start_that_a_limit_refuses_is_told_as_429(served: Served) -> None:
+    flow = WAIT.replace("steps:", "limits: {concurrency: 1, on_full: reject}\nsteps:")
+    run_id = await served.start(flow)
+    answer = await served.client.post("/api/v1/runs", json={"flow": flow})
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    told = answer.json()
+    assert told["type"] == "urn:segue:problem:limit-reached"
+    assert "1 of 1 slots of `waiting` are taken" in told["detail"]
+    await served.client.post(f"/api/v1/runs/{run_id}/cancel")
+    await served.until(run_id)
+    await served.start(flow)

@@ -477,3 +477,44 @@ def test_a_reader_that_goes_away_is_no_error(greet: Commands) -> None:
     assert greet.segue("run", "greet.yaml", "--inputs", "in.json").code == 0
     answer = greet.shell('{ "$@"; echo "code $?" >&2; } | head -c 5', "show", "--json")
     assert (answer.out, answer.err) == ('{"id"', "code 141\n")
+
+
+LIMITED = """
+flow: limited
+limits: {concurrency: 1, on_full: %s}
+inputs: {file: string}
+steps:
+  - held: {call: demo.until, params: {file: $inputs.file}}
+"""
+
+
+@pytest.mark.req("TIME-6.cli")
+def test_a_run_can_begin_later(greet: Commands) -> None:
+    answer = greet.segue("run", "greet.yaml", "--in", "2h")
+    assert answer.code == 0
+    run_id = answer.out.strip()
+    why = greet.segue("why", run_id)
+    assert "accepted and kept: it begins at" in why.out
+    at = greet.segue("run", "greet.yaml", "--at", "2000-01-01T00:00:00Z", "--json")
+    assert at.code == 0
+    for wrong in (["--in", "5"], ["--at", "tomorrow"], ["--in", "1h", "--at", "2030-01-01T00:00:00Z"]):
+        assert greet.segue("run", "greet.yaml", *wrong).code == 2
+    assert greet.segue("run", "--continue").code == 0
+    assert [one["status"] for one in greet.segue("runs", "--json").json["runs"]] == ["succeeded", "queued"]
+
+
+@pytest.mark.req("EXEC-5.on-full")
+def test_a_run_that_a_limit_refuses_ends_with_1_and_one_that_is_skipped_too(commands: Commands) -> None:
+    commands.write("actions.py", ACTIONS)
+    commands.write("reject.yaml", LIMITED % "reject")
+    commands.write("skip.yaml", (LIMITED % "skip").replace("flow: limited", "flow: other"))
+    given = ("--actions", "actions.py", "-i", f"file={commands.folder / 'go'}")
+    for name, word in (("reject.yaml", "1 of 1 slots of `limited` are taken"), ("skip.yaml", "cancelled")):
+        assert commands.segue("run", name, "--detach", *given).code == 0
+        second = commands.segue("run", name, *given, "--timeout", "5s") if name == "reject.yaml" else None
+        if second is not None:
+            assert second.code == 1
+            assert word in second.err
+    skipped = commands.segue("run", "skip.yaml", "--detach", *given)
+    assert skipped.code == 0
+    assert "skipped: 1 of 1 slots of `other` are taken" in commands.segue("why", skipped.out.strip()).out

@@ -50,6 +50,12 @@ class StartRun(Body):
     file: str | None = Field(None, max_length=300, description="A file name for messages.")
     inputs: JsonObject = Field(default_factory=dict)
     idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
+    start_at: str | None = Field(
+        None, max_length=60, description="When it is to begin: an RFC 3339 time with its zone. Until then it is queued."
+    )
+    start_in: str | None = Field(
+        None, max_length=60, description="After how long it is to begin: `90s`, `2h`, `PT30M`. Not beside `start_at`."
+    )
 
 
 class CheckFlow(Body):

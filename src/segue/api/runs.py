@@ -29,6 +29,7 @@ from segue.api.guard import CALLBACK_PREFIX
 from segue.api.live import Position, Streams, stream
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import WORKSPACE, Engine
+from segue.engine.later import begins_at
 from segue.engine.log_lines import LogLine, log_lines
 from segue.engine.versions import Version
 from segue.engine.views import RunView, UndoView, rfc3339, undo_view, view_of
@@ -105,10 +106,12 @@ class RunRoutes:
                 return await self._starter.from_library(body.flow_id or "")
             return await self._starter.sent(body.flow, file=body.file)
 
+        later = (body.start_at, body.start_in)
         identity: Identity = request.scope["segue.identity"]
         started = await self._starter.start(
             version, body.inputs, key=key, trigger={"kind": "manual" if identity.kind == "session" else "api"},
-            request=["runs", body.flow, body.flow_id, body.file, body.inputs],
+            request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later)],
+            at=begins_at(*later, self._engine.now()),
         )  # fmt: skip
         status = 200 if started.repeated else 201
         return answer(started, status, {"location": f"/api/v1/runs/{started.run_id}"})

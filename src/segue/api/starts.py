@@ -86,19 +86,21 @@ class Starter:
         key: str | None,
         trigger: dict[str, JsonValue],
         run_id: str | None = None,
+        at: int | None = None,
     ) -> StartedRun:
         """Start a run. `request` is everything that makes two requests the same one; it is looked at only with a key.
 
-        Raises KeyReusedError, InFlightError, and what `version` and the engine raise.
+        `at`: when it is to begin (ms since the epoch). Raises KeyReusedError, InFlightError, and what `version` and the
+        engine raise.
         """
         if key is None:
-            started = await self._start(await version(), inputs, trigger, run_id, None, None)
+            started = await self._start(await version(), inputs, trigger, run_id, None, None, at)
         else:
             if key in self._in_flight:
                 raise InFlightError("a request with this idempotency key is being answered; ask again in a moment")
             self._in_flight.add(key)
             try:
-                started = await self._start_once(version, inputs, request, key, trigger, run_id)
+                started = await self._start_once(version, inputs, request, key, trigger, run_id, at)
             finally:
                 self._in_flight.discard(key)
         record = await self.engine.record(started.run_id)
@@ -112,10 +114,11 @@ class Starter:
         key: str,
         trigger: dict[str, JsonValue],
         run_id: str | None,
+        at: int | None,
     ) -> Started:
         digest = hashlib.sha256(_canonical(request)).hexdigest()
         try:
-            return await self._start(await version(), inputs, trigger, run_id, key, digest)
+            return await self._start(await version(), inputs, trigger, run_id, key, digest, at)
         except RequestError as error:
             # The library's flow may have changed since: the same request still has the same answer.
             earlier = await self.engine.store.find_run_by_idempotency_key(WORKSPACE, key)
@@ -136,10 +139,11 @@ class Starter:
         run_id: str | None,
         key: str | None,
         digest: str | None,
+        at: int | None,
     ) -> Started:
         given = resolve_inputs(version.flow, inputs)
         return await self.engine.start(
-            version, given, trigger=trigger, idempotency_key=key, request_digest=digest, run_id=run_id
+            version, given, trigger=trigger, idempotency_key=key, request_digest=digest, run_id=run_id, at=at
         )
 
 

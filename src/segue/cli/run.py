@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -33,6 +34,13 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the run's id as soon as the run is kept, and do not follow it.")
     ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Begin then, such as 2026-01-31T09:00:00+01:00; implies --detach."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--in", metavar="30s|5m|…", help="Begin after so long; implies --detach.")
+    ] = None,
     go_on: Annotated[
         bool, typer.Option("--continue", help="Start nothing; take up the interrupted runs of this database.")
     ] = False,
@@ -46,12 +54,14 @@ def run(
     cannot be used, 3 the database cannot be used, 130 stopped by Ctrl-C (the run is kept; go on with --continue).
     """
     from segue.cli.session import Order, carry_out
+    from segue.engine.later import begins_at
 
     if (file is None) != go_on:
         given = "not both of them" if go_on else "one of them"
         raise RequestError(f"name a flow's FILE, or --continue; {given}")
-    if go_on and (input or inputs or idempotency_key or detach):
-        raise RequestError("--continue starts no run, so it takes no inputs, no --idempotency-key and no --detach")
+    if go_on and (input or inputs or idempotency_key or detach or at or after):
+        raise RequestError("--continue starts no run, so it takes nothing that says how a run is started")
+    begins_at(at, after, time.time_ns() // 1_000_000)
     if file == "-" and inputs == "-":
         raise RequestError("the flow and its inputs cannot both come from stdin")
     order = Order(
@@ -61,7 +71,9 @@ def run(
         actions=tuple(actions or ()),
         idempotency_key=idempotency_key,
         timeout_seconds=_seconds(timeout),
-        detach=detach,
+        detach=detach or at is not None or after is not None,
+        at=at,
+        after=after,
         json=json,
         verbose=verbose,
         database=database,

@@ -33,6 +33,7 @@ from segue.cli.problems import print_problems, summary
 from segue.cli.progress import LineProgress, NoProgress, Progress
 from segue.cli.results import exit_code, print_outcome, result_of, tell_outcome
 from segue.client.records import HostLostError
+from segue.engine.later import begins_at
 from segue.errors import ConflictError, InvalidFlowError
 from segue.flow import Flow, walk
 from segue.flow.inputs import resolve_inputs
@@ -57,6 +58,9 @@ class Order:
     idempotency_key: str | None = None
     timeout_seconds: float | None = None
     detach: bool = False
+    at: str | None = None
+    after: str | None = None
+    """When the run is to begin: a moment, or a length of time from now; then nobody waits for it."""
     json: bool = False
     verbose: bool = False
     database: str | None = None
@@ -209,6 +213,7 @@ class _Session:
                 trigger={"kind": "cli"},
                 idempotency_key=self._key,
                 request_digest=hashlib.sha256(content).hexdigest(),
+                at=begins_at(self._order.at, self._order.after, engine.now()),
             )
         except ConflictError:
             # A host that went away may have kept it under this session's own key, without saying so any more.
@@ -258,6 +263,8 @@ class _Session:
                 self._inputs,
                 file=None if self._file == flow_file.STDIN else self._file[-300:],
                 idempotency_key=self._key,
+                start_at=self._order.at,
+                start_in=self._order.after,
             )
         if self._order.detach:
             self._tell_detached(self._run_id)

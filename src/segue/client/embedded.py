@@ -7,13 +7,15 @@ the actions that they use before.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from segue.bootstrap import build_host
+from segue.engine.later import begins_at
 from segue.engine.port import Effect
 from segue.engine.second_chances import Asked, Changes, NewRunOf, RolledBackTo
 from segue.engine.versions import Version
@@ -66,11 +68,14 @@ class OpenCallback:
 class Segue:
     """A flow engine over one database, in this process: an async context manager, or `open` and `close` it."""
 
-    def __init__(self, database: str = "memory:", *, egress: EgressPolicy | None = None) -> None:
+    def __init__(
+        self, database: str = "memory:", *, egress: EgressPolicy | None = None, labels: Iterable[str] = ()
+    ) -> None:
         """`database`: `sqlite:///file.db`, `sqlite:////absolute.db` or `memory:`. `egress`: where steps may send
-        requests; loopback and private addresses are allowed by default, since the process is the user's own.
+        requests; loopback and private addresses are allowed by default, since the process is the user's own. `labels`:
+        what steps with `runs_on` ask for.
         """
-        self._host = build_host(database, egress=egress or EgressPolicy.local())
+        self._host = build_host(database, egress=egress or EgressPolicy.local(), labels=labels)
         self._versions: dict[int | str, Version] = {}
 
     async def __aenter__(self) -> Segue:
@@ -114,13 +119,22 @@ class Segue:
         return load_flow(flow, self._host.catalogue)
 
     async def start(
-        self, flow: FlowSource, inputs: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        flow: FlowSource,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        at: datetime | timedelta | None = None,
     ) -> str:
-        """Start a run and return its id once it is kept. Raises InvalidFlowError, InvalidInputError, ConflictError."""
+        """Start a run and return its id once it is kept. `at`: when it is to begin, as a moment with its zone or as a
+        length of time from now. Raises InvalidFlowError, InvalidInputError, ConflictError; LimitReachedError if the
+        flow's `limits` refuse it.
+        """
+        engine = self._host.engine
         version = await self._version(flow)
         given = resolve_inputs(version.flow, dict(inputs or {}))
-        started = await self._host.engine.start(
-            version, given, trigger={"kind": "python"}, idempotency_key=idempotency_key
+        started = await engine.start(
+            version, given, trigger={"kind": "python"}, idempotency_key=idempotency_key, at=_begins(at, engine.now())
         )
         return started.run_id
 
@@ -266,6 +280,12 @@ class Segue:
             # The very object is kept, so that its id stays its own.
             self._versions[key] = version if version.flow is loaded else Version(version.key, loaded, version.plan)
         return version
+
+
+def _begins(at: datetime | timedelta | None, now: int) -> int | None:
+    if isinstance(at, timedelta):
+        return begins_at(None, f"{at.total_seconds():.3f}s", now)
+    return None if at is None else begins_at(at.isoformat(), None, now)
 
 
 def _is_path(text: str) -> bool:

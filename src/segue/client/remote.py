@@ -24,6 +24,7 @@ from segue.errors import (
     GoneError,
     InvalidFlowError,
     InvalidInputError,
+    LimitReachedError,
     NotFoundError,
     RequestError,
     SegueError,
@@ -116,10 +117,22 @@ class RemoteHost:
     # ------------------------------------------------------------ requests
 
     async def start(
-        self, text: str, inputs: Mapping[str, Any], *, file: str | None = None, idempotency_key: str | None = None
+        self,
+        text: str,
+        inputs: Mapping[str, Any],
+        *,
+        file: str | None = None,
+        idempotency_key: str | None = None,
+        start_at: str | None = None,
+        start_in: str | None = None,
     ) -> str:
-        """Start a run of a flow's text; its id once it is kept. Raises InvalidFlowError, InvalidInputError."""
-        body = {"flow": text, "inputs": dict(inputs), "file": file, "idempotency_key": idempotency_key}
+        """Start a run of a flow's text; its id once it is kept. Raises InvalidFlowError, InvalidInputError,
+        LimitReachedError.
+        """
+        body = {
+            "flow": text, "inputs": dict(inputs), "file": file, "idempotency_key": idempotency_key,
+            "start_at": start_at, "start_in": start_in,
+        }  # fmt: skip
         given = {name: value for name, value in body.items() if value is not None}
         return (await self._ask("POST", "/api/v1/runs", _Started, json=given)).run_id
 
@@ -241,6 +254,11 @@ def _run_path(run_id: str) -> str:
     return f"/api/v1/runs/{quote(run_id, safe='')}"
 
 
+_CLASSES: Final[dict[int, type[SegueError]]] = {
+    404: NotFoundError, 409: ConflictError, 410: GoneError, 429: LimitReachedError,
+}  # fmt: skip
+
+
 def _error_of(status: int, body: bytes, address: str) -> SegueError:
     """The error that an answer tells, as the class that the host's own code raised."""
     try:
@@ -254,8 +272,7 @@ def _error_of(status: int, body: bytes, address: str) -> SegueError:
         return InvalidInputError(message, [(one.path, one.message) for one in told.errors])
     if status == 503 and told.type.endswith(":closing"):
         return HostLostError(f"the host at {address} is being stopped")
-    classes: dict[int, type[SegueError]] = {404: NotFoundError, 409: ConflictError, 410: GoneError}
-    found = classes.get(status) or (RequestError if status < 500 else EngineError)
+    found = _CLASSES.get(status) or (RequestError if status < 500 else EngineError)
     return found(message)
 
 

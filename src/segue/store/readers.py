@@ -98,7 +98,8 @@ AWAITED_SLOTS = """WITH RECURSIVE s(name, n) AS (
     UNION ALL
     SELECT (SELECT min(slots) FROM slot_wait WHERE slots > s.name), n + 1 FROM s WHERE s.name IS NOT NULL AND n < ?2
 ) SELECT json_group_array(name) FROM s WHERE name IS NOT NULL"""
-CACHED = "SELECT key, run_id, at, expires_at, data FROM result_cache WHERE key = ? AND expires_at > ?"
+CACHED = """SELECT key, run_id, at, expires_at, CAST(data AS BLOB), typeof(data) = 'text' FROM result_cache
+    WHERE key = ? AND expires_at > ?"""
 JOURNAL = """SELECT json_group_array(json_array(seq, kind, step, at, hex(data), typeof(data) = 'text'))
     FROM (SELECT * FROM journal WHERE run_key = ? AND seq > ? ORDER BY seq LIMIT ?)"""
 JOURNAL_ASIDE = """SELECT set_aside_at, seq, kind, step, at, data FROM journal_aside
@@ -347,9 +348,9 @@ def cached(db: apsw.Connection, key: bytes, now: int) -> CachedResult | None:
     row = db.execute(CACHED, (key, now)).fetchone()
     if row is None:
         return None
-    found_key, run_id, at, expires_at, data = msgspec.convert(row, tuple[bytes, str, int, int, bytes | str])
-    if isinstance(data, str):
-        compressed: bytes | None = db.execute(BLOB, (data,)).get
+    found_key, run_id, at, expires_at, data, is_hash = msgspec.convert(row, tuple[bytes, str, int, int, bytes, int])
+    if is_hash:
+        compressed: bytes | None = db.execute(BLOB, (data.decode(),)).get
         if compressed is None:
             return None
         data = zlib.decompress(compressed)

@@ -19,20 +19,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 
 from segue.errors import ConflictError, JournalConflictError, RequestError, StoreUnavailableError
 from segue.store.port import (
+    CachedResult,
     CallbackRow,
     Commit,
     FlowVersion,
     JournalRow,
+    LimitGroup,
     LogRow,
     NewRun,
     RunFilter,
     RunHead,
+    SlotBegun,
+    SlotWait,
     Store,
 )
 from segue.store.rules import IDEMPOTENCY_KEY_MS, INLINE_BYTES_MAX
@@ -95,6 +100,16 @@ async def create(store: Store, run: NewRun | None = None, head: RunHead | None =
     """Keep a run of one event and return its key."""
     run_key = store.next_run_key()
     await keep(store, Commit(run_key=run_key, rows=events(0), new_run=run or new_run(f"run_{run_key}"), head=head))
+    return run_key
+
+
+async def limited(store: Store, status: str, **given: Any) -> int:
+    """Keep a run of a flow with limits, in this status; `given` are other fields of its row."""
+    run_key = store.next_run_key()
+    head = RunHead(status=status, wake_at=given.pop("wake_at", None), started_at=given.pop("started_at", None))
+    run = new_run(f"run_{run_key}", workspace=given.pop("workspace", "w"), flow=given.pop("flow", "f"))
+    run = msgspec.structs.replace(run, **{"limit_key": '"a"', **given})
+    await keep(store, Commit(run_key=run_key, rows=events(0), new_run=run, head=head))
     return run_key
 
 
@@ -621,6 +636,81 @@ class StoreContract:
             given += [store.next_run_key() for _ in range(10)]
         assert len(set(given)) == 20
         assert min(given) >= 1
+
+    # Limits
+
+    async def test_runs_under_way_and_queued_runs_are_found_by_their_group(self, store: Store) -> None:
+        group = LimitGroup("w", "f", '"a"')
+        keys = [await limited(store, name) for name in ("running", "waiting", "queued", "queued", "paused", "failed")]
+        urgent = await limited(store, "queued", priority=5)
+        delayed = await limited(store, "queued", wake_at=START + 5)
+        for other in ({"limit_key": '"b"'}, {"flow": "g"}, {"workspace": "v"}, {"limit_key": None}):
+            await limited(store, "running", **other)
+            await limited(store, "queued", **other)
+        assert await store.runs_under_way(group) == [keys[0], keys[1], keys[4]]
+        assert [run.key for run in await store.queued_runs(group)] == [urgent, keys[2], keys[3]]
+        assert [run.key for run in await store.queued_runs(group, limit=2)] == [urgent, keys[2]]
+        found = (await store.queued_runs(group))[0]
+        assert (found.limit_key, found.priority) == ('"a"', 5)
+        groups = [LimitGroup("v", "f", '"a"'), group, LimitGroup("w", "f", '"b"'), LimitGroup("w", "g", '"a"')]
+        assert await store.queue_groups() == groups
+        assert await store.queue_groups(after=groups[0], limit=2) == groups[1:3]
+        unfinished = [run.key for run in await store.unfinished_runs()]
+        assert not {*keys[1:4], urgent, delayed} & {*unfinished}
+        assert keys[0] in unfinished
+        await keep(store, Commit(run_key=urgent, rows=events(1), head=RunHead(status="running", started_at=START)))
+        await keep(store, Commit(run_key=keys[0], rows=events(1), head=RunHead(status="succeeded")))
+        await keep(store, Commit(run_key=delayed, rows=events(1), head=RunHead(status="queued")))
+        assert await store.runs_under_way(group) == [keys[1], keys[4], urgent]
+        assert [run.key for run in await store.queued_runs(group)] == [keys[2], keys[3], delayed]
+
+    async def test_what_began_within_a_time_is_counted(self, store: Store) -> None:
+        group = LimitGroup("w", "f", '"a"')
+        assert await store.runs_begun(group, 0, limit=3) == (0, None)
+        for at in (30, 10, 20, 40):
+            await limited(store, "succeeded", started_at=START + at)
+        assert await store.runs_begun(group, START + 10, limit=9) == (3, START + 20)
+        assert await store.runs_begun(group, START, limit=2) == (2, START + 30)
+        run_key = await create(store)
+        begun = [SlotBegun("s", START + at, START + 15) for at in (10, 30, 20)]
+        await keep(store, Commit(run_key=run_key, rows=events(1), slots_begun=begun))
+        assert await store.slots_begun("s", START + 15, limit=9) == (2, START + 20)
+        assert await store.slots_begun("s", START + 15, limit=1) == (1, START + 30)
+        assert await store.slots_begun("t", 0, limit=9) == (0, None)
+
+    async def test_steps_wait_for_slots_in_the_order_in_which_they_asked(self, store: Store) -> None:
+        one, two = await create(store), await create(store)
+        waits = [SlotWait("s", START + 2, one, 1), SlotWait("s", START + 1, one, 2), SlotWait("t", START, one, 3)]
+        await keep(store, Commit(run_key=one, rows=events(1), slots_awaited=waits))
+        await keep(store, Commit(run_key=two, rows=(), slots_awaited=[SlotWait("s", START, two, 1)]))
+        assert await store.slot_waits("s") == [SlotWait("s", START, two, 1), waits[1], waits[0]]
+        assert await store.slot_waits("s", limit=1) == [SlotWait("s", START, two, 1)]
+        assert await store.awaited_slots() == ["s", "t"]
+        assert await store.awaited_slots(after="s") == ["t"]
+        assert await store.awaited_slots(limit=1) == ["s"]
+        moved = SlotWait("t", START + 9, one, 1)
+        # In one group the last word counts.
+        answers = [
+            queue(store, Commit(run_key=one, rows=events(2), slots_awaited=[moved], slots_left=(2,))),
+            queue(store, Commit(run_key=two, rows=events(1), slots_left=(1, 7))),
+        ]
+        assert await asyncio.gather(*answers) == [None, None]
+        assert await store.slot_waits("s") == []
+        assert await store.slot_waits("t") == [waits[2], moved]
+
+    # Results that are used again
+
+    @pytest.mark.parametrize("size", [3, INLINE_BYTES_MAX + 1])
+    async def test_a_result_is_found_until_it_expires_and_the_last_one_counts(self, store: Store, size: int) -> None:
+        run_key = await create(store)
+        first = CachedResult(key=b"k", run_id="run_1", at=START, expires_at=START + 10, data=b"1" * size)
+        await keep(store, Commit(run_key=run_key, rows=events(1), cached=[first]))
+        assert await store.cached_result(b"k", START + 9) == first
+        assert await store.cached_result(b"k", START + 10) is None
+        assert await store.cached_result(b"other", START) is None
+        later = CachedResult(key=b"k", run_id="run_2", at=START + 5, expires_at=START + 50, data=b"2")
+        await keep(store, Commit(run_key=run_key, rows=events(2), cached=[later]))
+        assert await store.cached_result(b"k", START + 20) == later
 
     async def test_a_closed_store_says_so(self, store_factory: StoreFactory) -> None:
         store = store_factory()
