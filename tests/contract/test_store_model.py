@@ -99,9 +99,14 @@ class StoresAgree(RuleBasedStateMachine):
         return memory
 
     def commit_all(self, commits: list[Commit]) -> list[type]:
-        """Queue all of them in one turn of the loop, so that they share groups."""
+        """Queue all of them in one turn of the loop, so that they share groups. Where one holds a large payload they go
+        one by one: others may overtake it, and only the order within a run is promised.
+        """
+        is_large = any(len(row.data) > INLINE_BYTES_MAX for commit in commits for row in commit.rows)
 
         async def commit(store: Store) -> list[type]:
+            if is_large:
+                return [type(await queue(store, commit)) for commit in commits]
             return [type(error) for error in await asyncio.gather(*(queue(store, commit) for commit in commits))]
 
         memory, sqlite = self.runner.run(commit(self.memory)), self.runner.run(commit(self.sqlite))

@@ -14,6 +14,7 @@ import apsw
 from segue.errors import StoreUnavailableError
 from segue.store import readers
 from segue.store.host_lock import HostLock
+from segue.store.packing import Packing
 from segue.store.port import (
     CachedResult,
     CallbackRow,
@@ -58,6 +59,7 @@ class SqliteStore:
         self._synchronous: Synchronous = synchronous
         self._host_lock: HostLock | None = None
         self._writer: Writer | None = None
+        self._packing: Packing | None = None
         self._readers: Readers | None = None
         self._run_keys = itertools.count(1)
         self._log_lines_queued = 0
@@ -80,6 +82,7 @@ class SqliteStore:
         self._host_lock, self._readers, db, next_key = await asyncio.to_thread(self._open)
         self._run_keys = itertools.count(next_key)
         self._writer = Writer(db, loop)
+        self._packing = Packing(self._writer.submit)
 
     def _open(self) -> tuple[HostLock, Readers, apsw.Connection, int]:
         prepare_folder(self.path)
@@ -97,10 +100,12 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        writer, opened, lock = self._writer, self._readers, self._host_lock
-        self._writer = self._readers = self._host_lock = None
+        writer, packing, opened, lock = self._writer, self._packing, self._readers, self._host_lock
+        self._writer = self._packing = self._readers = self._host_lock = None
         if opened is not None:
             await opened.close()
+        if packing is not None:
+            await packing.close()
         if writer is not None:
             await writer.close()
         if lock is not None:
@@ -112,8 +117,9 @@ class SqliteStore:
 
     def commit(self, commit: Commit, done: CommitDone) -> None:
         """See `Store.commit`. A closed store fails the commit, on the loop like any other."""
-        if self._writer is not None:
-            self._writer.submit(commit, done)
+        packing = self._packing
+        if packing is not None:
+            packing.submit(commit, done)
         else:
             asyncio.get_running_loop().call_soon(done, commit, self._closed())
 

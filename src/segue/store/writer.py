@@ -26,10 +26,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -41,6 +39,7 @@ from segue.errors import JournalConflictError, StoreUnavailableError
 from segue.store import rules
 from segue.store.batch import Batch, Value, is_stored_blob
 from segue.store.file_watch import FileWatch
+from segue.store.packing import Packed, pack
 from segue.store.port import Commit, CommitDone, NewRun
 
 GROUP_MAX = 4096
@@ -57,7 +56,6 @@ RESTART_WAIT_MS = 250
 BUSY_WAIT_MS = 5_000
 """How long another program may hold the database's write lock before a group fails."""
 
-_ZLIB_LEVEL = 1
 _ROLLBACK = "ROLLBACK"
 
 # One commit's own fault, as opposed to the disk's or the database's.
@@ -107,6 +105,8 @@ class Writer:
         self._next_seq: dict[int, int] = {}
         self._highest_key = db.execute("SELECT coalesce(max(key), 0) FROM run").get
         self._ended: list[int] = []
+        self._packed: dict[int, Packed] = {}
+        """Large payloads of queued commits, by the id of their plain bytes."""
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
         self.counters: dict[str, int] = dict.fromkeys(
@@ -118,8 +118,10 @@ class Writer:
 
     # On the event loop's thread
 
-    def submit(self, commit: Commit, done: CommitDone) -> None:
-        """Queue a commit; `done` is called on the loop."""
+    def submit(self, commit: Commit, done: CommitDone, packed: dict[int, Packed] | None = None) -> None:
+        """Queue a commit; `done` is called on the loop. `packed`: its large payloads, ready to be stored, by id."""
+        if packed:
+            self._packed.update(packed)
         self._commits.append((commit, done))
         if self._is_idle and not self._wake_scheduled:
             # Not at once: what the loop is about to queue in this same turn shall be in the same group.
@@ -221,6 +223,12 @@ class Writer:
             errors = dict.fromkeys(range(len(group)), failure)
             outcomes = [(None, failure)] * len(operations)
         self._forget()
+        if self._packed:
+            for commit, _ in group:
+                for row in commit.rows:
+                    self._packed.pop(id(row[4]), None)
+                for result in commit.cached:
+                    self._packed.pop(id(result.data), None)
         counters = self.counters
         counters["commits"] += len(group) - len(errors)
         counters["commits_failed"] += len(errors)
@@ -375,11 +383,13 @@ class Writer:
 
     def _put(self, batch: Batch, data: bytes) -> Value:
         """Keep a large payload beside the journal, once; returns what stands in the journal for it."""
-        digest = hashlib.sha256(data).hexdigest()
-        if digest not in batch.blobs and not is_stored_blob(self._db, digest):
-            batch.blobs[digest] = zlib.compress(data, _ZLIB_LEVEL), len(data)
+        packed = self._packed.get(id(data))
+        if packed is None:
+            packed = self._packed[id(data)] = pack(data)
+        if packed.digest not in batch.blobs and not is_stored_blob(self._db, packed.digest):
+            batch.blobs[packed.digest] = packed.data, packed.size
             self.counters["blobs"] += 1
-        return digest
+        return packed.digest
 
     @staticmethod
     def _explain(fault: Exception, commit: Commit) -> Exception:
