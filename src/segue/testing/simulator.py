@@ -490,10 +490,11 @@ class Simulation:
         engine = self._engine
         # Also those whose starter never heard that they were kept.
         for key in self._store.run_keys():
-            kept = self._kept(key)
-            run_id = kept.run_id
-            if kept.paused:
-                await engine.resume(run_id)
+            # All of them before any is waited for: one may hold the slot that another is queued for.
+            if (kept := self._kept(key)).paused:
+                await engine.resume(kept.run_id)
+        for key in self._store.run_keys():
+            run_id = self._kept(key).run_id
             try:
                 async with asyncio.timeout(FORWARD_SECONDS):
                     state = await engine.wait(run_id)
