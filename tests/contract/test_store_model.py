@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.examples import examples
 
 from segue.store.port import CallbackRow, Commit, FlowVersion, JournalRow, LogRow, NewRun, RunFilter, RunHead, Store
-from segue.store.rules import IDEMPOTENCY_KEY_MS
+from segue.store.rules import IDEMPOTENCY_KEY_MS, INLINE_BYTES_MAX
 from segue.store.sqlite import SqliteStore
 from segue.testing.memory_store import MemoryStore
 from segue.testing.store_contract import queue
