@@ -100,7 +100,7 @@ def _forget_the_interrupted(loading, run):
 def _take_up_all(loading, run):
     """As if every attempt might be made again."""
     if pending_attempts(run.state) or run.state.ready:
-        loading._committing.feed(run, inp.AdoptRun(frozenset()))
+        loading._committing.feed(run, inp.AdoptRun(frozenset(run.state.active)))
 
 
 _COMMIT_OF, _RELOAD = Committing.commit_of, Committing.reload

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from segue.flow.model import Callback, Retry, Timeout
+from segue.flow.model import Callback, Fallback, Limits, Poll, Retry, Timeout
+from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.plan import compile_plan
 from segue.testing.transitions import ALL_TRANSITIONS, Transition, TransitionsTaken
@@ -17,7 +18,7 @@ from unit.kernel.generated import INPUTS, Chaos, seeded_flow
 
 SEEDS = 2_000
 ELSEWHERE = {
-    Transition("run", "queued", "CancelRequested"): "a run that is queued: tests/unit/kernel/test_tables.py",
+    Transition("step", "running", "BlocksKept"): "a replayed run: tests/unit/kernel/test_replay.py",
 }
 
 
@@ -73,11 +74,60 @@ def _with_the_outside() -> list[Play]:
     return [child, paid, asked.run()]
 
 
+def _queued() -> list[Play]:
+    """Runs that wait for a slot: one is cancelled, one goes on waiting for another reason, one is not to wait."""
+    plays = [Play(flow(step("a")), queued=ev.RunQueued(reason="1 of 1 slots are taken"), check=False) for _ in range(3)]
+    plays[0].give(inp.CancelRun())
+    plays[1].give(inp.QueueOn(ev.RunQueued(reason="2 of 2 slots are taken")))
+    plays[1].give(inp.BeginQueued())
+    plays[2].give(inp.SkipQueued("no slot"))
+    return plays
+
+
+def _with_slots() -> list[Play]:
+    """Steps whose attempts are counted over all runs, and one that falls back."""
+    one_at_once = Limits(concurrency=1)
+    again = Retry(max_attempts=2, initial_delay_seconds=1)
+    tried = Play(flow(step("a", limits=one_at_once, retry=again)), check=False)
+    tried.give(inp.SlotGiven(tried.step("a").id))
+    tried.bad("a")
+    tried.next_timer()
+    skipped = Play(flow(step("a", limits=one_at_once)), check=False)
+    skipped.give(inp.SlotRefused(skipped.step("a").id, "skip", "no slot"))
+    asked = Play(
+        flow(step("p", "poll", use="x", poll=Poll(success_condition="false"), limits=one_at_once)), check=False
+    )
+    asked.give(inp.SlotGiven(asked.step("p").id))
+    asked.ok("p", {})
+    asked.next_timer()
+    other = Play(flow(step("a", fallback=(Fallback(use="b"),))))
+    other.bad("a", "validation")
+    return [tried, skipped, asked, other.run()]
+
+
+def _going_back() -> list[Play]:
+    """Runs that are rewound in every state, and two whose last events were set aside."""
+    plays = [Play(flow(step("a"), step("b"), timeout_seconds=60.0)) for _ in range(8)]
+    for play in plays:
+        play.ok("a", 1)
+    plays[0].ok("b")
+    plays[1].bad("b", "validation")
+    plays[2].give(inp.CancelRun())
+    plays[3].later(60_000)
+    plays[5].give(inp.PauseRun())
+    for play in plays[:6]:
+        play.give(inp.RewindRun(("a",), by="tester"))
+    plays[7].give(inp.PauseRun())
+    for play in plays[6:]:
+        play.give(inp.GoOn(1))
+    return plays
+
+
 @pytest.mark.req("BAR-4.transitions")
 def test_every_transition_is_taken() -> None:
     taken = TransitionsTaken()
     named = (_loop_out_of_time_with_a_branch_left(), _loop_out_of_time_for_one_try())
-    for play in (*named, *_with_the_outside(), *map(_drawn, range(SEEDS))):
+    for play in (*named, *_with_the_outside(), *_queued(), *_with_slots(), *_going_back(), *map(_drawn, range(SEEDS))):
         taken.add(play.plan, "run_1", play.journal())
     print(f"\n{taken.table()}")
     assert set(taken.counts) <= ALL_TRANSITIONS

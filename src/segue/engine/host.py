@@ -475,6 +475,9 @@ class Engine:
                 self.residents.tell_end(run)
                 self.run_slots.stir(run.limit_group)
             return
+        if run.interrupted and not state.paused:
+            # A word other than `resume` has ended the pause, and what was in flight goes on (a compensation, say).
+            self.loading.take_up(run)
         due = state.wake_at if state.status is RunStatus.QUEUED else state.next_due()
         if not run.committing and not run.tasks and state.status in _AT_REST and self._is_far(due, state.status):
             # A run that waits for long leaves; its row says when it is to come back.
@@ -537,7 +540,6 @@ class Engine:
         run = await self.loading.loaded(record)
         if isinstance(given, inp.ResumeRun) and run.state.paused and run.lost is None:
             if run.interrupted:
-                run.interrupted = False
                 self.loading.take_up(run)
             self.committing.end_unsafe(run)
             if not run.state.paused:  # an unknown outcome has ended it: that is how it goes on

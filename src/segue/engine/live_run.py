@@ -57,7 +57,7 @@ class LiveRun:
         self.limit_key: str | None = None
         self.pending: deque[Undecided] = deque()
         self.committing = 0
-        self.interrupted = False
+        self.interrupted: dict[int, int] = {}
         """It was loaded while paused, with attempts that another host had in flight."""
         self.lost: BaseException | None = None
         """A commit failed: nothing decided since is true, until the state is folded again."""

@@ -89,7 +89,7 @@ class Loading:
             return run
         self._residents.add(run)
         if state.paused:
-            run.interrupted = bool(state.active)
+            run.interrupted = {step.id: step.attempt for step in pending_attempts(state)}
         else:
             self.take_up(run)
         due = run.state.next_due()
@@ -98,11 +98,14 @@ class Loading:
         return run
 
     def take_up(self, run: LiveRun) -> None:
-        """Attempts of a run just loaded were in flight in a host that stopped."""
-        interrupted = pending_attempts(run.state)
+        """Attempts of a run just loaded were in flight in a host that stopped; of a run that was paused then, some of
+        those that are in flight now.
+        """
+        since, run.interrupted = run.interrupted, {}
+        interrupted = [step for step in pending_attempts(run.state) if not since or since.get(step.id) == step.attempt]
         if interrupted or run.state.ready:
             unsafe = frozenset(step.id for step in interrupted if self._maker.is_unsafe(run.state, step))
-            self._committing.feed(run, inp.AdoptRun(unsafe))
+            self._committing.feed(run, inp.AdoptRun(frozenset(step.id for step in interrupted), unsafe))
 
     async def adopt_all(self) -> None:
         """Take over what an earlier host left running."""

@@ -424,7 +424,7 @@ def _adopt(decider: Decider, given: inp.AdoptRun) -> None:
     state = decider.state
     if state.ended:
         return
-    interrupted = pending_attempts(state)
+    interrupted = [step for step in pending_attempts(state) if step.id in given.interrupted]
     if interrupted:
         decider.emit(RUN_STEP, ev.empty(ev.HostRestarted))
     for step in interrupted:

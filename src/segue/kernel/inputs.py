@@ -190,8 +190,11 @@ class GoOn:
 
 @dataclass(slots=True)
 class AdoptRun:
-    """A new host took the run over; `unsafe` are steps in flight that must not be tried again blindly."""
+    """A new host took the run over; `interrupted` are the steps whose attempts were in flight, `unsafe` those of them
+    that must not be tried again blindly.
+    """
 
+    interrupted: frozenset[int]
     unsafe: frozenset[int] = frozenset()
 
 

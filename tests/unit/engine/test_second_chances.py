@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 def spoil(world: World, key: int, seq: int) -> None:
     """Make one row of a journal unreadable, as a damaged disk would."""
-    rows = world.store._journals[key]  # pyright: ignore[reportPrivateUsage]
+    rows = world.store._journals[key]
     rows[seq] = JournalRow(seq, 9_999, rows[seq].step, rows[seq].at, b"?")
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from segue.errors import ConflictError, NotFoundError, StoreUnavailableError
+from segue.errors import ConflictError, NotFoundError, StepError, StoreUnavailableError
 from segue.flow.model import Flow, Step
 from unit.engine.kit import World, block, flow, never, run, scripted, settle, start, state_of, step, view
 
@@ -112,3 +112,24 @@ async def test_a_forced_cancellation_cuts_off_what_a_plain_one_lets_finish(world
         assert world.called == ["a", "a.finally.close"]
         await engine.cancel(run_id, "now", force=True)
         assert (await engine.wait(run_id)).status == "cancelled"
+
+
+@pytest.mark.req("DUR-4.cancel", "BAR-10.crash")
+async def test_what_a_dead_host_was_undoing_goes_on_when_the_paused_run_is_cancelled(world: World) -> None:
+    world.action(scripted("done"))
+    world.action(scripted(StepError("no", category="validation")), "fails")
+    world.action(never, "undoing")
+    undo = step("no_a", use="undoing")
+    what = flow(step("a", compensate=block(undo, label="compensate")), step("b", use="fails"))
+    async with world.open() as engine:
+        run_id = await start(engine, what)
+        await settle()
+        await engine.pause(run_id)
+        await world.kill(engine)
+    world.action(scripted("undone"), "undoing")
+    async with world.open() as engine:
+        await settle()
+        await engine.cancel(run_id)
+        state = await engine.wait(run_id)
+        assert world.called.count("a.compensate.no_a") == 2
+        assert next(one for one in state.nodes if one.address == "a").undone == "done"

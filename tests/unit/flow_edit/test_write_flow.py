@@ -18,7 +18,19 @@ from tests.unit.flow_edit.test_laws import LAW, SEEDS
 from segue.errors import RequestError
 from segue.flow import Block, Edge, Flow, Step, read_document, read_flow
 from segue.flow.edit import same_flow, write_flow
-from segue.flow.model import Callback, Handler, JsonValue, Poll, RawMap, Retry, Signature, Timeout
+from segue.flow.model import (
+    Cache,
+    Callback,
+    Fallback,
+    Handler,
+    JsonValue,
+    Limits,
+    Poll,
+    RawMap,
+    Retry,
+    Signature,
+    Timeout,
+)
 from segue.flow.read import ReadResult
 from segue.testing.random_flows import FlowMaker
 
@@ -228,6 +240,7 @@ class Speaker:
             fields |= {"on_error_block": self.block(flow.on_error_block), "on_error": "stop"}
         if flow.finally_ is not None:
             fields["finally_"] = self.block(flow.finally_)
+        fields["run_limits"] = None  # read from `limits`, which the drawn flows leave out
         if flow.concurrency is not None:
             fields["limits"] = {"steps": flow.concurrency}
         return msgspec.structs.replace(flow, **fields)
@@ -254,6 +267,8 @@ class Speaker:
         for name in ("finally_", "compensate"):
             if (block := getattr(step, name)) is not None:
                 fields[name] = self.block(block)
+        if step.limits is not None and step.limits.rate_count is None:
+            fields["limits"] = msgspec.structs.replace(step.limits, rate_seconds=1.0)
         if step.kind == "try":
             fields["finally_"] = None  # written beside a `try`, it is that of the `try`
         if step.timeout == Timeout():
@@ -334,7 +349,8 @@ def test_every_policy_is_written() -> None:
             signature=Signature(secret="x", algorithm="sha1", prefix="sha1="),
         ),
         "on_error": (Handler(block=Block(label="on_error"), match=("timeout",), then="retry"),),
-        "extras": {"cache": {"for": "1h"}, },
+        "cache": Cache(seconds=3600.0), "limits": Limits(concurrency=2, on_full="skip"),
+        "fallback": (Fallback(use="z"),),
         "compensate": Block(label="compensate", steps=(Step(id="undo", kind="call", use="undo", path=""),)),
     }  # fmt: skip
     step = Step(id="a", kind="call", use="x.y", path="", **policies)

@@ -131,6 +131,7 @@ class Play:
         seed: str = "ab",
         check: bool = True,
         kept: dict[str, ev.Kept] | None = None,
+        queued: ev.RunQueued | None = None,
     ):
         self.plan = what if isinstance(what, Plan) else compile_plan(what)
         self.state = RunState(self.plan, "run_1")
@@ -142,7 +143,7 @@ class Play:
         self.closed: list[tuple[str, str]] = []
         self.check = check
         origin = None if kept is None else ev.Origin(run_id="run_0")
-        self.give(inp.Begin(inputs or {}, trigger or {}, seed, origin, kept or {}))
+        self.give(inp.Begin(inputs or {}, trigger or {}, seed, origin, kept or {}, queued))
 
     # ------------------------------------------------------------ inputs
 
@@ -187,7 +188,7 @@ class Play:
     def crash(self, unsafe: frozenset[int] = frozenset()) -> Decision:
         """The host is killed; another one folds the journal and adopts the run."""
         self.state = self.folded()
-        return self.give(inp.AdoptRun(unsafe))
+        return self.give(inp.AdoptRun(frozenset(self.state.active), unsafe))
 
     def run(
         self, answers: Mapping[str, Answer] | Callable[[StepState], Answer] | None = None, most: int = 100_000

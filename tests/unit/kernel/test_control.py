@@ -514,7 +514,7 @@ def test_a_run_begins_once() -> None:
         inp.CancelRun(),
         inp.PauseRun(),
         inp.ResumeRun(),
-        inp.AdoptRun(),
+        inp.AdoptRun(frozenset()),
         inp.TimersDue(),
         inp.CallbackArrived(0, 0, 1),
         inp.AttemptEnded(0, 1),
