@@ -15,6 +15,8 @@ import pytest
 
 from segue.engine.committing import Committing
 from segue.engine.loading import Loading
+from segue.engine.rates import Room
+from segue.engine.step_slots import StepSlots
 from segue.kernel import inputs as inp
 from segue.kernel.decide import pending_attempts
 from segue.testing import simulator
@@ -97,6 +99,10 @@ def _forget_the_interrupted(loading, run):
     """As if nothing had been in flight when the host died."""
 
 
+async def _always_room(_room, _limits):
+    """As if nothing had limits."""
+
+
 def _take_up_all(loading, run):
     """As if every attempt might be made again."""
     if pending_attempts(run.state) or run.state.ready:
@@ -113,6 +119,8 @@ _COMMIT_OF, _RELOAD = Committing.commit_of, Committing.reload
         (Committing, "reload", _reload_forgetting),
         (Loading, "take_up", _forget_the_interrupted),
         (Loading, "take_up", _take_up_all),
+        (Room, "why_not", _always_room),
+        (StepSlots, "refolded", _forget_the_interrupted),
     ],
 )
 def test_the_simulator_finds_planted_mistakes(

@@ -134,6 +134,8 @@ class Rehearsal:
         for step in decision.start:
             if step.id in self.state.active:
                 self._attempt(step)
+        for step in decision.slots:  # there are no others who could hold them
+            self._feed(inp.SlotGiven(step.id))
 
     def _give(self, given: inp.AttemptEnded | inp.CallbackArrived) -> None:
         step = self.state.nodes[given.step]
