@@ -16,7 +16,6 @@ import pytest
 from segue.engine.committing import Committing
 from segue.engine.loading import Loading
 from segue.engine.rates import Room
-from segue.engine.step_slots import StepSlots
 from segue.kernel import inputs as inp
 from segue.kernel.decide import pending_attempts
 from segue.testing import simulator
@@ -120,7 +119,6 @@ _COMMIT_OF, _RELOAD = Committing.commit_of, Committing.reload
         (Loading, "take_up", _forget_the_interrupted),
         (Loading, "take_up", _take_up_all),
         (Room, "why_not", _always_room),
-        (StepSlots, "refolded", _forget_the_interrupted),
     ],
 )
 def test_the_simulator_finds_planted_mistakes(
