@@ -6,7 +6,7 @@ import base64
 import binascii
 import gc
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.clock import Clock
+from segue.engine.flow_source import FlowSources, RegisteredFlows
 from segue.engine.host import Engine
+from segue.engine.library import FlowLibrary
 from segue.engine.port import Action, ActionRegistry
 from segue.engine.secrets import SecretResolver
 from segue.errors import RequestError
@@ -68,6 +70,10 @@ class Host:
     actions: ActionRegistry
     catalogue: RegistryCatalogue
     threads: ThreadPoolExecutor
+    registered: RegisteredFlows
+    """Flows that a program gives to this host by their names."""
+    library: FlowLibrary
+    """Flows in files that steps find by their names."""
 
     async def open(self) -> None:
         """Open the store and take over interrupted runs. Raises StoreInUseError, StoreUnavailableError."""
@@ -91,14 +97,21 @@ def build_host(
     secrets: SecretResolver | None = None,
     store: Store | None = None,
     server_key: bytes | None = None,
+    folders: Sequence[Path] = (),
     labels: Iterable[str] = (),
 ) -> Host:
-    """A host for the database at `url` (`sqlite:///x.db`, `memory:`), not yet opened. Its labels are `labels` and those
-    of SEGUE_LABELS.
+    """A host for the database at `url` (`sqlite:///x.db`, `memory:`), not yet opened.
+
+    `folders` hold the files of flows that other flows run by name. Its labels are `labels` and those of SEGUE_LABELS.
     """
     kept = store or open_store(url)
     http = LazyHttpClient(egress)
     registry = ActionRegistry((http_action(http.get), *actions))
+    registered = RegisteredFlows()
+    sources = FlowSources(registered)
+    catalogue = RegistryCatalogue(registry, find=sources.spec)
+    library = FlowLibrary(folders, catalogue)
+    sources.add(library)
     engine = Engine(
         kept,
         registry,
@@ -106,10 +119,11 @@ def build_host(
         clock=clock,
         secrets=secrets,
         callback_base_url=callback_base_url,
+        flows=sources,
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    return Host(engine, kept, http, registry, RegistryCatalogue(registry), threads)
+    return Host(engine, kept, http, registry, catalogue, threads, registered, library)
 
 
 def _collect_less_often() -> None:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from acceptance.api_support import Served, serve
-from segue.api.library import MAX_FILE_BYTES, MAX_FILES, FlowLibrary
+from segue.engine.library import MAX_FILE_BYTES, MAX_FILES, FlowLibrary
 from segue.errors import InvalidFlowError, NotFoundError
 from segue.flow import StaticCatalogue
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from segue.bootstrap import Host, build_host
-from segue.flow import load_flow
+from segue.flow import Flow, load_flow
 from segue.kernel.state import RunState
 from segue.net.egress import EgressPolicy
 from segue.store.port import RunFilter
@@ -42,6 +42,8 @@ class Order:
     kill_at: int = 0
     moment: Moment = "before"
     runs: int = 1
+    flow: str = str(FLOW)
+    """Its file; the flows that it runs lie beside it."""
 
 
 async def live(order: Order) -> dict[str, Any]:
@@ -51,7 +53,7 @@ async def live(order: Order) -> dict[str, Any]:
     host = build_host("", egress=EgressPolicy.local(), store=store, server_key=SERVER_KEY)
     await host.open()
     opened = time.monotonic()
-    flow = load_flow(FLOW.read_text("utf-8"), host.catalogue, file=FLOW.name)
+    flow = _load(host, Path(order.flow))
     started = [
         await host.engine.start(flow, {"url": f"{order.url}/run-{n}"}, idempotency_key=f"run {n}")
         for n in range(order.runs)
@@ -64,6 +66,11 @@ async def live(order: Order) -> dict[str, Any]:
         "repeated": [one.repeated for one in started], "ids": [one.run_id for one in started],
         "outputs": [one.outputs for one in states], "statuses": [one.status.value for one in states],
     }  # fmt: skip
+
+
+def _load(host: Host, file: Path) -> Flow:
+    host.library.add_folder(file.parent)
+    return load_flow(file.read_text("utf-8"), host.catalogue, file=file.name)
 
 
 async def _finish(host: Host, run_id: str) -> RunState:

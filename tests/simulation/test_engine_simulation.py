@@ -141,6 +141,6 @@ def test_a_failing_seed_is_told_with_the_last_of_its_history(monkeypatch: pytest
         raise InvariantError("planted")
 
     monkeypatch.setattr(simulator, "check_reason", broken)
-    assert set(simulator.failing(range(2), acts=30)) == {0, 1}
+    assert set(simulator.failing(range(2), acts=90)) == {0, 1}
     with pytest.raises(InvariantError, match=r"(?s)seed 1: InvariantError: planted\n  .*commit 1 "):
         simulate(1, acts=30)

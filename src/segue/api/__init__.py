@@ -2,6 +2,6 @@
 
 from segue.api.access import Access
 from segue.api.app import create_app, stop_streams
-from segue.api.library import FlowLibrary
+from segue.engine.library import FlowLibrary
 
 __all__ = ["Access", "FlowLibrary", "create_app", "stop_streams"]

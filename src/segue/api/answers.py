@@ -25,6 +25,21 @@ class StartedRun(msgspec.Struct, frozen=True, kw_only=True):
     repeated: bool = False
 
 
+class EndedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is over and gave its caller no answer of its own."""
+
+    run_id: str
+    status: str
+    outputs: Any = None
+    error: dict[str, Any] | None = None
+
+
+class EventTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """The event is kept, and goes to every step that waits for it."""
+
+    id: str
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """A run's status after it was told something."""
 
@@ -225,8 +240,8 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, RunView, UndoView, LogLine, LogPage, Why,
-    OpenCallback, CallbackList, CallbackShown, CallbackTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link,
-    Health, GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
+    OpenCallback, CallbackList, CallbackShown, CallbackTaken, EndedRun, EventTaken, FlowItem, FlowDetail, FlowList,
+    CheckResult, Link, Health, GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
 )  # fmt: skip
 
 

@@ -19,13 +19,14 @@ from segue.api.flows import FlowRoutes
 from segue.api.gateway import GatewayRoutes
 from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
-from segue.api.library import FlowLibrary
 from segue.api.live import Streams
 from segue.api.page import PageRoutes
 from segue.api.runs import RunRoutes
 from segue.api.second_chances import SecondChanceRoutes
+from segue.api.signals import SignalRoutes
 from segue.api.starts import Starter
 from segue.engine.host import Engine
+from segue.engine.library import FlowLibrary
 from segue.errors import SegueError
 from segue.flow import Catalogue
 
@@ -56,6 +57,7 @@ def create_app(
         SecondChanceRoutes(engine, starter),
         FlowRoutes(library, catalogue),
         CallbackRoutes(engine),
+        SignalRoutes(engine),
         GatewayRoutes(engine, starter),
         HealthRoutes(engine),
         PageRoutes(access),

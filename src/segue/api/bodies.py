@@ -58,6 +58,21 @@ class StartRun(Body):
     )
 
 
+class RunFlow(Body):
+    """Run a flow of the library."""
+
+    inputs: JsonObject = Field(default_factory=dict)
+    idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
+
+
+class SendEvent(Body):
+    """An event for steps that wait for one of its name."""
+
+    event: str = Field(min_length=1, max_length=200, description="Its name, such as order.paid.")
+    data: Any = Field(None, description="Its body.")
+    id: str | None = Field(None, min_length=1, max_length=200, description="The same id again changes nothing.")
+
+
 class CheckFlow(Body):
     """Check a flow without running it."""
 
@@ -137,7 +152,7 @@ class Execute(Body):
 
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
-    StartRun, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, GatewayStart, Execute,
+    StartRun, RunFlow, SendEvent, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, GatewayStart, Execute,
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from segue.api.answers import CheckResult, FlowDetail, FlowItem, FlowList, answe
 from segue.api.bodies import CheckFlow, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import flow_problem
-from segue.api.library import FlowLibrary, LibraryFlow
+from segue.engine.library import FlowLibrary, LibraryFlow
 from segue.flow import Catalogue, Problem, check_flow, read_document, read_flow
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Annotated, Final, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
@@ -22,11 +22,12 @@ from segue.api.answers import (
     run_item,
 )
 from segue.api.answers import RunState as RunStateAnswer
-from segue.api.bodies import Cancellation, Reason, StartRun, read_model
+from segue.api.bodies import Cancellation, Reason, RunFlow, StartRun, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.guard import CALLBACK_PREFIX
 from segue.api.live import Position, Streams, stream
+from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import WORKSPACE, Engine
 from segue.engine.later import begins_at
@@ -48,6 +49,9 @@ _LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _STATUSES: Final = tuple(status.value for status in RunStatus)
 _WORDS: Final = ", ".join(_STATUSES)
 
+Wait = Annotated[
+    float | None, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for the run's own answer.")
+]
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -61,10 +65,21 @@ class RunRoutes:
 
     def router(self) -> APIRouter:
         """The routes."""
-        router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
-        add = router.add_api_route
+        router = APIRouter(tags=["runs"])
+
+        def add(path: str, endpoint: Callable[..., Awaitable[Response]], **settings: Any) -> None:
+            router.add_api_route(f"/api/v1/runs{path}", endpoint, **settings)
+
         add(
             "", self.start, methods=["POST"], status_code=201, openapi_extra=body_of(StartRun),
+            responses={
+                **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
+                **answers_with(200, StartedRun, description="This key had started it before"),
+            },
+        )  # fmt: skip
+        router.add_api_route(
+            "/api/v1/flows/{flow_id}/runs", self.start_named, methods=["POST"], status_code=201,
+            openapi_extra=body_of(RunFlow, required=False),
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
@@ -93,8 +108,10 @@ class RunRoutes:
         add("/{run_id}/resume", self.resume, methods=["POST"], status_code=202, responses=told)
         return router
 
-    async def start(self, request: Request) -> Response:
-        """Start a run. With an idempotency key (in the body or as a header) the same request starts it only once."""
+    async def start(self, request: Request, wait: Wait = None) -> Response:
+        """Start a run. With an idempotency key (in the body or as a header) the same request starts it only once. With
+        `wait`, the answer is the run's own (`respond`), its end if it gives none, or 202 if neither comes in time.
+        """
         body = await read_model(request, StartRun)
         if (body.flow is None) == (body.flow_id is None):
             message = "send either `flow` (text or document) or `flow_id` (a flow of the library)"
@@ -113,6 +130,24 @@ class RunRoutes:
             request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later)],
             at=begins_at(*later, self._engine.now()),
         )  # fmt: skip
+        return await self._answer(started, wait)
+
+    async def start_named(self, flow_id: str, request: Request, wait: Wait = None) -> Response:
+        """Run a flow of the library; as `POST /api/v1/runs` with its `flow_id`."""
+        body = await read_model(request, RunFlow, optional=True)
+        key = idempotency_key(request.headers, body.idempotency_key)
+
+        async def version() -> Version:
+            return await self._starter.from_library(flow_id)
+
+        started = await self._starter.start(
+            version, body.inputs, key=key, trigger={"kind": "api"}, request=["runs", None, flow_id, None, body.inputs]
+        )
+        return await self._answer(started, wait)
+
+    async def _answer(self, started: StartedRun, wait: float | None) -> Response:
+        if wait is not None:
+            return await response_of(self._engine, started, wait, 200)
         status = 200 if started.repeated else 201
         return answer(started, status, {"location": f"/api/v1/runs/{started.run_id}"})
 

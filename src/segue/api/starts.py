@@ -16,8 +16,8 @@ from anyio import to_thread
 
 from segue.api.answers import StartedRun
 from segue.api.errors import BadBodyError, InFlightError, KeyReusedError
-from segue.api.library import FlowLibrary
 from segue.engine.host import WORKSPACE, Engine, Started
+from segue.engine.library import FlowLibrary
 from segue.engine.versions import Version
 from segue.errors import ConflictError, RequestError
 from segue.flow import Catalogue, Flow, load_flow

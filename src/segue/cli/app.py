@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "replay": _Place("again", _CHANGING),
     "fork": _Place("again", _CHANGING),
     "callback": _Place("control", _CHANGING),
+    "emit": _Place("control", _CHANGING),
     "serve": _Place("serve", _SERVER),
 }
 

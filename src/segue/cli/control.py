@@ -1,4 +1,4 @@
-"""Commands that change one run: `cancel`, `pause`, `resume`, `callback`.
+"""Commands that change runs: `cancel`, `pause`, `resume`, `callback`, `emit`.
 
 They go through the host that runs the database. If there is none they keep the change themselves and carry nothing
 out: what follows from it begins with the next `segue run --continue` or `segue serve`.
@@ -66,6 +66,40 @@ def callback(
         return await desk.callback(token, payload)
 
     return _changed(deliver, json=json, database=database)
+
+
+def emit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The event's name, such as order.paid.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="The event's body: JSON, @FILE, or - for stdin. Default: null.")
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="An id of your own: sent again, it changes nothing.")
+    ] = None,
+    json: JsonOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Send an event to all steps that wait for one of this name."""
+    from segue.cli.desk import RemoteDesk
+    from segue.cli.hosting import desk_for_changing, with_desk
+    from segue.cli.output import print_json
+
+    body, url = _payload(data), database_url(database)
+
+    async def send(desk: Desk) -> tuple[str, bool]:
+        return await desk.publish(name, body, id), isinstance(desk, RemoteDesk)
+
+    async def apply() -> int:
+        event, is_hosted = await with_desk(lambda: desk_for_changing(url), send)
+        if json:
+            print_json({"id": event, "event": name})
+        else:
+            print(f"{name} is sent: {event}")
+        if not is_hosted:
+            notice("kept; nobody runs this database now: `segue run --continue` delivers it")
+        return SUCCEEDED
+
+    return run_async(apply())
 
 
 def change(run: str, make: Callable[[Desk, str], Awaitable[None]], *, json: bool, database: str | None) -> int:

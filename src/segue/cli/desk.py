@@ -141,6 +141,10 @@ class Desk(Protocol):
         """Deliver a signal; the run's id."""
         ...
 
+    async def publish(self, name: str, data: Any, id: str | None) -> str:
+        """Send an event; its id."""
+        ...
+
 
 class EngineDesk:
     """Through an engine of this process. `hosts`: it hears of changes at once; else it looks again and again."""
@@ -240,6 +244,10 @@ class EngineDesk:
         """See `Engine.callback`."""
         return await self.engine.callback(token, payload)
 
+    async def publish(self, name: str, data: Any, id: str | None) -> str:
+        """See `Engine.publish`."""
+        return await self.engine.publish(name, data, id=id)
+
     def _links(self, state: RunState) -> tuple[CallbackLink, ...]:
         engine = self.engine
         return tuple(
@@ -325,6 +333,10 @@ class RemoteDesk:
     async def callback(self, token: str, payload: Any) -> str:
         """See `Engine.callback`."""
         return await self.remote.callback(token, payload)
+
+    async def publish(self, name: str, data: Any, id: str | None) -> str:
+        """See `Engine.publish`."""
+        return await self.remote.publish(name, data, id)
 
 
 async def find_run(desk: Desk, given: str) -> str:

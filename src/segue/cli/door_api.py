@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from segue.api.access import Access
 from segue.api.app import create_app, stop_streams
-from segue.api.library import FlowLibrary
 from segue.bootstrap import Host
+from segue.engine.library import FlowLibrary
 from segue.observe.logs import configure_logging
 
 
@@ -43,6 +43,8 @@ def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds
         configure_logging(json=False, level="critical")
     # Its start and stop are told by the command itself.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for folder in folders:
+        host.library.add_folder(folder)
     app = create_app(
         engine=host.engine,
         catalogue=host.catalogue,

@@ -61,7 +61,10 @@ def load_offline(file: str, actions: Sequence[str] | None) -> OfflineFlow:
     sources, _ = sources_of(actions, folder_of(file))
     functions = [action for source in sources for action in load_actions(source, lambda: None)]
     # A host that is never opened: only what it knows of actions is asked.
-    host = build_host("memory:", egress=EgressPolicy.local(), actions=functions)
+    folder = folder_of(file)
+    host = build_host(
+        "memory:", egress=EgressPolicy.local(), actions=functions, folders=[] if folder is None else [folder]
+    )
     result = read_flow(content, file=name)
     problems, flow = list(result.problems), result.flow
     if flow is not None:

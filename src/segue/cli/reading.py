@@ -192,7 +192,7 @@ def _print_run(view: RunView) -> None:
     out.print(f"  {view.reason or ''}")
     if view.action:
         out.print(f"  what helps: {view.action}", style="green")
-    out.print(f"  started {local_time(view.started_at or view.created_at)}{took}, by {view.trigger}", style="dim")
+    out.print(f"  started {local_time(view.started_at or view.created_at)}{took}, by {_starter(view)}", style="dim")
     if view.inputs:
         out.print(f"  inputs: {_short(view.inputs)}", style="dim")
     out.print()
@@ -215,6 +215,8 @@ def _steps_table(view: RunView) -> Any:
     for step in view.steps:
         style = STYLES.get(step.status, "")
         said = _short(step.output) if step.status == "succeeded" and step.output is not None else step.reason or ""
+        if step.child is not None and step.child not in said:
+            said = f"{said} ({step.child})"
         table.add_row(
             Text(step.id),
             Text(f"{SIGNS.get(step.status, '·')} {step.status.replace('_', ' ')}", style),
@@ -233,3 +235,8 @@ def _short(value: object) -> str:
 
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
+
+
+def _starter(view: RunView) -> str:
+    parent = view.parent
+    return view.trigger if parent is None else f"`{parent.step}` of {parent.run} ({parent.flow})"

@@ -105,6 +105,9 @@ class _Session:
         self._content = flow_file.read_bytes(order.file, "flow")
         self._sources, beside = sources_of(order.actions, flow_file.folder_of(order.file))
         self._beside = beside
+        folder = flow_file.folder_of(order.file)
+        self._folders = [] if folder is None else [folder]
+        """Where the flows lie that this one may run by name."""
         self._key = order.idempotency_key or f"cli-{uuid.uuid4().hex}"
         self._run_id: str | None = None
         self._progress = _progress(order)
@@ -147,7 +150,9 @@ class _Session:
             if self._beside is not None:
                 notice(f"using the actions of {self._beside}")
             functions = [action for source in self._sources for action in load_actions(source, lambda: None)]
-            catalogue = build_host("memory:", egress=egress_for_this_machine(), actions=functions).catalogue
+            catalogue = build_host(
+                "memory:", egress=egress_for_this_machine(), actions=functions, folders=self._folders
+            ).catalogue
         found = flow_file.load(self._file, catalogue, runnable=True, content=self._content)
         if found.problems:
             print_problems(console(stderr=True), found.problems, found.text, found.name)
@@ -203,6 +208,8 @@ class _Session:
             return
         assert self._flow is not None
         engine = hosting.host.engine
+        for folder in self._folders:
+            hosting.host.library.add_folder(folder)
         text = self._content.decode("utf-8", "replace")
         version = await engine.versions.keep(self._flow, text, engine.now())
         content = msgspec.json.encode({"flow": version.key, "inputs": self._inputs}, order="sorted")
@@ -308,7 +315,8 @@ async def _go_on(order: Order, url: str, interrupts: Interrupts) -> int:
         soon = found.host.engine.now() + REST_SECONDS * 1000
         due = await found.host.store.due_runs(soon)
         await found.begin()
-        ids = [run.run_id for run in [*found.adopted, *due]]
+        taken_up = [run.run_id for run in [*found.adopted, *due]]
+        ids = list(dict.fromkeys([*taken_up, *sorted(found.host.engine.woken)]))
         if ids:
             found.open_door(after_seconds=DOOR_AFTER_SECONDS)
         ended = await interrupts.guard(_follow_all(found, ids, progress))

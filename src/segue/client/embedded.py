@@ -6,6 +6,7 @@ the actions that they use before.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,16 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A run's answer to the caller that waits for it."""
+
+    run_id: str
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCallback:
     """A signal that a step waits for. Whoever has the `token` can send it; `expires_at` is RFC 3339 (UTC)."""
 
@@ -69,13 +80,20 @@ class Segue:
     """A flow engine over one database, in this process: an async context manager, or `open` and `close` it."""
 
     def __init__(
-        self, database: str = "memory:", *, egress: EgressPolicy | None = None, labels: Iterable[str] = ()
+        self,
+        database: str = "memory:",
+        *,
+        egress: EgressPolicy | None = None,
+        flows: Path | str | None = None,
+        labels: Iterable[str] = (),
     ) -> None:
         """`database`: `sqlite:///file.db`, `sqlite:////absolute.db` or `memory:`. `egress`: where steps may send
-        requests; loopback and private addresses are allowed by default, since the process is the user's own. `labels`:
-        what steps with `runs_on` ask for.
+        requests; loopback and private addresses are allowed by default, since the process is the user's own. `flows`: a
+        folder of flows that other flows run by name; a flow that is started from a file finds those beside it anyway.
+        `labels`: what steps with `runs_on` ask for.
         """
-        self._host = build_host(database, egress=egress or EgressPolicy.local(), labels=labels)
+        folders = [] if flows is None else [Path(flows)]
+        self._host = build_host(database, egress=egress or EgressPolicy.local(), folders=folders, labels=labels)
         self._versions: dict[int | str, Version] = {}
 
     async def __aenter__(self) -> Segue:
@@ -109,12 +127,19 @@ class Segue:
         host.actions.add(python_action(function, name=name, effect=effect, threads=lambda: host.threads))
         host.engine.actions_changed()
 
+    def register(self, flow: FlowSource) -> Flow:
+        """Make a flow known by its id, so that other flows can run it. Raises InvalidFlowError."""
+        loaded = self.load(flow)
+        self._host.registered.add(loaded)
+        return loaded
+
     def load(self, flow: FlowSource) -> Flow:
         """Read and check a flow against the registered actions. Raises InvalidFlowError with every problem."""
         if isinstance(flow, Flow):
             return flow
         if isinstance(flow, Path) or (isinstance(flow, str) and _is_path(flow)):
             path = Path(flow)
+            self._host.library.add_folder(path.absolute().parent)
             return load_flow(path.read_text("utf-8"), self._host.catalogue, file=str(path))
         return load_flow(flow, self._host.catalogue)
 
@@ -143,6 +168,27 @@ class Segue:
     ) -> RunResult:
         """Start a run and wait for its end."""
         return await self.wait(await self.start(flow, inputs, idempotency_key=idempotency_key))
+
+    async def respond(self, run_id: str, *, timeout_seconds: float | None = None) -> Response | None:
+        """What the run answers its caller (`respond`), as soon as it does; None if it is over without an answer. The
+        run goes on. Raises NotFoundError, TimeoutError.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            state = await self._host.engine.wait_for_response(run_id)
+        given = state.response
+        if given is None:
+            return None
+        status, headers = given.get("status"), given.get("headers")
+        return Response(
+            run_id=run_id, status=status if isinstance(status, int) else 200, body=given.get("body"),
+            headers={name: str(value) for name, value in headers.items()} if isinstance(headers, dict) else {},
+        )  # fmt: skip
+
+    async def publish(self, name: str, data: JsonValue = None, *, id: str | None = None) -> str:
+        """Send an event to all steps that wait for one of this name, and give its id; once this returns, it is kept.
+        Sending another one with the same `id` changes nothing.
+        """
+        return await self._host.engine.publish(name, data, id=id)
 
     async def wait(self, run_id: str) -> RunResult:
         """How the run ended, once it has. Raises NotFoundError."""
@@ -258,11 +304,20 @@ class Segue:
             if step.callback and not state.ended
         ]
 
-    async def callback(self, token: str, payload: JsonValue = None) -> str:
-        """Deliver a signal to the step that waits with this token; gives the run's id. Raises NotFoundError,
-        ConflictError, GoneError.
+    async def callback(
+        self,
+        token: str,
+        payload: JsonValue = None,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """Deliver a signal to the step that waits with this token; gives the run's id. `raw` and `headers`: those of
+        the request that brought it, for steps that want a signature.
+
+        Raises NotFoundError, ConflictError, GoneError, InvalidInputError with all mistakes, SignatureError.
         """
-        return await self._host.engine.callback(token, payload)
+        return await self._host.engine.callback(token, payload, raw=raw, headers=headers)
 
     async def _version(self, flow: FlowSource) -> Version:
         key: int | str | None = None
@@ -304,4 +359,4 @@ def _result(state: RunState) -> RunResult:
     )
 
 
-__all__ = ["FlowSource", "InvalidFlowError", "OpenCallback", "RunResult", "Segue"]
+__all__ = ["FlowSource", "InvalidFlowError", "OpenCallback", "Response", "RunResult", "Segue"]

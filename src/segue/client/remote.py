@@ -43,6 +43,10 @@ _WAITING: Final = "waiting"
 T = TypeVar("T")
 
 
+class _Sent(msgspec.Struct):
+    id: str
+
+
 class _Started(msgspec.Struct):
     run_id: str
 
@@ -191,6 +195,11 @@ class RemoteHost:
         """Deliver a signal; the run's id. Raises NotFoundError, ConflictError, GoneError."""
         path = f"/api/v1/orchestrator/callback/{quote(token, safe='')}"
         return (await self._ask("POST", path, _Taken, json=payload)).run_id
+
+    async def publish(self, name: str, data: Any, id: str | None = None) -> str:
+        """Send an event; its id. Raises RequestError."""
+        body = {"event": name, "data": data, **({} if id is None else {"id": id})}
+        return (await self._ask("POST", "/api/v1/events", _Sent, json=body)).id
 
     async def events(self, run_id: str) -> AsyncIterator[str]:
         """The kinds of the run's events as they happen: `log`, `run`, and `end` as the last one."""

@@ -8,7 +8,7 @@ Nothing is called, no secret is resolved (`***` stands for each).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol, TypeAlias, cast
 
 import msgspec
@@ -134,20 +134,36 @@ class Answers:
         self._numbering.use(key, state, step)
         return _failed(answer)
 
-    def of_signal(self, state: RunState, step: StepState, now: int) -> Answered:
-        """The next signal that the step's callback waits for. Raises MockError."""
+    def of_signal(self, state: RunState, step: StepState, now: int, *, number: int = 1) -> Answered:
+        """The next signal that the step's callback waits for; `number` counts them. Raises MockError."""
+        answered = self._of_mock(state, step, now, "a callback brings a body")
+        if answered is None:
+            output, source = self._sample_signal(step)
+            answered = Answered(source=source, output=output)
+        if answered.is_silent:
+            return answered
+        if step.plan.kind == "approve" and isinstance(answered.output, dict):
+            output = _as_decision(step, answered.output, number)
+            answered = replace(answered, output=output)
+        if answered.source == "mock":
+            _check_signal(step, answered.output)
+        return answered
+
+    def of_event(self, state: RunState, step: StepState, now: int) -> Answered:
+        """The body of the event that the step waits for. Raises MockError."""
+        return self._of_mock(state, step, now, "an event brings a body") or Answered(source="empty")
+
+    def _of_mock(self, state: RunState, step: StepState, now: int, brings: str) -> Answered | None:
         mock = self.mock_of(step)
         if mock is None:
-            output, source = self._sample_signal(step)
-            return Answered(source=source, output=output)
+            return None
         answer = self._next(mock, state, step)
         if answer.kind == "none":
             return Answered(is_silent=True)
         if answer.kind == "error":
-            message = "a callback brings a body and cannot fail; `no_answer: true` lets it expire"
+            message = f"{brings} and cannot fail; `no_answer: true` lets its time run out"
             raise MockError(f"the mock of {step.address}: {message}", (step.plan.step.id,))
         output = self._value(state, step, answer.output, now)
-        _check_signal(step, output)
         return Answered(output=output, after_seconds=answer.after_seconds)
 
     def mock_of(self, step: StepState) -> tuple[str, Mock] | None:
@@ -215,6 +231,15 @@ class Answers:
             return cast("JsonValue", to_json(compile_value(raw).evaluate(step_scope(state, step), impure)))
         except ExprError as error:
             raise MockError(f"the mock of {step.address}: {error}", (step.plan.step.id,)) from error
+
+
+def _as_decision(step: StepState, payload: dict[str, JsonValue], number: int) -> JsonValue:
+    """A decision; where several people must agree and none is named, each is another one."""
+    decided = payload if "decision" in payload or "approved" in payload else {"decision": "approve", **payload}
+    callback = step.plan.step.callback
+    if callback is not None and callback.uses > 1 and "by" not in decided:
+        decided = {**decided, "by": f"person {number}"}
+    return cast("JsonValue", decided)
 
 
 def playable(flow: Flow, mocks: Mapping[str, Mock]) -> Flow:

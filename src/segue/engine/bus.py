@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from segue.engine.clock import Clock
-from segue.engine.committing import Committing
+from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
 from segue.errors import RequestError, SegueError, StoreUnavailableError
 from segue.flow.durations import MAX_BUFFER_SECONDS
@@ -56,18 +56,23 @@ class Bus:
         self._in_background = in_background
         self._queues: dict[tuple[str, str], deque[EventRow]] = {}
         self._dropped_at: int | None = None
+        self._takers: set[str] | None = None
         self.delivers = True
 
-    async def open(self) -> None:
-        """Go on with what an earlier host kept and did not offer to all."""
+    async def open(self) -> set[str]:
+        """Offer what an earlier host kept and did not offer to all; ids of the runs that took something."""
+        self._takers = set()
         number = 0
         while found := await self._store.events_open(after=number):
-            self.send([event for _, event in found])
+            for _, event in found:
+                await self._offer_until_done(event)
             number = found[-1][0]
         after = (0, -1)
         while waits := await self._store.buffered_waits(after=after):
-            self.look_back(waits)
+            await asyncio.gather(*map(self._look_back, waits))
             after = waits[-1][:2]
+        takers, self._takers = self._takers, None
+        return takers
 
     async def publish(self, event: EventRow) -> None:
         """Keep an event from outside; when this returns, it is kept. Raises RequestError, StoreUnavailableError."""
@@ -75,16 +80,10 @@ class Bus:
             raise RequestError(f"an event's name is a text of 1 to {MAX_NAME_LENGTH} characters")
         if len(event.data) > MAX_EVENT_BYTES:
             raise RequestError(f"the event has {len(event.data):,} bytes as JSON; at most {MAX_EVENT_BYTES:,} are kept")
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(_commit: Commit, error: BaseException | None) -> None:
-            if error is None:
-                self.send([event])
-            if not kept.done():
-                kept.set_result(None) if error is None else kept.set_exception(error)
-
-        self._store.commit(Commit(run_key=0, rows=(), events=(event,)), done)
-        await kept
+        # Whoever sent it may be gone by then: what is kept is delivered all the same.
+        kept = asyncio.ensure_future(commit_and_wait(self._store, Commit(run_key=0, rows=(), events=(event,))))
+        kept.add_done_callback(lambda one: None if one.cancelled() or one.exception() else self.send([event]))
+        await asyncio.shield(kept)
 
     def send(self, events: Sequence[EventRow]) -> None:
         """Offer events that are kept."""
@@ -112,13 +111,16 @@ class Bus:
         queue = self._queues[key]
         try:
             while queue:
-                event = queue[0]
-                await self._until_kept(partial(self._offer_to_all, event))
-                self._store.commit(Commit(run_key=0, rows=(), events_done=(event.id,)), _log_failure)
-                await self._drop_old()
+                await self._offer_until_done(queue[0])
                 queue.popleft()
         finally:
             del self._queues[key]
+
+    async def _offer_until_done(self, event: EventRow) -> None:
+        await self._until_kept(partial(self._offer_to_all, event))
+        done = Commit(run_key=0, rows=(), events_done=(event.id,))
+        await self._until_kept(partial(commit_and_wait, self._store, done))
+        await self._until_kept(self._drop_old)
 
     async def _offer_to_all(self, event: EventRow) -> None:
         after = (0, -1)
@@ -167,15 +169,13 @@ class Bus:
             return False
         self._committing.rest(run)
         step = run.state.nodes[wait.step] if wait.step < len(run.state.nodes) else None
-        return step is not None and step.status is StepStatus.WAITING and step.generation == wait.generation
+        goes_on = step is not None and step.status is StepStatus.WAITING and step.generation == wait.generation
+        if not goes_on and self._takers is not None:
+            self._takers.add(run.run_id)
+        return goes_on
 
     async def _drop_old(self) -> None:
         now = self._clock.now()
         if self._dropped_at is None or now - self._dropped_at >= DROP_EVERY_MS:
             self._dropped_at = now
             await self._store.drop_events(now - KEPT_MS, keep=KEPT_EVENTS)
-
-
-def _log_failure(commit: Commit, error: BaseException | None) -> None:
-    if error is not None:
-        _log.warning("events %s are offered again at the next start: %s", list(commit.events_done), error)

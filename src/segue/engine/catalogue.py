@@ -12,9 +12,17 @@ from segue.flow.catalogue import ActionSpec, FlowSpec
 class RegistryCatalogue:
     """Satisfies `segue.flow.catalogue.Catalogue` over the actions registered now, and the flows it is given."""
 
-    def __init__(self, registry: ActionRegistry, *, flows: Callable[[], Iterable[FlowSpec]] | None = None) -> None:
+    def __init__(
+        self,
+        registry: ActionRegistry,
+        *,
+        flows: Callable[[], Iterable[FlowSpec]] | None = None,
+        find: Callable[[str], FlowSpec | None] = lambda _: None,
+    ) -> None:
+        """`flows` gives all that there are; `find` knows of some, and there may be others."""
         self._registry = registry
         self._find_flows = flows
+        self._find = find
 
     def with_flows(self, flows: Callable[[], Iterable[FlowSpec]]) -> RegistryCatalogue:
         """The same actions, and flows that are looked for once, and only if a flow names another."""
@@ -45,7 +53,7 @@ class RegistryCatalogue:
 
     def flow(self, name: str) -> FlowSpec | None:
         """See `Catalogue.flow`."""
-        return None if self._flows is None else self._flows.get(name)
+        return self._find(name) if self._flows is None else self._flows.get(name)
 
     def flows(self) -> Iterable[str] | None:
         """See `Catalogue.flows`."""

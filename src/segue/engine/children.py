@@ -20,7 +20,7 @@ from segue.engine.versions import Version, Versions
 from segue.errors import ConflictError, InvalidFlowError, InvalidInputError, SegueError, StoreUnavailableError
 from segue.expr import ExprError
 from segue.flow.inputs import resolve_inputs
-from segue.flow.model import JsonValue, RawMap
+from segue.flow.model import JsonValue, RawMap, walk_flow
 from segue.kernel import inputs as inp
 from segue.kernel.children import child_of, is_waited_for
 from segue.kernel.events import Failure
@@ -63,6 +63,32 @@ class Children:
         self._starts = starts
         self._record = record
         self._now = now
+        self._named: set[tuple[str, object]] = set()
+        self._looked_at: set[int] = set()
+
+    async def keep_named(self, version: Version) -> None:
+        """Keep the versions of the flows that this one runs by name, and of those that they run, as they stand now:
+        a host that does not know where they came from finds them in the database.
+        """
+        if version.key in self._looked_at:
+            return
+        self._looked_at.add(version.key)
+        left = [version.flow]
+        while left:
+            flow = left.pop()
+            for step in walk_flow(flow):
+                name, number = step.params.get("flow"), step.params.get("version")
+                if step.kind != "flow" or not isinstance(name, str) or (name, number) in self._named:
+                    continue
+                self._named.add((name, number))
+                try:
+                    found = await self._flows.find(name, None if number is None else str(number))
+                except SegueError as error:
+                    _log.warning("the flow %s, which %s runs, cannot be used: %s", name, flow.id, error)
+                    continue
+                if found is not None:
+                    await self._versions.keep(found.flow, found.source, self._now())
+                    left.append(found.flow)
 
     async def begin(self, run: LiveRun, step: StepState, attempt: int) -> inp.Input:
         """An attempt of a `flow` step: have the child kept. Waits for as long as the store cannot be written, and for

@@ -358,3 +358,15 @@ def _note_slots(run: LiveRun, decision: Decision, commit: Commit) -> None:
         for step in decision.slots
         if step.id in state.awaiting
     ]
+
+
+async def commit_and_wait(store: Store, commit: Commit) -> None:
+    """A commit of no run's own; returns when it is kept. Raises what kept it from being."""
+    kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(_commit: Commit, error: BaseException | None) -> None:
+        if not kept.done():
+            kept.set_result(None) if error is None else kept.set_exception(error)
+
+    store.commit(commit, done)
+    await kept

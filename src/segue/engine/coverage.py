@@ -176,9 +176,8 @@ def _taken(state: RunState, step: StepState, event: ev.Event) -> Iterator[str]:
             for number, handler in enumerate(node.handlers):
                 if handler.index == event.block:
                     yield _handler(node, handler, number)
-        case ev.StepRecovered() if step.handling is None and event.error is not None:
-            if event.error.category == "timeout":
-                yield f"on_timeout: {_limit_policy(node)}"
+        case ev.StepRecovered() | ev.StepSucceeded() if _by_limit(step, event):
+            yield f"on_timeout: {_limit_policy(node)}"
         case ev.EdgesChosen():
             yield from _edges_taken(step, event)
         case _:
@@ -220,6 +219,13 @@ def _handler(node: NodePlan, handler: BlockPlan, number: int) -> str:
     del handler
     match = node.step.on_error[number].match
     return f"on_error: {', '.join(match)}" if match else "on_error"
+
+
+def _by_limit(step: StepState, event: ev.StepRecovered | ev.StepSucceeded) -> bool:
+    """Whether its `on_timeout` gave the step its end."""
+    if isinstance(event, ev.StepSucceeded):
+        return step.plan.kind == "approve" and isinstance(event.output, dict) and event.output.get("timed_out") is True
+    return step.handling is None and event.error is not None and event.error.category == "timeout"
 
 
 def _limit_policy(node: NodePlan) -> str:

@@ -26,6 +26,7 @@ from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap, Step
 from segue.flow.starting import Beginning, begin_from, trigger_for
 from segue.kernel import events as ev
+from segue.kernel.children import is_waited_for
 from segue.kernel.reasons import explain_step, explain_unopened
 from segue.kernel.scope import SeededImpure
 from segue.kernel.state import StepState
@@ -242,7 +243,10 @@ class _Report:
         return found
 
     def outside_calls(self) -> int:
-        return sum(call.kind == "attempt" and call.params is not None for call in self.played.calls)
+        return sum(
+            call.kind == "attempt" and call.params is not None and call.step.plan.kind != "flow"
+            for call in self.played.calls
+        )
 
     def masked(self, value: object) -> JsonValue:
         return cast("JsonValue", self.masker.mask_json(value))
@@ -305,6 +309,8 @@ class _Report:
             text = f"nothing is known by `{own.use}`: a real run would refuse it; what flowed in is passed on"
         elif step.plan.is_action:
             text = self.would_call(step, cast("dict[str, Any] | None", params))
+        elif kind == "wait" and step.event is not None:
+            text = f"would wait for the event {step.event}"
         elif kind == "wait" and own.callback is None:
             text = f"would wait {format_duration(self.waited(step) or 0.0)}"
         elif kind == "log" and isinstance(step.output, dict):
@@ -313,7 +319,10 @@ class _Report:
             text = f"would go through {_counted(len(step.items or ()), 'item')}"
         elif kind == "repeat":
             text = f"would make {_counted(sum(one.plan.role == 'body' for one in step.children or ()), 'turn')}"
-        if own.callback is not None:
+        if kind == "approve" and own.callback is not None:
+            limit = format_duration(own.callback.expires_seconds)
+            text = f"would wait for {_counted(own.callback.uses, 'decision')}, {limit} at most"
+        elif own.callback is not None:
             limit = format_duration(own.callback.expires_seconds)
             wait = f"would wait for a callback, {limit} at most"
             text = wait if kind == "wait" else f"{text}, then {wait}"
@@ -321,6 +330,8 @@ class _Report:
 
     def would_call(self, step: StepState, params: dict[str, Any] | None) -> str:
         own = step.plan.step
+        if own.kind == "flow" and params is not None:
+            return f"would run the flow {params.get('flow')}" + ("" if is_waited_for(step) else " and go on at once")
         name = own.use or own.kind
         if params is None:
             return f"would call {name}, but its parameters cannot be computed"
@@ -388,6 +399,8 @@ _WOULD: Final = {
     "stop": "would end the run",
     "fail": "would fail the run",
     "branch": "would choose a path",
+    "emit": "would send an event",
+    "respond": "would answer the caller that waits",
     "conditional": "would choose a branch",
     "switch": "would choose a branch",
     "parallel": "would run its branches side by side",

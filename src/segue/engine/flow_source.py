@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from segue.flow.catalogue import FlowSpec
 from segue.flow.model import Flow
 
 
@@ -25,8 +25,8 @@ class FlowSource(Protocol):
         """
         ...
 
-    def ids(self) -> Iterable[str]:
-        """The ids that are known now, so that a name in a flow can mean one."""
+    def spec(self, flow_id: str) -> FlowSpec | None:
+        """What a checker may know of the flow, so that a name in another one can mean it. Not checked itself."""
         ...
 
 
@@ -45,9 +45,10 @@ class RegisteredFlows:
         known = self._flows.get(flow_id, ())
         return next((one for one in reversed(known) if version in (None, one.flow.version)), None)
 
-    def ids(self) -> Iterable[str]:
-        """See `FlowSource.ids`."""
-        return tuple(self._flows)
+    def spec(self, flow_id: str) -> FlowSpec | None:
+        """See `FlowSource.spec`."""
+        known = self._flows.get(flow_id)
+        return None if known is None else FlowSpec(name=flow_id, inputs=known[-1].flow.inputs)
 
 
 class FlowSources:
@@ -68,6 +69,6 @@ class FlowSources:
                 return found
         return None
 
-    def ids(self) -> Iterable[str]:
-        """See `FlowSource.ids`."""
-        return tuple(dict.fromkeys(id for source in self._sources for id in source.ids()))
+    def spec(self, flow_id: str) -> FlowSpec | None:
+        """See `FlowSource.spec`."""
+        return next((spec for source in self._sources if (spec := source.spec(flow_id)) is not None), None)

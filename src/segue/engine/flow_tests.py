@@ -54,7 +54,7 @@ NOT_STARTED: Final = "not_started"
 """The trigger's `when` does not hold for the event: there is no run."""
 RUN_STATUSES: Final = (*sorted(status.value for status in RUN_ENDED), "waiting", REFUSED, NOT_STARTED)
 STEP_STATUSES: Final = tuple(status.value for status in StepStatus)
-_MOCKED_KINDS: Final = frozenset(("call", "http", "poll", "flow", "approve", "emit", "respond"))
+_MOCKED_KINDS: Final = frozenset(("call", "http", "poll", "flow", "approve"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +264,7 @@ class _Reading:
             steps = self.known(name, child)
             if steps is None:
                 continue
-            if not any(step.kind in _MOCKED_KINDS or step.callback is not None for step in steps):
+            if not any(_is_answered(step) for step in steps):
                 message = f"the step {name} ({steps[0].kind}) calls nothing outside, so it runs as it is"
                 hint = "mock the calls inside it" if steps[0].blocks else "leave the mock out"
                 self.reader.problem(codes.NOT_ALLOWED, child, message, at_key=True, suggestion=hint)
@@ -396,3 +396,8 @@ def _below(node: Node, path: tuple[str | int, ...]) -> Node:
             return node
         node = inner
     return node
+
+
+def _is_answered(step: Step) -> bool:
+    """Whether the world outside answers the step, so that a mock can."""
+    return step.kind in _MOCKED_KINDS or step.callback is not None or (step.kind == "wait" and "event" in step.params)

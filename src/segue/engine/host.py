@@ -129,6 +129,8 @@ class Engine:
         )
         self.loading.release = self.run_slots.release
         self._background: set[asyncio.Future[None]] = set()
+        self.woken: set[str] = set()
+        """Runs at rest that go on with what an earlier host had kept for them."""
         self._closing = False
         self._opened = False
         self.reopening = asyncio.Lock()
@@ -152,8 +154,7 @@ class Engine:
             self.step_slots.stop()
             return
         await self.loading.adopt_all()
-        await self.mailbox.open()
-        await self.bus.open()
+        self.woken = await self.mailbox.open() | await self.bus.open()
         self.wakes.set_rested(await self.store.next_wake_at())
         await self.run_slots.open()
         await self.step_slots.open()
@@ -233,6 +234,7 @@ class Engine:
             earlier = await self._repeat_of(workspace, idempotency_key, request_digest)
             if earlier is not None:
                 return earlier
+        await self.children.keep_named(version)
         run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest)
         begin = inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16)))
         try:
@@ -371,7 +373,7 @@ class Engine:
         self._refuse_if_closing()
         if id is not None and not 0 < len(id) <= MAX_EVENT_ID_LENGTH:
             raise RequestError(f"an event's id has 1 to {MAX_EVENT_ID_LENGTH} characters")
-        kept = ev.encode_data(_as_kept(data, "the event's data"))
+        kept = ev.encode_value(_as_kept(data, "the event's data"))
         id = id or new_run_id(self.now(), prefix="evt_", entropy=self._entropy(10))
         await self.bus.publish(EventRow(id, workspace, name.strip(), self.now(), None, kept))
         return id

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain, repeat
 from typing import Final
 
-from segue.engine.committing import Committing
+from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
 from segue.engine.outbox import CANCEL, decode_ended
 from segue.errors import ConflictError, SegueError, StoreUnavailableError
@@ -42,12 +42,15 @@ class Mailbox:
         self._in_background = in_background
         self.delivers = True
 
-    async def open(self) -> None:
-        """Deliver what an earlier host kept and did not deliver."""
+    async def open(self) -> set[str]:
+        """Deliver what an earlier host kept and did not deliver; ids of the runs that it was for."""
         after = 0
+        receivers: set[str] = set()
         while found := await self._store.messages(after=after):
-            self.send([message for _, message in found])
+            await asyncio.gather(*(self._deliver(message) for _, message in found))
+            receivers.update(message.run_id for _, message in found)
             after = found[-1][0]
+        return receivers
 
     def send(self, messages: Sequence[Message]) -> None:
         """Deliver messages that are kept."""
@@ -59,8 +62,6 @@ class Mailbox:
         for delay in chain(DELAYS_SECONDS, repeat(DELAYS_SECONDS[-1])):
             try:
                 return await self._hand_over(message)
-            except ConflictError:  # the receiver is past it
-                return self._take(message)
             except StoreUnavailableError as error:
                 _log.warning("message %s: the store is unavailable: %s", message.id, error)
             except SegueError as error:
@@ -72,15 +73,18 @@ class Mailbox:
     async def _hand_over(self, message: Message) -> None:
         record = await self._store.get_run(message.run_id)
         if record is None or record.status in RUN_ENDED:
-            return self._take(message)
+            return await self._take(message)
         if record.status == RunStatus.QUARANTINED:
             return None
         given = inp.CancelRun(message.data.decode()) if message.kind == CANCEL else await self._end_of(message)
         run = await self._loading.loaded(record)
         taken = [message.id]
-        await self._committing.feed_and_wait(run, given, taken)
+        try:
+            await self._committing.feed_and_wait(run, given, taken)
+        except ConflictError:
+            _log.debug("run %s is past the message %s", run.run_id, message.id)
         if taken:  # it meant nothing to the receiver
-            self._take(message)
+            await self._take(message)
         self._committing.rest(run)
         return None
 
@@ -97,8 +101,8 @@ class Mailbox:
             given.failure = _failure_of(event, told.run, told.flow)
         return given
 
-    def _take(self, message: Message) -> None:
-        self._store.commit(Commit(run_key=0, rows=(), messages_taken=(message.id,)), _log_failure)
+    async def _take(self, message: Message) -> None:
+        await commit_and_wait(self._store, Commit(run_key=0, rows=(), messages_taken=(message.id,)))
 
 
 def _failure_of(event: ev.Event | None, run: str, flow: str) -> ev.Failure:
@@ -118,8 +122,3 @@ def _failure_of(event: ev.Event | None, run: str, flow: str) -> ev.Failure:
         return ev.Failure(category="cancelled", code="sub_flow_cancelled", message=message, details=details)
     message = f"how the flow {flow} ended (run {run}) is not in the database any more"
     return ev.Failure(category="internal", code="sub_flow_gone", message=message, details=details)
-
-
-def _log_failure(commit: Commit, error: BaseException | None) -> None:
-    if error is not None:
-        _log.warning("messages %s are delivered again at the next start: %s", list(commit.messages_taken), error)

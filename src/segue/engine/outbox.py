@@ -45,7 +45,7 @@ def fill(commit: Commit, run: LiveRun, decision: Decision, now: int) -> None:
             reason = f"`{child.address}` of run {run.run_id} does not wait for it any more"
             messages.append(Message(f"{CANCEL}:{to}", to, CANCEL, now, reason.encode()))
         commit.events = [
-            EventRow(one.id, run.workspace, one.name, one.at, run.run_id, ev.encode_data(one.data))
+            EventRow(one.id, run.workspace, one.name, one.at, run.run_id, ev.encode_value(one.data))
             for one in outside.emitted
         ]
         commit.waits_opened = [

@@ -11,13 +11,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from segue.engine.answers import ASSUMED, Answered, Answers, Source, playable
 from segue.engine.assumptions import Assumptions
-from segue.engine.mocks import Mock
+from segue.engine.mocks import Mock, MockError
 from segue.engine.port import ActionRegistry
-from segue.errors import RequestError
+from segue.errors import ConflictError, RequestError
 from segue.expr import ExprError
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.kernel import events as ev
@@ -58,11 +58,14 @@ class Call:
     failure: Failure | None = None
 
 
+_FromOutside: TypeAlias = inp.AttemptEnded | inp.CallbackArrived | inp.EventArrived
+
+
 @dataclass(order=True, slots=True)
 class _Due:
     at: int
     order: int
-    given: inp.AttemptEnded | inp.CallbackArrived = field(compare=False)
+    given: _FromOutside = field(compare=False)
 
 
 class Rehearsal:
@@ -131,24 +134,55 @@ class Rehearsal:
         for step in decision.callbacks_opened:
             if not step.plan.is_action:
                 self._signals(step)
+        for step in [] if decision.outside is None else decision.outside.waits_opened:
+            self._event(step)
+        for step, text in [] if decision.outside is None else decision.outside.remarks:
+            self._note(step, text)
         for step in decision.start:
             if step.id in self.state.active:
                 self._attempt(step)
         for step in decision.slots:  # there are no others who could hold them
             self._feed(inp.SlotGiven(step.id))
 
-    def _give(self, given: inp.AttemptEnded | inp.CallbackArrived) -> None:
+    def _give(self, given: _FromOutside) -> None:
         step = self.state.nodes[given.step]
         if isinstance(given, inp.CallbackArrived):
             if step.callback and step.status is StepStatus.WAITING:
-                self._feed(given)
+                self._signal(step, given)
+            return
+        if isinstance(given, inp.EventArrived):
+            before = len(self.rows)
+            self._feed(given)
+            if len(self.rows) == before and step.status is StepStatus.WAITING:
+                self._note(step, "its `where` does not hold for the event that was assumed or mocked")
             return
         asked = given.attempt == step.attempt and step.id in self.state.active
         self._feed(given)
         if asked and given.failure is None and step.callback and step.status is StepStatus.WAITING:
             self._signals(step)
 
-    def _schedule(self, after_seconds: float, given: inp.AttemptEnded | inp.CallbackArrived) -> None:
+    def _signal(self, step: StepState, given: inp.CallbackArrived) -> None:
+        try:
+            self._feed(given)
+        except ConflictError as error:
+            raise MockError(f"the mock of {step.address}: {error.message}", (step.plan.step.id,)) from error
+
+    def _event(self, step: StepState) -> None:
+        """Arrange for the event that the step waits for."""
+        call = Call(step, "signal", 1, self.now)
+        answered = self.answers.of_event(self.state, step, self.now)
+        if answered.is_silent:
+            return
+        call.output, call.source = answered.output, answered.source
+        self._note_source(call)
+        self.calls.append(call)
+        at = self.now + round(answered.after_seconds * 1000)
+        event = inp.EventArrived(
+            step.id, step.generation, f"evt_{len(self.calls)}", step.event or "", at, data=call.output
+        )
+        self._schedule(answered.after_seconds, event)
+
+    def _schedule(self, after_seconds: float, given: _FromOutside) -> None:
         self._order += 1
         heapq.heappush(self._due, _Due(self.now + round(after_seconds * 1000), self._order, given))
 
@@ -196,7 +230,7 @@ class Rehearsal:
         assert callback is not None
         for number in range(1, callback.uses + 1):
             call = Call(step, "signal", number, self.now)
-            answered = self.answers.of_signal(self.state, step, self.now)
+            answered = self.answers.of_signal(self.state, step, self.now, number=number)
             if answered.is_silent:
                 return
             call.output, call.source = answered.output, answered.source

@@ -307,6 +307,12 @@ def walk(block: Block) -> list[Step]:
     return found
 
 
+def walk_flow(flow: Flow) -> list[Step]:
+    """All steps of a flow, those of its own handlers and its `finally` included."""
+    blocks = [flow.root, flow.on_error_block, flow.finally_]
+    return [step for block in blocks if block is not None for step in walk(block)]
+
+
 def inner_blocks(step: Step) -> list[Block]:
     """A step's own blocks, then its handlers', `finally` and `compensate`."""
     blocks = [*step.blocks, *(handler.block for handler in step.on_error)]

@@ -517,6 +517,11 @@ def encode_data(data: JsonValue) -> bytes:
     return _encode(data) if data else b""
 
 
+def encode_value(value: JsonValue) -> bytes:
+    """A JSON value that may be anything (an event's body); no bytes for null."""
+    return b"" if value is None else _encode(value)
+
+
 def decode(kind: int, data: bytes) -> Event:
     """Raises `msgspec.MsgspecError` or `KeyError` if the row is no event of this kind."""
     if not data:

@@ -30,9 +30,9 @@ def _fingerprint(one: StepState) -> tuple[object, ...]:
     return (
         one.address, one.status, one.waiting, one.live, one.attempt, one.tries, one.lost, one.polls, one.generation,
         one.started_at, one.ended_at, one.started_seq, one.settled_seq, one.output, one.error, one.vars, one.waits_on,
-        one.until, one.callback, one.signals, one.handling, one.open_blocks, one.next_item, one.results, one.keys,
-        one.concluding, one.failing, one.finishing, one.inner_generation, one.undone, one.undo_error, one.vars_after,
-        one.slot_key, one.fallback,
+        one.until, one.child, one.event, one.since, one.reminded, one.callback, one.signals, one.handling,
+        one.open_blocks, one.next_item, one.results, one.keys, one.concluding, one.failing, one.finishing,
+        one.inner_generation, one.undone, one.undo_error, one.vars_after, one.slot_key, one.fallback,
     )  # fmt: skip
 
 
@@ -62,7 +62,9 @@ def check_reason(state: RunState, now: int) -> None:
     reason = explain_run(state, now)
     if reason.code == "run-undecided":
         raise InvariantError(f"run {state.run_id} neither does nor waits for anything: {reason.sentence}")
-    if state.status is RunStatus.WAITING and state.next_due() is None and not state.awaiting:
+    waits_for_child = any(one.status is StepStatus.WAITING and one.waits_on == "child" for one in state.nodes)
+    is_waited_for = waits_for_child or state.awaiting
+    if state.status is RunStatus.WAITING and state.next_due() is None and not is_waited_for:
         raise InvariantError(f"run {state.run_id} waits without an end: {reason.sentence}")
 
 

@@ -35,14 +35,18 @@ T = TypeVar("T")
 
 ACTIONS: Final = ("sim.keyed", "sim.safe", "sim.unsafe", "sim.large")
 INPUTS: Final[RawMap] = {"flag": True, "items": [1, 2, 3], "n": 3}
+EVENTS: Final = ("red", "blue")
+"""Names of the events that flows send and wait for."""
 _CONDITIONS: Final = ("true", "false", "inputs.flag", "not inputs.flag", "inputs.n > 2", "inputs.none")
 
 
 class FlowMaker:
     """Makes flows; `steps_max` bounds their number of steps, roughly."""
 
-    def __init__(self, source: random.Random, *, steps_max: int = 14) -> None:
+    def __init__(self, source: random.Random, *, steps_max: int = 14, sub_flows: Sequence[str] = ()) -> None:
+        """`sub_flows` are ids of flows that the flows may run; the list may grow meanwhile."""
         self._random = source
+        self._sub_flows = sub_flows
         self._steps_max = steps_max
         self._count = 0
 
@@ -111,6 +115,8 @@ class FlowMaker:
             )
         kinds: list[Callable[[int, dict[str, Any]], Step]] = [self._call] * 5
         kinds += [self._poll, self._pure, self._wait, self._wait_callback, self._branch]
+        kinds += [self._wait_event, self._emit, self._approve]
+        kinds += [self._flow] if self._sub_flows else []
         if depth > 0:
             kinds += [self._parallel, self._parallel, self._conditional, self._foreach, self._repeat, self._try]
         made = self._random.choice(kinds)(depth - 1, settings)
@@ -199,6 +205,39 @@ class FlowMaker:
     def _wait_callback(self, _depth: int, settings: dict[str, Any]) -> Step:
         expires = self._pick(2.0, 600.0, 90_000.0)
         return Step(kind="wait", callback=Callback(expires_seconds=expires, uses=self._pick(1, 1, 3)), **settings)
+
+    def _flow(self, _depth: int, settings: dict[str, Any]) -> Step:
+        params: RawMap = {"flow": self._random.choice(self._sub_flows), "inputs": {**INPUTS}}
+        if self._one_in(5):
+            params["wait"] = False
+        if self._one_in(20):
+            params["flow"] = "nobody"
+        return Step(kind="flow", params=params, retry=self._retry(), **settings)
+
+    def _wait_event(self, _depth: int, settings: dict[str, Any]) -> Step:
+        params: RawMap = {"event": self._pick(*EVENTS)}
+        if self._one_in(2):
+            params["where"] = self._pick("$.n > 1", "$.n == inputs.n", "event.name != 'odd'")
+        if self._one_in(2):
+            params["buffer"] = self._pick(1.0, 60.0, 3_600.0)
+        settings["timeout"] = Timeout(
+            total_seconds=self._pick(3.0, 90.0, 40_000.0), on_timeout=self._pick("fail", "continue", "continue")
+        )
+        return Step(kind="wait", params=params, **settings)
+
+    def _emit(self, _depth: int, settings: dict[str, Any]) -> Step:
+        if self._one_in(4):
+            return Step(kind="respond", params={"status": 200, "body": "$inputs.n"}, **settings)
+        return Step(kind="emit", params={"event": self._pick(*EVENTS), "data": {"n": "$vars.n"}}, **settings)
+
+    def _approve(self, _depth: int, settings: dict[str, Any]) -> Step:
+        callback = Callback(
+            expires_seconds=self._pick(20.0, 600.0, 90_000.0),
+            uses=self._pick(1, 2),
+            on_timeout=self._pick("fail", "approve", "reject"),
+        )
+        params: RawMap = {"to": ["somebody"], "remind": callback.expires_seconds / 3} if self._one_in(2) else {}
+        return Step(kind="approve", params=params, callback=callback, **settings)
 
     def _branch(self, _depth: int, settings: dict[str, Any]) -> Step:
         branches: JsonValue = [

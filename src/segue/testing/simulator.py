@@ -16,18 +16,22 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.ids import idempotency_key, new_run_id
+from segue.engine.parents import child_run_id, parent_of
 from segue.engine.run_slots import group_of
 from segue.errors import ConflictError, EngineError, GoneError, LimitReachedError, NotFoundError
-from segue.flow.model import Flow
+from segue.flow.model import Flow, JsonValue
 from segue.kernel import events as ev
 from segue.kernel.apply import fold
+from segue.kernel.children import child_of, is_waited_for
 from segue.kernel.plan import Plan, compile_plan
 from segue.kernel.slots import name_of
 from segue.kernel.state import RunState, StepState
@@ -37,7 +41,7 @@ from segue.store.rules import IDEMPOTENCY_KEY_MS, UNDER_WAY_STATUSES
 from segue.testing.fake_clock import DEFAULT_START, FakeClock, run_in_virtual_time
 from segue.testing.invariants import InvariantError, check_attempt, check_fold, check_growth, check_reason
 from segue.testing.memory_store import MemoryStore
-from segue.testing.random_flows import INPUTS, FlowMaker
+from segue.testing.random_flows import EVENTS, INPUTS, FlowMaker
 from segue.testing.simulated_world import Call, Line, Outside
 
 SERVER_KEY: Final = b"the key of simulated callback tokens"
@@ -109,6 +113,10 @@ class _NotingStore(MemoryStore):
         run = self._runs[key]
         return run.flow_version, self._flow_versions[run.flow_version].model, run.run_id
 
+    def has_event(self, id: str) -> bool:
+        """Whether an event is kept."""
+        return id in self._events
+
     def records(self) -> list[RunRecord]:
         """The rows of all runs."""
         return list(self._runs.values())
@@ -136,7 +144,9 @@ class Simulation:
     def __post_init__(self) -> None:
         self._random = random.Random(f"segue {self.seed}")
         self._digest = hashlib.sha256()
-        self._maker = FlowMaker(self._random)
+        self._named: list[str] = []
+        self._known = RegisteredFlows()
+        self._maker = FlowMaker(self._random, sub_flows=self._named)
         self._store = _NotingStore(self._note)
         self._outside = Outside(self._random, self._check_call, self._note)
         self._flows: list[Flow] = []
@@ -161,8 +171,8 @@ class Simulation:
         await self._open()
         acts: list[tuple[Callable[[], Awaitable[None] | None], int]] = [
             (self._start, 10), (self._start_twice, 1), (self._cancel, 2), (self._pause, 2), (self._resume, 4),
-            (self._call_back, 8), (self._fail_commits, 3), (self._hold_commits, 3), (self._crash, 3),
-            (self._restart, 1), (self._jump, 1), (self._undo, 2), (self._rewind, 2), (self._retry, 2),
+            (self._call_back, 8), (self._publish, 5), (self._fail_commits, 3), (self._hold_commits, 3),
+            (self._crash, 3), (self._restart, 1), (self._jump, 1), (self._undo, 2), (self._rewind, 2), (self._retry, 2),
         ]  # fmt: skip
         names, weights = [act for act, _ in acts], [weight for _, weight in acts]
         for _ in range(self.acts):
@@ -182,7 +192,7 @@ class Simulation:
         engine = Engine(
             line.as_store(), self._outside.actions(line), server_key=SERVER_KEY, clock=clock,
             entropy=self._random.randbytes, max_attempts_in_flight=self._random.choice((1, 3, 100)),
-            callback_base_url=lambda: "http://127.0.0.1:1",
+            callback_base_url=lambda: "http://127.0.0.1:1", flows=self._known,
         )  # fmt: skip
         await engine.open()
         self._host = _Host(engine, line, clock)
@@ -258,7 +268,11 @@ class Simulation:
 
     def _flow(self) -> Flow:
         if not self._flows or self._random.random() < 0.5:
-            self._flows.append(self._maker.flow(f"flow{len(self._flows)}"))
+            made = self._maker.flow(f"flow{len(self._flows)}")
+            self._flows.append(made)
+            # Known from now on, so that flows run only those made before them.
+            self._known.add(made)
+            self._named.append(made.id)
         return self._random.choice(self._flows)
 
     def _start(self, *, times: int = 1) -> None:
@@ -367,15 +381,29 @@ class Simulation:
         token = self._tokens[-1] if self._random.random() < 0.8 else self._random.choice(self._tokens)
         self._signals += 1
         marker = f"signal {self._signals}."
+        said = {"decision": self._random.choice(("approve", "reject")), "by": self._random.choice(("ann", "bob"))}
+        payload: JsonValue = {"signal": marker, **said}
 
         async def call_back() -> None:
-            run_id = await engine.callback(token, {"signal": marker})
+            run_id = await engine.callback(token, payload)
             key = self._store.key_of(run_id)
             if not any(marker.encode() in row.data for row in self._store.journal(key or 0)):
                 raise InvariantError(f"{marker} for {run_id} was accepted, but it is not kept")
 
         for _ in range(self._random.choice((1, 1, 2))):
             self._client("callback", call_back)
+
+    def _publish(self) -> None:
+        engine, name = self._engine, self._random.choice(EVENTS)
+        id = f"event {self._random.randrange(40)}"
+        data: JsonValue = self._random.choice(({"n": 1}, {"n": 3}, {"n": "odd"}, None))
+
+        async def publish() -> None:
+            await engine.publish(name, data, id=id)
+            if not self._store.has_event(id):
+                raise InvariantError(f"{id} was accepted, but it is not kept")
+
+        self._client(f"publish {id}", publish)
 
     # ------------------------------------------------------------ invariants
 
@@ -391,6 +419,7 @@ class Simulation:
                 continue
             self._seen[key] = rows
             kept = self._kept(key)
+            self._accepted.setdefault(kept.run_id)
             check_reason(kept, engine.now())
             self._check_effects(kept)
         for run in engine.residents:
@@ -472,6 +501,8 @@ class Simulation:
                 or one.status is not StepStatus.SUCCEEDED
             ):
                 continue
+            if one.plan.kind == "flow":
+                continue  # what it gives is the other run's
             if isinstance(output, dict) and "effect" in output:
                 made = self._outside.effects.get(_key_of(kept, one))
                 if made != output:
@@ -488,23 +519,57 @@ class Simulation:
         await asyncio.sleep(1_000)
         await self._settle_clients()
         engine = self._engine
-        # Also those whose starter never heard that they were kept.
+        # Also those whose starter never heard that they were kept, and those that begin only now.
         for key in self._store.run_keys():
-            # All of them before any is waited for: one may hold the slot that another is queued for.
-            if (kept := self._kept(key)).paused:
-                await engine.resume(kept.run_id)
-        for key in self._store.run_keys():
-            run_id = self._kept(key).run_id
-            try:
-                async with asyncio.timeout(FORWARD_SECONDS):
-                    state = await engine.wait(run_id)
-            except TimeoutError:
-                kept = self._kept(key)
-                waits = [(one.address, one.status.value) for one in kept.nodes if one.ended_at is None]
-                raise InvariantError(f"run {run_id} does not end: {kept.status.value}, {waits}") from None
-            check_fold(self._kept(key), state)
+            kept = self._kept(key)
+            if kept.paused:
+                with suppress(ConflictError):  # what was to cancel it may have come first
+                    await engine.resume(kept.run_id)
+        done: set[int] = set()
+        while left := [key for key in self._store.run_keys() if key not in done]:
+            for key in left:
+                await self._run_to_its_end(engine, key)
+            done.update(left)
         await asyncio.sleep(10)
         self._check()
+
+    async def _run_to_its_end(self, engine: Engine, key: int) -> None:
+        run_id = self._kept(key).run_id
+        try:
+            async with asyncio.timeout(FORWARD_SECONDS):
+                state = await engine.wait(run_id)
+        except TimeoutError:
+            kept = self._kept(key)
+            waits = [(one.address, one.status.value) for one in kept.nodes if one.ended_at is None]
+            raise InvariantError(f"run {run_id} does not end: {kept.status.value}, {waits}") from None
+        check_fold(self._kept(key), state)
+
+    async def _check_families(self) -> None:
+        """Each step that gives a sub-flow's outputs had the run that gives them; nothing between runs is left."""
+        states = {state.run_id: state for state in map(self._kept, self._store.run_keys())}
+        for state in states.values():
+            for one in state.nodes:
+                if one.plan.kind != "flow" or one.status is not StepStatus.SUCCEEDED:
+                    continue
+                child = states.get(child_run_id(state, child_of(one)))
+                if child is None:
+                    raise InvariantError(f"{one.address} of {state.run_id} ended well, but its sub-flow never ran")
+                if child.reopened:
+                    continue  # it was taken back, and ended anew for nobody
+                given = child.outputs if is_waited_for(one) else {"run_id": child.run_id}
+                if one.output != given:
+                    raise InvariantError(
+                        f"{one.address} of {state.run_id} gives {one.output!r:.100}, not {given!r:.100}"
+                    )
+            parent = parent_of(state)
+            if parent is not None and parent.run not in states:
+                raise InvariantError(f"run {state.run_id} has no parent: {parent.run} is not kept")
+        store = self._store
+        left = [*await store.messages(), *await store.events_open()]
+        for name in EVENTS:
+            left += await store.event_waits("default", name)
+        if left:
+            raise InvariantError(f"all runs are over, but these are left: {left}")
 
     async def _report(self) -> Report:
         store, engine = self._store, self._engine
@@ -517,6 +582,7 @@ class Simulation:
             if still_open:
                 raise InvariantError(f"run {key} is over, but the callbacks of {still_open} are open")
             statuses[record.status] = statuses.get(record.status, 0) + 1
+        await self._check_families()
         if names := await store.awaited_slots():
             raise InvariantError(f"all runs are over, but steps still wait for slots of {names}")
         if any(engine.statistics().values()):

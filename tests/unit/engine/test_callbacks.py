@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+from typing import Any
 
 import pytest
 
 from segue.engine.ids import token_hash
-from segue.errors import ConflictError, GoneError, NotFoundError, StepError
-from segue.flow.model import Callback, Handler
+from segue.errors import ConflictError, GoneError, InvalidInputError, NotFoundError, SignatureError, StepError
+from segue.flow.approval import decision_schema
+from segue.flow.model import Callback, Handler, Signature, Step
 from unit.engine.kit import (
     World,
     block,
     flow,
     parallel,
+    run,
     scripted,
     settle,
     start,
@@ -179,3 +184,82 @@ async def test_the_callback_of_a_step_whose_retrying_handler_failed_is_closed(wo
         [row] = await world.store.callbacks_of_run((await engine.record(run_id)).key)
         assert row.state == "cancelled"
         assert (await state_of(engine, run_id)).status == "failed"
+
+
+# ---------------------------------------------------------------- approvals, signatures, correlations
+
+
+def approve(need: int = 1, form: dict[str, Any] | None = None, **settings: Any) -> Step:
+    callback = Callback(uses=need, schema=decision_schema(form, need), form=form, expires_seconds=3600.0, **settings)
+    return step("ask", "approve", callback=callback)
+
+
+@pytest.mark.req("CALL-1.approve", "CALL-3.payload-schema")
+async def test_a_decision_is_checked_with_all_its_mistakes_and_nothing_is_used_up(world: World) -> None:
+    form = {
+        "type": "object",
+        "properties": {"amount": {"type": "number"}, "note": {"type": "string"}},
+        "required": ["amount"],
+    }
+    async with world.open() as engine:
+        run_id = await start(engine, flow(approve(need=2, form=form)))
+        token = await token_of(engine, run_id, "ask")
+        with pytest.raises(InvalidInputError) as wrong:
+            await engine.callback(token, {"decision": "approve", "note": 3, "by": ""})
+        assert {path for path, _ in wrong.value.details} == {"amount", "note", "by"}
+        odd_ones: list[Any] = [{"decision": "approve", "approved": False, "by": "x", "amount": 1}, {"by": "x"}, "yes"]
+        for odd in odd_ones:
+            with pytest.raises(InvalidInputError):
+                await engine.callback(token, odd)
+        await engine.callback(token, {"decision": "approve", "by": "ann", "amount": 3})
+        with pytest.raises(ConflictError, match="ann has decided"):
+            await engine.callback(token, {"decision": "approve", "by": "ann", "amount": 3})
+        await engine.callback(token, {"approved": False, "by": "bob"})
+        out: Any = (await engine.wait(run_id)).outputs
+        assert (out["approved"], out["by"], [one["by"] for one in out["decisions"]]) == (False, "bob", ["ann", "bob"])
+
+
+def signed(body: bytes, secret: str = "s3cret") -> dict[str, str]:
+    return {"X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+@pytest.mark.req("CALL-3.signature")
+async def test_a_signed_callback_takes_only_what_is_signed_with_its_secret(world: World) -> None:
+    rule = Signature(secret="hook", header="x-hub-signature-256", prefix="sha256=")
+    what = flow(wait_callback("ask", signature=rule), secrets={"hook": {"from": "env:HOOK"}})
+    async with world.open(environment={"HOOK": "s3cret"}) as engine:
+        run_id = await start(engine, what)
+        token = await token_of(engine, run_id, "ask")
+        body = b'{"x": 1}'
+        bare = signed(body)["X-Hub-Signature-256"].removeprefix("sha256=")
+        for raw, headers in (
+            (None, None), (body, {}), (body, signed(body, "other")), (b'{"x": 2}', signed(body)),
+            (body, {"x-hub-signature-256": "sha256=zz"}), (body, {"x-hub-signature-256": bare}),
+        ):  # fmt: skip
+            with pytest.raises(SignatureError) as refused:
+                await engine.callback(token, {"x": 1}, raw=raw, headers=headers)
+            assert "s3cret" not in str(refused.value)
+        await engine.callback(token, {"x": 1}, raw=body, headers=signed(body))
+        assert (await engine.wait(run_id)).outputs == {"x": 1}
+
+
+@pytest.mark.req("CALL-1.correlate")
+async def test_a_callback_is_found_by_what_its_step_calls_it(world: World) -> None:
+    asks = wait_callback("ask", correlate={"order": "$inputs.order"})
+    async with world.open() as engine:
+        one, two = [await start(engine, flow(asks, id=id), {"order": order}) for id, order in (("f", 1), ("g", 1))]
+        called: Any = {"order": 1}
+        with pytest.raises(ConflictError, match="2 steps wait"):
+            await engine.callbacks.give_called(called, "x")
+        assert await engine.callbacks.give_called(called, "x", flow_id="g") == two
+        assert await engine.callbacks.give_called(called, "y") == one
+        with pytest.raises(NotFoundError):
+            await engine.callbacks.give_called(called, "z")
+        assert [(await engine.wait(run_id)).outputs for run_id in (one, two)] == ["y", "x"]
+
+
+async def test_a_step_whose_correlation_cannot_be_computed_fails_and_leaves_no_callback(world: World) -> None:
+    async with world.open() as engine:
+        ended = await run(engine, flow(wait_callback("ask", correlate="{{ 1 / 0 }}")))
+        assert ended.error is not None
+        assert "correlate" in ended.error.message

@@ -110,6 +110,7 @@ def test_what_is_right_is_not_complained_about(steps: str) -> None:
         ("$nobody", "$nobody"),
         ("'{{ inputs.a + }}'", "}"),
     ],
+    ids=["double", "single", "plain", "reference", "too-early"],
 )
 def test_a_name_is_pointed_at_behind_every_kind_of_escape(text: str, word: str) -> None:
     whole = (

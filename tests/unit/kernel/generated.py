@@ -15,6 +15,7 @@ from segue.errors import ConflictError
 from segue.flow.model import Block, Callback, Edge, Flow, Handler, Poll, Retry, Step, Timeout
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.children import is_waited_for
 from segue.kernel.compensation import due_compensations
 from segue.kernel.rewind import has_name
 from segue.kernel.state import StepState
@@ -83,6 +84,8 @@ class _Maker:
         if depth and self.maybe(True, one_in=4):
             settings["compensate"] = self.block("compensate", depth - 1, most=2)
         kinds = [self.call, self.call, self.call, self.pure, self.wait, self.branch]
+        if self.maybe(True, one_in=3):
+            return self.outside(name, settings)
         if depth:
             kinds += [self.parallel, self.conditional, self.foreach, self.repeat, self.try_]
         made = self.pick(*kinds)
@@ -126,6 +129,27 @@ class _Maker:
         return step(
             name, "wait", params={"duration": self.pick("1s", "3s", "1m", *(("soon",) if self.odd else ()))}, **settings
         )
+
+    def outside(self, name: str, settings: dict[str, Any]) -> Step:
+        """What has to do with other runs and with people."""
+        kind = self.pick("flow", "flow", "wait", "approve", "emit", "respond")
+        if kind == "flow":
+            waits = {} if self.flag() or self.flag() else {"wait": False}
+            retry = self.retry() if self.flag() else None
+            return step(name, kind, params={"flow": "other", **waits}, retry=retry, **settings)
+        if kind == "approve":
+            callback = Callback(
+                expires_seconds=self.pick(1.0, 60.0), uses=self.pick(1, 2),
+                on_timeout=self.pick("fail", "approve", "reject"),
+            )  # fmt: skip
+            params = {"remind": self.pick(0.4, 25.0)} if self.flag() else {}
+            return step(name, kind, params=params, callback=callback, **settings)
+        if kind == "wait":
+            settings["timeout"] = Timeout(total_seconds=self.pick(1.0, 30.0), on_timeout=self.pick("fail", "continue"))
+            where = self.pick({}, {"where": "$ > 1"}, {"buffer": "5s"})
+            return step(name, kind, params={"event": "paid", **where}, **settings)
+        params = {"event": "paid", "data": "$data"} if kind == "emit" else {"body": "$data"}
+        return step(name, kind, params=params, **settings)
 
     def branch(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
         choices = [{"label": "yes", "when": self.condition()}, {"label": "no", "when": self.pick(None, "true")}]
@@ -214,7 +238,7 @@ class Chaos:
     def one(self) -> None:
         acts = {
             self.answer: 12, self.stale: 2, self.timer: 4, self.call_back: 4, self.crash: 2, self.pause: 2,
-            self.resume: 2, self.pass_time: 1, self.cancel: 0.15,
+            self.resume: 2, self.pass_time: 1, self.cancel: 0.15, self.begin_child: 6, self.end_child: 4, self.event: 3,
         }  # fmt: skip
         chosen = self.random.choices([*acts], [*acts.values()])[0]
         chosen()
@@ -232,6 +256,43 @@ class Chaos:
         )
         self.play.give(given)
         self.seen.append(given)
+
+    def begin_child(self) -> None:
+        for one in [one for one in self.play.state.active.values() if is_waited_for(one)][:1]:
+            if one.plan.kind == "flow":
+                run_id = f"run_{one.address}_{one.tries}"
+                made = self.play.give(inp.ChildBegan(one.id, one.attempt, run_id, "other", None, one.generation))
+                assert isinstance(made.rows[0].event, ev.ChildStarted)
+
+    def end_child(self, one: StepState | None = None) -> None:
+        """A child ends; once more; and one that nobody waits for."""
+        waits = [one for one in self.play.state.nodes if _waits_for_child(one) or one.id in self.play.state.active]
+        chosen = one or (self.random.choice(waits) if waits else None)
+        if chosen is None or chosen.plan.kind != "flow" or not is_waited_for(chosen):
+            return
+        found = outcome(self.seed, chosen)
+        bad = isinstance(found, ev.Failure)
+        given = inp.ChildEnded(
+            chosen.id, chosen.generation, chosen.tries, "run_child", "other", output=None if bad else found,
+            failure=found if bad else None,
+        )  # fmt: skip
+        late = inp.ChildEnded(chosen.id, chosen.generation, given.number + 1, "run_child", "other", output=1)
+        assert not self.play.give(late).rows
+        assert self.play.give(given).rows
+        assert not self.play.give(given).rows, "an end that was told before is no news"
+
+    def event(self) -> None:
+        waits = [one for one in self.play.state.nodes if one.event is not None]
+        if waits:
+            one = self.random.choice(waits)
+            name = self.random.choice(("paid", "paid", "other"))
+            given = inp.EventArrived(
+                one.id, one.generation, f"evt_{self.random.randrange(9)}", name, self.play.now,
+                data=self.random.choice((1, 2, "odd")),
+            )  # fmt: skip
+            rows = self.play.give(given).rows
+            assert not rows or name == "paid"
+            assert not self.play.give(given).rows, "a step takes an event once"
 
     def stale(self) -> None:
         """What was told once is told again, and what is told of another attempt is no news."""
@@ -260,8 +321,13 @@ class Chaos:
         callback = one.plan.step.callback
         assert callback is not None
         expected = one.callback and len(one.signals or ()) < callback.uses and not self.play.state.ended
+        payload: Any = self.random.randrange(3)
+        if one.plan.kind == "approve":
+            payload = {"approved": self.random.random() < 0.7, "by": self.random.choice(("ann", "bob", None))}
+            decided = [signal["by"] for signal in one.signals or () if isinstance(signal, dict)]
+            expected = expected and (payload["by"] is None or payload["by"] not in decided)
         try:
-            self.play.give(inp.CallbackArrived(one.id, one.generation, self.random.randrange(3)))
+            self.play.give(inp.CallbackArrived(one.id, one.generation, payload))
         except ConflictError:
             assert not expected
             assert len(self.play.rows) == count
@@ -330,11 +396,18 @@ class Chaos:
             state = self.play.state
             if state.ended:
                 return
+            waits = next((one for one in state.nodes if _waits_for_child(one)), None)
             if state.active:
                 self.end(next(iter(state.active.values())))
+            elif waits is not None:
+                self.end_child(waits)
             else:
                 self.play.next_timer()
         raise AssertionError(f"still {self.play.status} after {most} inputs")
+
+
+def _waits_for_child(one: StepState) -> bool:
+    return one.status is StepStatus.WAITING and one.waits_on == "child"
 
 
 def check_journal(play: Play) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from segue.engine.answers import Answers, playable
-from segue.engine.host import Engine
+from segue.engine.answers import Answered, Answers, playable
+from segue.engine.host import MAX_EVENT_ID_LENGTH, Engine
 from segue.engine.mocks import Mock, MockError
 from segue.engine.port import ActionRegistry
 from segue.engine.rehearsal import DEFAULT_MOMENT
@@ -165,7 +166,7 @@ class _Life:
 
         def kept(commit: Commit) -> None:
             ledger.book(Line(what="kept", life=order.number, run=commit.run_key, seq=commit.rows[-1].seq))
-            if commit.callbacks_opened:
+            if commit.callbacks_opened or commit.waits_opened:
                 self.asking.add(commit.run_key)
             if commit.run_key in self.asking:
                 self.changed.set()
@@ -224,30 +225,50 @@ class _Life:
             for key in list(self.asking):
                 record = await self.engine.record_by_key(key)
                 state = await self.engine.state(record)
-                if not any(step.callback for step in state.nodes):
+                if not any(_awaits_somebody(step) for step in state.nodes):
                     self.asking.discard(key)
                 for step in state.nodes:
                     if step.callback and step.status is StepStatus.WAITING and step.waits_on == "callback":
                         self._arrange_signal(state, step)
+                    elif _awaits_event(step):
+                        self._arrange_event(state, step)
 
     def _arrange_signal(self, state: RunState, step: StepState) -> None:
         call = call_identity(state, step)
         if call in self.signalled:
             return
         self.signalled.add(call)
-        answered = self.answers.of_signal(state, step, self.clock.now())
+        number = len(step.signals or ()) + 1
+        answered = self.answers.of_signal(state, step, self.clock.now(), number=number)
         if answered.is_silent:
             return
         token = self.engine.callback_token(state.run_id, step)
 
-        def deliver() -> None:
-            task = asyncio.ensure_future(self._deliver(token, answered.output))
+        self._deliver_later(step, answered, lambda: self._deliver(token, answered.output))
+
+    def _arrange_event(self, state: RunState, step: StepState) -> None:
+        call = f"{call_identity(state, step)}/event"
+        if call in self.signalled:
+            return
+        self.signalled.add(call)
+        answered = self.answers.of_event(state, step, self.clock.now())
+        name = step.event or ""
+        if not answered.is_silent:
+            self._deliver_later(step, answered, lambda: self._publish(name, answered.output, call))
+
+    def _deliver_later(self, step: StepState, answered: Answered, deliver: Callable[[], Awaitable[None]]) -> None:
+        def begin() -> None:
+            task = asyncio.ensure_future(deliver())
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
         # From the step's begin, not from now: the sender's clock went on while the host was dead.
         due = (step.started_at or 0) + round(answered.after_seconds * 1000)
-        self.clock.call_at(max(due, self.clock.now()), deliver)
+        self.clock.call_at(max(due, self.clock.now()), begin)
+
+    async def _publish(self, name: str, data: JsonValue, id: str) -> None:
+        with self.clock.busy():
+            await self.engine.publish(name, data, id=id[-MAX_EVENT_ID_LENGTH:])
 
     async def _deliver(self, token: str, payload: JsonValue) -> None:
         with self.clock.busy(), suppress(ConflictError, GoneError, NotFoundError):  # it comes too late
@@ -264,7 +285,7 @@ class _Life:
                 run_id=record.run_id, key=record.key, events=0, status=RunStatus.QUARANTINED.value,
                 message=error.message,
             )  # fmt: skip
-        if any(step.callback for step in state.nodes):
+        if any(_awaits_somebody(step) for step in state.nodes):
             self.asking.add(record.key)
             self.changed.set()
         error = state.error
@@ -280,3 +301,11 @@ class _Life:
                 for one in state.nodes
             ],
         )  # fmt: skip
+
+
+def _awaits_event(step: StepState) -> bool:
+    return step.status is StepStatus.WAITING and step.waits_on == "event"
+
+
+def _awaits_somebody(step: StepState) -> bool:
+    return step.callback or _awaits_event(step)

@@ -6,6 +6,7 @@ are no flows at all are left out.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -14,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from segue.engine.flow_source import FoundFlow
 from segue.errors import InvalidFlowError, NotFoundError
 from segue.flow import Catalogue, Document, Flow, Problem, bind_flow, check_flow, codes, read_flow, walk
+from segue.flow.catalogue import FlowSpec
+from segue.flow.yaml_source import read_source
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 MAX_FILES: Final = 1_000
@@ -61,9 +65,52 @@ class FlowLibrary:
     def __init__(self, folders: Sequence[Path], catalogue: Catalogue) -> None:
         self.folders = tuple(folders)
         self._catalogue = catalogue
-        self._lock = threading.Lock()
+        # Checking a flow asks the catalogue, which may ask this library for the flows that it knows.
+        self._lock = threading.RLock()
         self._read: dict[Path, tuple[_Stamp, LibraryFlow | None]] = {}
+        self._specs: dict[Path, tuple[_Stamp, FlowSpec | None]] = {}
         self._by_id: dict[str, LibraryFlow] = {}
+
+    def add_folder(self, folder: Path) -> None:
+        """Look in this folder, too, after the others."""
+        with self._lock:
+            if folder not in self.folders:
+                self.folders = (*self.folders, folder)
+
+    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
+        """See `segue.engine.flow_source.FlowSource.find`."""
+        return await asyncio.to_thread(self._find, flow_id, version)
+
+    def _find(self, flow_id: str, version: str | None) -> FoundFlow | None:
+        with self._lock:
+            if not self.folders:
+                return None
+            try:
+                found = self.get(flow_id)
+            except NotFoundError:
+                return None
+            if found.flow is not None and found.flow.id != flow_id:
+                return None  # it is called like a file
+            flow = found.checked()
+            return FoundFlow(flow, found.source) if version in (None, flow.version) else None
+
+    def spec(self, flow_id: str) -> FlowSpec | None:
+        """See `segue.engine.flow_source.FlowSource.spec`. The files are read, not checked."""
+        with self._lock:
+            specs = (self._spec_of(path) for path in self._paths())
+            return next((spec for spec in specs if spec is not None and spec.name == flow_id), None)
+
+    def _spec_of(self, path: Path) -> FlowSpec | None:
+        try:
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            known = self._specs.get(path)
+            if known is None or known[0] != stamp:
+                raw = path.read_bytes() if status.st_size <= MAX_FILE_BYTES else b""
+                known = self._specs[path] = (stamp, _spec_in(raw, path))
+        except OSError:
+            return None
+        return known[1]
 
     def all(self) -> list[LibraryFlow]:
         """Every flow as its file stands now, in the order of folders and file names; at most 1,000 files."""
@@ -156,6 +203,14 @@ class FlowLibrary:
             source=raw.decode("utf-8", "replace"), digest=hashlib.sha256(raw).digest(), flow=flow,
             problems=tuple(problems),
         )  # fmt: skip
+
+
+def _spec_in(raw: bytes, path: Path) -> FlowSpec | None:
+    document, _ = read_source(raw, file=path.name)
+    if document is None or not _looks_like_flow(document):
+        return None
+    flow = read_flow(raw, file=path.name).flow
+    return None if flow is None else FlowSpec(name=flow.id, inputs=flow.inputs, file=str(path))
 
 
 def _looks_like_flow(document: Document | None) -> bool:

@@ -1,0 +1,50 @@
+"""The answer of a run to the caller that waits for it (`respond`), as an HTTP answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from segue.api.answers import EndedRun, StartedRun, answer
+from segue.engine.host import Engine
+from segue.kernel.state import RunState
+
+WAIT_SECONDS_MAX: Final = 300.0
+_OURS: Final = frozenset(
+    ("connection", "content-length", "date", "keep-alive", "server", "set-cookie", "transfer-encoding", "upgrade")
+)
+"""Headers that belong to the connection or to this server: a flow's are left out."""
+
+
+async def response_of(engine: Engine, started: StartedRun, seconds: float, status: int) -> Response:
+    """What the run answers within `seconds`. One that is over without an answer: its status and outputs; one that has
+    not answered by then: 202, and where to look.
+    """
+    where = {"location": f"/api/v1/runs/{started.run_id}"}
+    try:
+        async with asyncio.timeout(seconds):
+            state = await engine.wait_for_response(started.run_id)
+    except TimeoutError:
+        record = await engine.record(started.run_id)
+        return answer(StartedRun(run_id=record.run_id, status=record.status, repeated=started.repeated), 202, where)
+    return answered(state, where, status)
+
+
+def answered(state: RunState, headers: dict[str, str], status: int) -> Response:
+    """A run's answer as it gave it; without one, how it ended."""
+    given = state.response
+    if given is None:
+        error = None if state.error is None else {"category": state.error.category, "message": state.error.message}
+        ended = EndedRun(run_id=state.run_id, status=state.status.value, outputs=state.outputs, error=error)
+        return answer(ended, status, headers)
+    body, own = given.get("body"), given.get("headers")
+    names = {name.lower(): str(value) for name, value in own.items()} if isinstance(own, dict) else {}
+    is_text = isinstance(body, str)
+    content = b"" if body is None else body.encode() if isinstance(body, str) else msgspec.json.encode(body)
+    kind = names.pop("content-type", "text/plain; charset=utf-8" if is_text else "application/json")
+    sent = {name: value for name, value in names.items() if name not in _OURS} | headers
+    code = given.get("status")
+    return Response(content, code if isinstance(code, int) else status, sent, media_type=kind)

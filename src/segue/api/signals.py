@@ -1,0 +1,66 @@
+"""What programs with an identity send to runs that wait: events, and callbacks found by their correlation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segue.api.answers import CallbackTaken, EventTaken, answer
+from segue.api.bodies import SendEvent, parse_json, read_model, read_payload
+from segue.api.documented import answers_with, body_of
+from segue.api.errors import BadBodyError
+from segue.engine.host import Engine
+from segue.flow.model import JsonValue
+
+_CORRELATION = "What the step calls its callback (`correlate`): JSON, or else the text itself."
+
+
+class SignalRoutes:
+    """`/api/v1/events` and `/api/v1/callbacks`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def router(self) -> APIRouter:
+        """The routes."""
+        router = APIRouter(prefix="/api/v1", tags=["signals"])
+        router.add_api_route(
+            "/events", self.send, methods=["POST"], status_code=202, openapi_extra=body_of(SendEvent),
+            responses=answers_with(202, EventTaken, 400, 413, 422, 503, description="Kept"),
+        )  # fmt: skip
+        payload: dict[str, Any] = {"required": False, "content": {"application/json": {}}}
+        router.add_api_route(
+            "/callbacks", self.call_back, methods=["POST"], openapi_extra={"requestBody": payload},
+            responses=answers_with(200, CallbackTaken, 403, 404, 409, 413, 415, 422),
+        )  # fmt: skip
+        return router
+
+    async def send(self, request: Request) -> Response:
+        """Send an event to every step that waits for one of its name. When this is answered, it is kept; with an `id`
+        of yours, sending it again changes nothing.
+        """
+        body = await read_model(request, SendEvent)
+        return answer(EventTaken(id=await self._engine.publish(body.event, body.data, id=body.id)), 202)
+
+    async def call_back(
+        self,
+        request: Request,
+        correlate: Annotated[str, Query(description=_CORRELATION, max_length=10_000)],
+        flow: Annotated[str | None, Query(description="Only a run of this flow.", max_length=300)] = None,
+    ) -> Response:
+        """Answer the one step that calls its callback by this value: the body is the answer, as at its own address."""
+        payload, raw = await read_payload(request), await request.body()
+        run_id = await self._engine.callbacks.give_called(
+            _called(correlate), payload, flow_id=flow, raw=raw, headers=request.headers
+        )
+        return answer(CallbackTaken(run_id=run_id))
+
+
+def _called(text: str) -> JsonValue:
+    try:
+        return parse_json(text.encode())  # pyright: ignore[reportReturnType]
+    except BadBodyError:
+        return text
