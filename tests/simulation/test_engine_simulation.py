@@ -25,7 +25,7 @@ from segue.testing.simulator import Report, simulate
 SECONDS = float(os.environ.get("SEGUE_SIM_SECONDS", "20"))
 SEED = os.environ.get("SEGUE_SIM_SEED")
 SEEDS_MAX = None if "SEGUE_SIM_SECONDS" in os.environ else 40
-"""Seeds 41 (a slot given to a step that has gone on) and 43 (no end) fail: limits beside the other constructs. Known and
+"""Seeds 41 (a slot given to a step that went on) and 43 (no end) fail: limits beside other constructs. Known and
 open; `make sim` shows them.
 """
 SHARES = 2
