@@ -236,7 +236,7 @@ class FlowMaker:
             uses=self._pick(1, 2),
             on_timeout=self._pick("fail", "approve", "reject"),
         )
-        params: RawMap = {"to": ["somebody"], "remind": callback.expires_seconds / 3} if self._one_in(2) else {}
+        params: RawMap = {"to": ["somebody"], "remind": callback.expires_seconds / 4} if self._one_in(2) else {}
         return Step(kind="approve", params=params, callback=callback, **settings)
 
     def _branch(self, _depth: int, settings: dict[str, Any]) -> Step:

@@ -267,7 +267,7 @@ class Speaker:
         for name in ("finally_", "compensate"):
             if (block := getattr(step, name)) is not None:
                 fields[name] = self.block(block)
-        if step.limits is not None:  # a rate of three in twenty seconds has no exact length each: all are one second here
+        if step.limits is not None:  # three in twenty seconds is no exact length each
             fields["limits"] = msgspec.structs.replace(step.limits, rate_seconds=1.0)
         if step.kind == "try":
             fields["finally_"] = None  # written beside a `try`, it is that of the `try`
