@@ -30,7 +30,7 @@ from segue.kernel.decide import Decision, decide, pending_attempts
 from segue.kernel.slots import name_of
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus
-from segue.store.port import CallbackRow, Commit, JournalRow, RunHead, SlotBegun, SlotWait, Store
+from segue.store.port import CallbackRow, Commit, JournalRow, LimitGroup, RunHead, SlotBegun, SlotWait, Store
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -71,8 +71,8 @@ class Effects(Protocol):
     def remark(self, run: LiveRun, step: StepState, message: str) -> None:
         """A line for the run's log."""
 
-    def set_aside(self, key: int) -> None:
-        """A run is quarantined, and that is kept."""
+    def set_aside(self, group: LimitGroup | None) -> None:
+        """A run that counted under these limits is quarantined, and that is kept."""
         ...
 
     def in_background(self, work: Awaitable[None]) -> None:
@@ -314,20 +314,23 @@ class Committing:
     def quarantine(self, run: LiveRun, message: str) -> None:
         """Set the run aside: nothing is done with it until a person decides."""
         self._effects.let_go(run)
-        self.set_aside(run.key, run.run_id, run.state.started_at, message)
+        self.set_aside(run.key, run.run_id, run.state.started_at, run.limit_group, message)
 
-    def set_aside(self, key: int, run_id: str, started_at: int | None, message: str) -> None:
+    def set_aside(
+        self, key: int, run_id: str, started_at: int | None, group: LimitGroup | None, message: str
+    ) -> None:  # fmt: skip
         """Write it down as quarantined."""
+
+        def kept(_: Commit, error: BaseException | None) -> None:
+            if error is not None:
+                _log.error("run %s: that it is quarantined was not written: %s", run_id, error)
+            else:
+                self._effects.set_aside(group)
+
         head = RunHead(status=RunStatus.QUARANTINED.value, started_at=started_at, error=message[:500])
-        self._store.commit(Commit(run_key=key, rows=(), head=head), self._aside)
+        self._store.commit(Commit(run_key=key, rows=(), head=head), kept)
         _log.error("run %s is quarantined: %s", run_id, message)
         self._residents.tell_error(run_id, EngineError(f"run {run_id} is quarantined: {message}"))
-
-    def _aside(self, commit: Commit, error: BaseException | None) -> None:
-        if error is not None:
-            _log.error("run %d: commit failed: %s", commit.run_key, error)
-        else:
-            self._effects.set_aside(commit.run_key)
 
 
 def _head(state: RunState, wake_at: int | None) -> RunHead:

@@ -35,7 +35,7 @@ from segue.engine.port import ActionRegistry
 from segue.engine.residents import Residents
 from segue.engine.result_cache import ResultCache
 from segue.engine.run_logs import RunLogs
-from segue.engine.run_slots import RunSlots, group_of
+from segue.engine.run_slots import RunSlots
 from segue.engine.second_chances import SecondChances
 from segue.engine.secrets import SecretResolver
 from segue.engine.step_slots import StepSlots
@@ -502,14 +502,9 @@ class Engine:
         """The run's state was folded again: what was built on the one before is void."""
         self.step_slots.refolded(run)
 
-    def set_aside(self, key: int) -> None:
+    def set_aside(self, group: LimitGroup | None) -> None:
         """A run that is set aside holds no slot of its flow's limits."""
-        self.in_background(self._stir_for(key))
-
-    async def _stir_for(self, key: int) -> None:
-        record = await self.store.get_run_by_key(key)
-        if record is not None:
-            self.run_slots.stir(group_of(record))
+        self.run_slots.stir(group)
 
     def launch(self, run: LiveRun, step: StepState, attempt: int) -> None:
         """Make an attempt whose start is kept."""
@@ -538,7 +533,6 @@ class Engine:
         record = await self.record(run_id)
         if record.status in RUN_ENDED:
             raise ConflictError(f"run {run_id} is over already ({record.status})")
-        _refuse_if_quarantined(record)
         run = await self.loading.loaded(record)
         if isinstance(given, inp.ResumeRun) and run.state.paused and run.lost is None:
             if run.interrupted:
@@ -555,7 +549,6 @@ class Engine:
         self._refuse_if_closing()
         async with self.reopening:
             record = await self.record(run_id)
-            _refuse_if_quarantined(record)
             run = await self.loading.loaded(record)
             if run not in self.residents and run.state.ended:
                 self.residents.add(run)
@@ -575,7 +568,7 @@ class Engine:
     async def go_on(self, record: RunRecord, given: inp.GoOn) -> None:
         """Take up a run that was quarantined, and whose journal folds now."""
         self._refuse_if_closing()
-        run = await self.loading.loaded(record)
+        run = await self.loading.loaded(record, quarantined=True)
         if run.state.ended:
             await self.committing.keep_head(run)
         else:
@@ -598,11 +591,6 @@ def _as_kept(value: JsonValue, what: str) -> JsonValue:
         return as_kept(value)
     except NotKeepableError as error:
         raise RequestError(f"{what}: {error}") from error
-
-
-def _refuse_if_quarantined(record: RunRecord) -> None:
-    if record.status == RunStatus.QUARANTINED:
-        raise ConflictError(f"run {record.run_id} is quarantined; roll it back to its last valid event first")
 
 
 def _limit_key(plan: Plan, run_id: str, begin: inp.Begin, now: int) -> str | None:

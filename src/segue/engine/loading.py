@@ -14,7 +14,7 @@ from segue.engine.live_run import LiveRun
 from segue.engine.residents import Residents
 from segue.engine.versions import Versions
 from segue.engine.wakes import Wakes
-from segue.errors import SegueError, StoreUnavailableError
+from segue.errors import ConflictError, SegueError, StoreUnavailableError
 from segue.kernel import inputs as inp
 from segue.kernel.apply import fold_onto
 from segue.kernel.decide import pending_attempts
@@ -62,10 +62,12 @@ class Loading:
             if len(rows) < wanted or wanted < ROWS_AT_ONCE:
                 return state
 
-    async def loaded(self, record: RunRecord) -> LiveRun:
+    async def loaded(self, record: RunRecord, *, quarantined: bool = False) -> LiveRun:
         """The run in memory, folded from its journal if it is at rest. Raises JournalCorruptError: then it is set
-        aside.
+        aside; ConflictError if it was before, unless a run set aside is what is asked for.
         """
+        if record.status == RunStatus.QUARANTINED and not quarantined:
+            raise ConflictError(f"run {record.run_id} is quarantined; roll it back to its last valid event first")
         run = self._residents.by_key.get(record.key)
         if run is not None:
             return run
@@ -81,7 +83,7 @@ class Loading:
         except StoreUnavailableError:
             raise
         except SegueError as error:
-            self._committing.set_aside(record.key, record.run_id, record.started_at, str(error))
+            self._committing.set_aside(record.key, record.run_id, record.started_at, record.limit_group, str(error))
             raise
         run = LiveRun(record.key, record.run_id, record.workspace, state)
         run.limit_key = record.limit_key

@@ -35,11 +35,6 @@ _CLOSING: Final = "the engine is being closed; the run was not accepted"
 _log = logging.getLogger("segue.engine")
 
 
-def group_of(run: RunRecord) -> LimitGroup | None:
-    """The runs that this one is counted with; None if its flow has no limits."""
-    return None if run.limit_key is None else LimitGroup(run.workspace, run.flow_id, run.limit_key)
-
-
 @dataclass(slots=True)
 class _Request:
     """A run that asks to begin; `answer` is its caller's."""
@@ -108,7 +103,7 @@ class RunSlots:
 
     async def release(self, record: RunRecord) -> None:
         """A queued run's time has come: it begins, or waits for a slot from now on."""
-        group = group_of(record)
+        group = record.limit_group
         run = await self._loading.loaded(record)
         if group is None:
             return await self._committing.feed_and_wait(run, inp.BeginQueued())

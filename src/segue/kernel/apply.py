@@ -238,8 +238,7 @@ _RUN_EVENTS: dict[type[ev.Event], Callable[[RunState, Any, int], None]] = {
 
 
 def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int, at: int) -> None:
-    state.ready.pop(step.id, None)
-    state.awaiting.pop(step.id, None)
+    state.unschedule(step)
     step.waits_on = None
     step.status = StepStatus.RUNNING
     step.started_at = at
@@ -319,9 +318,7 @@ def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at
     step.continued = event.continues
     status = failed_status(event.error.category, deadline=event.deadline)
     step.status, step.settled_seq, step.ended_at = status, seq, at
-    state.active.pop(step.id, None)
-    state.awaiting.pop(step.id, None)
-    state.ready.pop(step.id, None)
+    state.unschedule(step)
     drop_timers(state, step)
     block = step.block
     if event.continues:
@@ -352,9 +349,7 @@ def _cancelled(state: RunState, step: StepState, event: ev.StepCancelled, seq: i
     step.reason = event.reason
     step.callback = False
     step.failing = None
-    state.active.pop(step.id, None)
-    state.awaiting.pop(step.id, None)
-    state.ready.pop(step.id, None)
+    state.unschedule(step)
     drop_timers(state, step)
     if event.alone:
         settle_dead(state, step)
@@ -380,7 +375,7 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
     step.attempt += 1
     step.status = StepStatus.RUNNING
     step.until = step.expires_at
-    state.awaiting.pop(step.id, None)
+    state.unschedule(step)
     if step.plan.is_action:
         state.active[step.id] = step
     else:
@@ -397,7 +392,7 @@ def _limit_attempt(state: RunState, step: StepState, at: int) -> None:
 
 
 def _slot_awaited(state: RunState, step: StepState, event: ev.SlotAwaited, _seq: int, _at: int) -> None:
-    state.ready.pop(step.id, None)
+    state.unschedule(step)
     step.status = StepStatus.WAITING
     step.slot_key = event.key
     step.until = None
@@ -424,7 +419,7 @@ def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _
     step.failing = step.concluding = None
     if step.open_blocks:
         _close_children(state, step)
-    state.active.pop(step.id, None)
+    state.unschedule(step)
     for kind in ("attempt", "every"):
         state.drop_timer(step.id, kind)
     state.set_timer(step.id, "retry", event.retry_at)
@@ -434,7 +429,7 @@ def _attempt_lost(state: RunState, step: StepState, _event: ev.AttemptLost, _seq
     step.status = StepStatus.RETRYING
     step.lost += 1
     step.waits_on = "lost"
-    state.active.pop(step.id, None)
+    state.unschedule(step)
     state.drop_timer(step.id, "attempt")
 
 
@@ -443,7 +438,7 @@ def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq:
     step.waits_on = event.on
     step.until = event.until
     step.answer = event.answer
-    state.active.pop(step.id, None)
+    state.unschedule(step)
     state.drop_timer(step.id, "attempt")
     if event.on == "event":
         step.event, step.since = event.event, event.since
@@ -469,7 +464,7 @@ def _poll(state: RunState, step: StepState, event: ev.PollAnswered, _seq: int, _
         step.polls += 1
     step.answer = event.answer
     step.until = event.next_at
-    state.active.pop(step.id, None)
+    state.unschedule(step)
     state.drop_timer(step.id, "attempt")
     state.set_timer(step.id, "poll", event.next_at)
 
@@ -526,9 +521,7 @@ def _handler(state: RunState, step: StepState, event: ev.HandlerStarted, seq: in
     step.error = event.error
     step.failing = None
     step.status = StepStatus.RUNNING
-    state.active.pop(step.id, None)
-    state.awaiting.pop(step.id, None)
-    state.ready.pop(step.id, None)
+    state.unschedule(step)
     drop_timers(state, step)
     open_block(state, block, step, bindings={"error": msgspec.to_builtins(event.error)})
 
@@ -548,8 +541,7 @@ def _step_finally(state: RunState, step: StepState, event: ev.StepFinallyStarted
         step.status = StepStatus.RUNNING
         step.concluding = event
         step.callback = False
-        state.active.pop(step.id, None)
-        state.ready.pop(step.id, None)
+        state.unschedule(step)
         drop_timers(state, step)
     final = step.plan.final
     if final is None:
@@ -581,7 +573,7 @@ def _child_started(state: RunState, step: StepState, event: ev.ChildStarted, _se
     step.status = StepStatus.WAITING
     step.waits_on = "child"
     step.child = event.run_id
-    state.active.pop(step.id, None)
+    state.unschedule(step)
     state.with_child[step.id] = step
     limits = [due for kind in ("attempt", "total") if (due := state.timers.get((step.id, kind))) is not None]
     step.until = min(limits, default=None)

@@ -76,9 +76,7 @@ def _earlier_tries(state: RunState, plan: RewindPlan) -> None:
 
 
 def _forget(state: RunState, step: StepState) -> None:
-    state.active.pop(step.id, None)
-    state.awaiting.pop(step.id, None)
-    state.ready.pop(step.id, None)
+    state.unschedule(step)
     state.dead.pop(step.id, None)
     state.with_child.pop(step.id, None)
     if state.timers:

@@ -297,6 +297,12 @@ class RunState:
         """Whether a person has paused it."""
         return self._status is RunStatus.PAUSED
 
+    def unschedule(self, step: StepState) -> None:
+        """Nothing of the step is ready, waits for a slot or is in flight any more."""
+        self.active.pop(step.id, None)
+        self.awaiting.pop(step.id, None)
+        self.ready.pop(step.id, None)
+
     def set_status(self, status: RunStatus) -> None:
         """For `apply` only."""
         self._status = status
@@ -496,9 +502,7 @@ def _end(state: RunState, step: StepState, status: StepStatus, seq: int, at: int
     step.status = status
     step.settled_seq = seq
     step.ended_at = at
-    state.active.pop(step.id, None)
-    state.awaiting.pop(step.id, None)
-    state.ready.pop(step.id, None)
+    state.unschedule(step)
     if state.timers:
         drop_timers(state, step)
 

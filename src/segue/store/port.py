@@ -218,6 +218,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     limit_key: str | None = None
     priority: int = 0
 
+    @property
+    def limit_group(self) -> LimitGroup | None:
+        """The runs that it is counted with; None: its flow has no limits."""
+        return None if self.limit_key is None else LimitGroup(self.workspace, self.flow_id, self.limit_key)
+
 
 class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
     """An immutable flow version. `digest` is the SHA-256 of the canonical model; `model` that model as JSON."""

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from segue.flow.approval import decision_schema
 from segue.flow.model import (
     Block,
     Cache,
@@ -231,10 +232,12 @@ class FlowMaker:
         return Step(kind="emit", params={"event": self._pick(*EVENTS), "data": {"n": "$vars.n"}}, **settings)
 
     def _approve(self, _depth: int, settings: dict[str, Any]) -> Step:
+        expires_seconds, need = self._pick(20.0, 600.0, 90_000.0), self._pick(1, 2)
         callback = Callback(
-            expires_seconds=self._pick(20.0, 600.0, 90_000.0),
-            uses=self._pick(1, 2),
+            expires_seconds=expires_seconds,
+            uses=need,
             on_timeout=self._pick("fail", "approve", "reject"),
+            schema=decision_schema(None, need),
         )
         params: RawMap = {"to": ["somebody"], "remind": callback.expires_seconds / 4} if self._one_in(2) else {}
         return Step(kind="approve", params=params, callback=callback, **settings)

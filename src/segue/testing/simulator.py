@@ -26,7 +26,6 @@ from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.ids import idempotency_key, new_run_id
 from segue.engine.parents import child_run_id, parent_of
-from segue.engine.run_slots import group_of
 from segue.errors import ConflictError, EngineError, GoneError, LimitReachedError, NotFoundError
 from segue.flow.model import Flow, JsonValue
 from segue.kernel import events as ev
@@ -432,7 +431,7 @@ class Simulation:
         """
         under_way: dict[LimitGroup, int] = {}
         for run in self._store.records():
-            group = group_of(run)
+            group = run.limit_group
             if any(row.kind in _GOING_BACK for row in self._store.journal(run.key)):
                 continue
             limits = self._plan_of(run.key).flow.run_limits

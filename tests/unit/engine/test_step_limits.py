@@ -9,7 +9,7 @@ import pytest
 
 from segue.engine.port import AttemptContext
 from segue.errors import StepError
-from segue.flow.model import Limits, Poll, Step
+from segue.flow.model import Block, Limits, Poll, Step
 from segue.kernel.reasons import explain_run, explain_step
 from unit.engine.kit import World, flow, retry, scripted, settle, start, state_of, statuses, step
 
@@ -205,6 +205,36 @@ async def test_commits_that_fail_neither_lose_nor_double_a_slot(world: World) ->
             await asyncio.sleep(0.7)
         assert {(await engine.wait(one)).status.value for one in ids} == {"succeeded"}
         assert crowd.most == {None: 2}
+
+
+@pytest.mark.req("EXEC-5.step-limits", "EXEC-11.finally")
+async def test_a_step_that_was_refused_a_slot_is_given_none_while_its_finally_runs(world: World) -> None:
+    world.action(Crowd())
+    tidy = Block(label="finally", steps=(step("tidy", kind="wait", use=None, params={"duration": 60.0}),))
+    refused = limited(1, on_full="reject", finally_=tidy)
+    async with world.open() as engine:
+        first, second = await start(engine, flow(limited())), await start(engine, flow(refused))
+        await engine.wait(first)
+        assert statuses(await state_of(engine, second)) == {"a": "running", "a.finally.tidy": "waiting"}
+        assert await engine.store.awaited_slots() == []
+        assert statuses(await engine.wait(second)) == {"a": "failed", "a.finally.tidy": "succeeded"}
+    assert len(world.calls) == 1
+
+
+@pytest.mark.req("DUR-6.quarantine", "EXEC-5.step-limits")
+async def test_a_run_that_is_set_aside_is_given_no_slot_until_it_is_rolled_back(world: World) -> None:
+    world.action(Crowd())
+    async with world.open() as engine:
+        first, second = [await start(engine, flow(limited())) for _ in range(2)]
+        await settle()
+        record = await engine.record(second)
+        engine.committing.set_aside(record.key, second, record.started_at, None, "it does not fold")
+        await engine.wait(first)
+        await settle()
+        assert (await engine.record(second)).status == "quarantined"
+        assert await engine.store.awaited_slots() == []
+        await engine.second_chances.rollback(second)
+        assert (await engine.wait(second)).status == "succeeded"
 
 
 @pytest.mark.req("EXEC-5.strategies", "EXEC-5.step-limits")

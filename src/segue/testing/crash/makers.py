@@ -28,7 +28,7 @@ _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 def call_identity(state: RunState, step: StepState) -> str:
     """What tells one call to the outside from the next, however often a crash lets it be repeated."""
-    place = f"{state.run_id}/{step.address}/{step.generation}/{step.polls}"
+    place = f"{state.run_id}/{step.address}~{step.fallback}/{step.generation}/{step.polls}"
     is_signal = step.callback and step.status is StepStatus.WAITING
     return f"{place}/signal {len(step.signals or ())}" if is_signal else f"{place}/try {step.tries}"
 
