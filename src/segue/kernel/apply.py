@@ -331,7 +331,7 @@ def _failed(state: RunState, step: StepState, event: ev.StepFailed, seq: int, at
 
 def _skipped(state: RunState, step: StepState, event: ev.StepSkipped, seq: int, at: int) -> None:
     step.reason = event.reason
-    state.dead.pop(step.id, None)
+    state.unschedule(step)
     if not event.dead:
         settle(state, step, StepStatus.SKIPPED, seq, at)
         return

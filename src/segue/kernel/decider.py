@@ -76,10 +76,7 @@ class Decider:
                 self.cancel_losers(state.won.popleft())
             elif state.dead:
                 step = next(iter(state.dead.values()))
-                if step.block.closed:
-                    del state.dead[step.id]  # its block is over, so it is not reached rather than skipped
-                else:
-                    self.emit(step.id, ev.StepSkipped(reason=_dead_reason(step), dead=True))
+                self.emit(step.id, ev.StepSkipped(reason=_dead_reason(step), dead=True))
             elif state.ended_blocks:
                 composites.on_block_ended(self, state.ended_blocks.popleft())
             elif state.ready and (step := self.next_ready()) is not None:
@@ -417,7 +414,6 @@ class Decider:
         for local in join.plan.losers:
             loser = nodes[local]
             if loser.status is StepStatus.PENDING:
-                self.state.dead.pop(loser.id, None)
                 self.emit(loser.id, ev.StepSkipped(reason=reason, dead=True))
             elif loser.status in UNSETTLED:
                 self.cancel_step(loser, reason, alone=True)

@@ -77,7 +77,6 @@ def _earlier_tries(state: RunState, plan: RewindPlan) -> None:
 
 def _forget(state: RunState, step: StepState) -> None:
     state.unschedule(step)
-    state.dead.pop(step.id, None)
     state.with_child.pop(step.id, None)
     if state.timers:
         drop_timers(state, step)

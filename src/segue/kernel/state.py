@@ -298,10 +298,11 @@ class RunState:
         return self._status is RunStatus.PAUSED
 
     def unschedule(self, step: StepState) -> None:
-        """Nothing of the step is ready, waits for a slot or is in flight any more."""
+        """Nothing of the step is to be decided, waits for a slot or is in flight any more."""
         self.active.pop(step.id, None)
         self.awaiting.pop(step.id, None)
         self.ready.pop(step.id, None)
+        self.dead.pop(step.id, None)
 
     def set_status(self, status: RunStatus) -> None:
         """For `apply` only."""
@@ -545,7 +546,7 @@ def follow(state: RunState, source: StepState, edge: EdgePlan, *, live: bool) ->
         make_ready(state, target)
         if target.plan.losers and target.waiting:
             state.won.append(target)
-    elif target.waiting == 0:
+    elif target.waiting == 0 and not target.block.closed:
         state.dead[target.id] = target
 
 
@@ -571,6 +572,9 @@ def close_block(state: RunState, block: BlockState) -> None:
     if block.closed:
         return
     block.closed = True
+    if state.dead:  # its steps on dead paths are not reached rather than skipped
+        for step in block.nodes:
+            state.dead.pop(step.id, None)
     if block.owner is not None:
         _no_longer_open(state, block, block.owner)
 

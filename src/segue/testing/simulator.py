@@ -258,6 +258,8 @@ class Simulation:
                 self._note(f"{what}: {type(error).__name__}")
             except InvariantError as error:
                 self._broken = self._broken or error
+            except Exception as error:  # noqa: BLE001 - whatever it is, a caller must not get it
+                self._broken = self._broken or InvariantError(f"{what}: {error!r}")
             else:
                 self._note(f"{what}: done")
 
@@ -381,7 +383,7 @@ class Simulation:
         self._signals += 1
         marker = f"signal {self._signals}."
         said = {"decision": self._random.choice(("approve", "reject")), "by": self._random.choice(("ann", "bob"))}
-        payload: JsonValue = {"signal": marker, **said}
+        payload: JsonValue = {"comment": marker, **said}
 
         async def call_back() -> None:
             run_id = await engine.callback(token, payload)
