@@ -22,8 +22,9 @@ from segue.engine.secrets import SecretResolver
 from segue.errors import RequestError
 from segue.net.egress import EgressPolicy
 from segue.steps.http import http_action
-from segue.store import open_store
+from segue.store import open_store, tables_of
 from segue.store.port import Store
+from segue.store.tables import Tables
 
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
@@ -66,6 +67,7 @@ class Host:
 
     engine: Engine
     store: Store
+    tables: Tables
     http: LazyHttpClient
     actions: ActionRegistry
     catalogue: RegistryCatalogue
@@ -123,7 +125,7 @@ def build_host(
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    return Host(engine, kept, http, registry, catalogue, threads, registered, library)
+    return Host(engine, kept, tables_of(kept), http, registry, catalogue, threads, registered, library)
 
 
 def _collect_less_often() -> None:

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api import Access, FlowLibrary, create_app, stop_streams
+from segue.api.services import Services
 from segue.bootstrap import Host, build_host
 from segue.engine.clock import Clock, SystemClock
 from segue.net.egress import EgressPolicy
@@ -119,7 +120,8 @@ async def serve(
         await host.open()
         access = Access(TOKEN, allowed_hosts=allowed_hosts)
         library = FlowLibrary(folders, host.catalogue)
-        app = create_app(host.engine, host.catalogue, library, access, body_bytes_max=body_bytes_max)
+        services = Services(engine=host.engine, catalogue=host.catalogue, library=library, tables=host.tables)
+        app = create_app(services, access, body_bytes_max=body_bytes_max)
         async with running(app, listener) as server:
             headers = {"authorization": f"Bearer {TOKEN}"}
             async with httpx2.AsyncClient(

@@ -165,7 +165,7 @@ async def test_inputs_that_do_not_fit_are_told_one_by_one(served: Served) -> Non
         ("GET", "/api/v1/runs?limit=many", 422, "invalid-request"),
         ("GET", "/api/v1/runs?status=odd", 422, "invalid-request"),
         ("GET", "/api/v1/runs?cursor=odd", 400, "bad-request"),
-        ("GET", "/api/v1/runs/run_nope/logs?level=loud", 422, "invalid-request"),
+        ("GET", "/api/v1/runs?limit=loud", 422, "invalid-request"),
     ],
 )
 async def test_every_error_is_a_problem_document(

@@ -87,7 +87,7 @@ async def life(disk, first, count):
         failed, disk.fails = disk.failed, lambda number: False
         kept = await host.engine.state(await host.engine.record(started.run_id))
         runs = (await host.store.count_runs())
-        sound = await host.store._write(lambda db: db.execute("PRAGMA integrity_check").get)
+        sound = await host.store.write(lambda db: db.execute("PRAGMA integrity_check").get)
         await host.close()
     assert sound == "ok"
     assert sum(runs.values()) == 1, runs

@@ -89,7 +89,7 @@ async def check(path: Path, last: dict[int, int]) -> None:
         assert run.error == str(len(journal) - 1)
         lines = await store.load_logs(key)
         assert lines[-1][1].message == run.error
-    assert await store._write(lambda db: db.execute("PRAGMA integrity_check").get) == "ok"
+    assert await store.write(lambda db: db.execute("PRAGMA integrity_check").get) == "ok"
     await store.close()
 
 

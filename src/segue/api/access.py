@@ -12,10 +12,10 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
+from segue.access.principal import DEFAULT_WORKSPACE, ROLES, Principal
 from segue.api.errors import ForbiddenError, MisdirectedError, UnauthenticatedError
 
 TOKEN_BYTES: Final = 32
@@ -29,11 +29,8 @@ LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _HTTP_PORT: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who asks. `token`: a program with the server's token. `session`: a browser that came by a link."""
-
-    kind: Literal["token", "session"]
+_SERVER: Final = Principal("server", "server", "the API", DEFAULT_WORKSPACE, ROLES["owner"])
+_PAGE: Final = Principal("server", "server", "a person", DEFAULT_WORKSPACE, ROLES["owner"], is_browser=True)
 
 
 class Access:
@@ -89,7 +86,7 @@ class Access:
         until = None if value is None else self._sessions.get(_digest(value))
         return until is not None and until > self._clock()
 
-    def identify(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Identity:
+    def identify(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Principal:
         """Who sent these headers (lower-case names). Raises UnauthenticatedError; a wrong token is never overlooked for
         a right cookie.
         """
@@ -97,10 +94,10 @@ class Access:
         if given is not None:
             kind, _, token = given.partition(" ")
             if kind.lower() == "bearer" and hmac.compare_digest(_digest(token.strip()), self._digest):
-                return Identity("token")
+                return _SERVER
             raise UnauthenticatedError("the token is not this server's; it is printed when the server starts")
         if self.has_session(cookies.get(cookie_name(headers.get("host", "")))):
-            return Identity("session")
+            return _PAGE
         raise UnauthenticatedError(
             "send the server's token in the Authorization header, as Bearer, or open the address that it printed"
         )

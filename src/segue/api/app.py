@@ -23,23 +23,14 @@ from segue.api.live import Streams
 from segue.api.page import PageRoutes
 from segue.api.runs import RunRoutes
 from segue.api.second_chances import SecondChanceRoutes
+from segue.api.services import Services
 from segue.api.signals import SignalRoutes
 from segue.api.starts import Starter
-from segue.engine.host import Engine
-from segue.engine.library import FlowLibrary
 from segue.errors import SegueError
-from segue.flow import Catalogue
 
 
-def create_app(
-    engine: Engine,
-    catalogue: Catalogue,
-    library: FlowLibrary,
-    access: Access,
-    *,
-    body_bytes_max: int = BODY_BYTES_MAX,
-) -> FastAPI:
-    """The application over an engine that its caller opens and closes.
+def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
+    """The application over a host that its caller opens and closes.
 
     Serve it without the web server's own access log: that one writes whole addresses, tokens included, and this
     application writes its own. When the server is told to stop, call `stop_streams` so that it need not wait for
@@ -49,9 +40,11 @@ def create_app(
         title="Segue", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
         redirect_slashes=False,
     )  # fmt: skip
+    engine, catalogue, library = services.engine, services.catalogue, services.library
     starter = Starter(engine, catalogue, library)
     streams = Streams()
     app.state.streams = streams
+    app.state.engine = engine
     for routes in (
         RunRoutes(engine, starter, streams),
         SecondChanceRoutes(engine, starter),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api.answers import CallbackShown, CallbackTaken, answer
 from segue.api.bodies import read_payload
-from segue.api.documented import PUBLIC, answers_with
+from segue.api.documented import answers_with
 from segue.api.guard import CALLBACK_PREFIX
+from segue.api.routing import Routes
 from segue.engine.host import Engine
 from segue.engine.views import rfc3339
 
@@ -24,21 +24,18 @@ class CallbackRoutes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(tags=["callbacks"])
+        router = Routes(tags=["callbacks"])
         path = f"{CALLBACK_PREFIX}{{token}}"
         errors = (404, 409, 410)
         kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain")
         payload: dict[str, Any] = {"required": False, "content": {kind: {} for kind in kinds}}
-        router.add_api_route(
-            path, self.give, methods=["POST"], responses=answers_with(200, CallbackTaken, 403, *errors, 413, 415, 422),
-            openapi_extra={**PUBLIC, "requestBody": payload},
+        router.add(
+            path, self.give, method="POST", needs=None, extra={"requestBody": payload},
+            responses=answers_with(200, CallbackTaken, 403, *errors, 413, 415, 422),
         )  # fmt: skip
-        router.add_api_route(
-            path, self.show, methods=["GET"], responses=answers_with(200, CallbackShown, *errors),
-            openapi_extra=PUBLIC,
-        )  # fmt: skip
+        router.add(path, self.show, needs=None, responses=answers_with(200, CallbackShown, *errors))
         return router
 
     async def give(self, token: str, request: Request) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from anyio import to_thread
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,6 +10,7 @@ from segue.api.answers import CheckResult, FlowDetail, FlowItem, FlowList, answe
 from segue.api.bodies import CheckFlow, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import flow_problem
+from segue.api.routing import Routes
 from segue.engine.library import FlowLibrary, LibraryFlow
 from segue.flow import Catalogue, Problem, check_flow, read_document, read_flow
 
@@ -22,14 +22,14 @@ class FlowRoutes:
         self._library = library
         self._catalogue = catalogue
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(prefix="/api/v1", tags=["flows"])
-        add = router.add_api_route
-        add("/flows", self.index, methods=["GET"], responses=answers_with(200, FlowList))
-        add("/flows/{flow_id}", self.show, methods=["GET"], responses=answers_with(200, FlowDetail, 404))
+        router = Routes(prefix="/api/v1", tags=["flows"])
+        add = router.add
+        add("/flows", self.index, needs="flow:read", responses=answers_with(200, FlowList))
+        add("/flows/{flow_id}", self.show, needs="flow:read", responses=answers_with(200, FlowDetail, 404))
         add(
-            "/check", self.check, methods=["POST"], openapi_extra=body_of(CheckFlow),
+            "/check", self.check, method="POST", needs="flow:read", extra=body_of(CheckFlow),
             responses=answers_with(200, CheckResult, 400, 413, 422),
         )  # fmt: skip
         return router

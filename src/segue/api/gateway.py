@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +14,7 @@ from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStar
 from segue.api.bodies import Execute, GatewayStart, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError
+from segue.api.routing import Routes
 from segue.api.runs import logs_of, state_of
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import Engine
@@ -44,17 +44,17 @@ class GatewayRoutes:
         self._engine = engine
         self._starter = starter
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(prefix="/v1", tags=["gateway and engine (document B)"])
-        add = router.add_api_route
+        router = Routes(prefix="/v1", tags=["gateway and engine (document B)"])
+        add = router.add
         add(
-            "/runs", self.start, methods=["POST"], status_code=201, openapi_extra=body_of(GatewayStart),
+            "/runs", self.start, method="POST", needs="run:create", status_code=201, extra=body_of(GatewayStart),
             responses=answers_with(201, GatewayStarted, 400, 409, 413, 422, 503),
         )  # fmt: skip
-        add("/runs/{run_id}", self.show, methods=["GET"], responses=answers_with(200, GatewayRun, 404, 500))
+        add("/runs/{run_id}", self.show, needs="run:read", responses=answers_with(200, GatewayRun, 404, 500))
         add(
-            "/execute", self.execute, methods=["POST"], status_code=202, openapi_extra=body_of(Execute),
+            "/execute", self.execute, method="POST", needs="run:create", status_code=202, extra=body_of(Execute),
             responses=answers_with(202, EngineStarted, 400, 409, 413, 422, 503),
         )  # fmt: skip
         return router

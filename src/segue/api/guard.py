@@ -42,7 +42,7 @@ _log = get_logger("segue.api.access")
 
 
 class Guard:
-    """The outermost middleware. Puts `segue.request_id`, `segue.shown_path` and `segue.identity` into the scope."""
+    """The outermost middleware. Puts `segue.request_id`, `segue.shown_path` and `segue.principal` into the scope."""
 
     def __init__(self, app: ASGIApp, *, access: Access, closing: Callable[[], bool], body_bytes_max: int) -> None:
         self._app = app
@@ -95,10 +95,10 @@ class Guard:
         self._access.check_host(headers.get("host"), scope.get("server"))
         self._access.check_origin(headers)
         if not is_public(path):
-            identity = self._access.identify(headers, cookies_of(headers))
-            if identity.kind == "session":
+            principal = self._access.identify(headers, cookies_of(headers))
+            if principal.is_browser:
                 self._access.check_same_origin(method, headers)
-            scope["segue.identity"] = identity
+            scope["segue.principal"] = principal
         if self._closing() and path.startswith(_PROGRAM_PATHS):
             raise ClosingError("the server is being stopped; what it has accepted is kept. Ask again in a moment")
 

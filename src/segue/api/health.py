@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from segue.api.answers import Health, answer
-from segue.api.documented import PUBLIC, answers_with
+from segue.api.documented import answers_with
+from segue.api.routing import Routes
 from segue.engine.host import Engine
 from segue.errors import SegueError
 
@@ -22,14 +22,12 @@ class HealthRoutes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(prefix="/health", tags=["health"])
-        router.add_api_route(
-            "/live", self.live, methods=["GET"], responses=answers_with(200, Health), openapi_extra=PUBLIC
-        )
-        router.add_api_route(
-            "/ready", self.ready, methods=["GET"], openapi_extra=PUBLIC,
+        router = Routes(prefix="/health", tags=["health"])
+        router.add("/live", self.live, needs=None, responses=answers_with(200, Health))
+        router.add(
+            "/ready", self.ready, needs=None,
             responses={**answers_with(200, Health), **answers_with(503, Health, description="Not ready")},
         )  # fmt: skip
         return router

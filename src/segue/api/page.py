@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -14,6 +13,7 @@ from segue.api.access import Access, cookie_name
 from segue.api.answers import Link, answer
 from segue.api.documented import answers_with
 from segue.api.guard import cookies_of
+from segue.api.routing import Routes
 from segue.errors import NotFoundError
 
 STATIC: Final = Path(segue.__file__).parent / "web" / "static"
@@ -32,13 +32,13 @@ class PageRoutes:
             if path.suffix in MEDIA_TYPES
         }
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter()
-        router.add_api_route("/", self.index, methods=["GET"], include_in_schema=False)
-        router.add_api_route("/assets/{name}", self.asset, methods=["GET"], include_in_schema=False)
-        router.add_api_route(
-            "/api/v1/links", self.link, methods=["POST"], status_code=201, tags=["access"],
+        router = Routes()
+        router.add("/", self.index, needs=None, include_in_schema=False)
+        router.add("/assets/{name}", self.asset, needs=None, include_in_schema=False)
+        router.add(
+            "/api/v1/links", self.link, method="POST", needs="workspace:read", status_code=201, tags=["access"],
             responses=answers_with(201, Link, 401),
         )  # fmt: skip
         return router

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from segue.api.access import Identity
 from segue.api.answers import (
     CallbackList,
     LogPage,
@@ -28,6 +27,7 @@ from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.guard import CALLBACK_PREFIX
 from segue.api.live import Position, Streams, stream
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
+from segue.api.routing import Routes, principal_of
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import WORKSPACE, Engine
 from segue.engine.later import begins_at
@@ -63,35 +63,37 @@ class RunRoutes:
         self._starter = starter
         self._streams = streams
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(tags=["runs"])
+        router = Routes(tags=["runs"])
 
-        def add(path: str, endpoint: Callable[..., Awaitable[Response]], **settings: Any) -> None:
-            router.add_api_route(f"/api/v1/runs{path}", endpoint, **settings)
+        def add(
+            path: str, endpoint: Callable[..., Awaitable[Response]], needs: str = "run:read", **settings: Any
+        ) -> None:
+            router.add(f"/api/v1/runs{path}", endpoint, needs=needs, **settings)
 
         add(
-            "", self.start, methods=["POST"], status_code=201, openapi_extra=body_of(StartRun),
+            "", self.start, method="POST", needs="run:create", status_code=201, extra=body_of(StartRun),
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
             },
         )  # fmt: skip
-        router.add_api_route(
-            "/api/v1/flows/{flow_id}/runs", self.start_named, methods=["POST"], status_code=201,
-            openapi_extra=body_of(RunFlow, required=False),
+        router.add(
+            "/api/v1/flows/{flow_id}/runs", self.start_named, method="POST", needs="flow:execute", status_code=201,
+            extra=body_of(RunFlow, required=False),
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
             },
         )  # fmt: skip
-        add("", self.index, methods=["GET"], responses=answers_with(200, RunList, 400, 422))
-        add("/{run_id}", self.show, methods=["GET"], responses=answers_with(200, RunView, 404, 409, 422, 500))
-        add("/{run_id}/logs", self.logs, methods=["GET"], responses=answers_with(200, LogPage, 404, 422))
-        add("/{run_id}/why", self.why, methods=["GET"], responses=answers_with(200, Why, 404))
-        add("/{run_id}/callbacks", self.callbacks, methods=["GET"], responses=answers_with(200, CallbackList, 404))
+        add("", self.index, responses=answers_with(200, RunList, 400, 422))
+        add("/{run_id}", self.show, responses=answers_with(200, RunView, 404, 409, 422, 500))
+        add("/{run_id}/logs", self.logs, responses=answers_with(200, LogPage, 404, 422))
+        add("/{run_id}/why", self.why, responses=answers_with(200, Why, 404))
+        add("/{run_id}/callbacks", self.callbacks, responses=answers_with(200, CallbackList, 404))
         add(
-            "/{run_id}/events", self.events, methods=["GET"],
+            "/{run_id}/events", self.events,
             responses={
                 200: {"description": "`log`, `run` and one `end` event", "content": {"text/event-stream": {}}},
                 204: {"description": "Everything has been sent"},
@@ -101,11 +103,11 @@ class RunRoutes:
         bodies = (("cancel", self.cancel, Cancellation), ("pause", self.pause, Reason), ("undo", self.undo, Reason))
         for name, tell, body in bodies:
             add(
-                f"/{{run_id}}/{name}", tell, methods=["POST"], status_code=202, responses=told,
-                openapi_extra=body_of(body, required=False),
+                f"/{{run_id}}/{name}", tell, method="POST", needs="run:update", status_code=202, responses=told,
+                extra=body_of(body, required=False),
             )  # fmt: skip
-        add("/{run_id}/undo", self.undo_preview, methods=["GET"], responses=answers_with(200, UndoView, 404, 500))
-        add("/{run_id}/resume", self.resume, methods=["POST"], status_code=202, responses=told)
+        add("/{run_id}/undo", self.undo_preview, responses=answers_with(200, UndoView, 404, 500))
+        add("/{run_id}/resume", self.resume, method="POST", needs="run:update", status_code=202, responses=told)
         return router
 
     async def start(self, request: Request, wait: Wait = None) -> Response:
@@ -124,9 +126,9 @@ class RunRoutes:
             return await self._starter.sent(body.flow, file=body.file)
 
         later = (body.start_at, body.start_in)
-        identity: Identity = request.scope["segue.identity"]
+        principal = principal_of(request)
         started = await self._starter.start(
-            version, body.inputs, key=key, trigger={"kind": "manual" if identity.kind == "session" else "api"},
+            version, body.inputs, key=key, trigger={"kind": "manual" if principal.is_browser else "api"},
             request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later)],
             at=begins_at(*later, self._engine.now()),
         )  # fmt: skip

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.api.access import Identity
 from segue.api.answers import NewRunOf, NotKept, RolledBack, RunState, answer
 from segue.api.bodies import Fork, NewRunBody, Reason, Replay, Rewind, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError
+from segue.api.routing import Routes, principal_of
 from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.engine.second_chances import Asked, Changes
 from segue.engine.second_chances import NewRunOf as Made
 from segue.engine.versions import Version
-
-_WHO = {"token": "the API", "session": "a person"}
 
 
 class SecondChanceRoutes:
@@ -28,9 +25,9 @@ class SecondChanceRoutes:
         self._chances = engine.second_chances
         self._starter = starter
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(prefix="/api/v1/runs/{run_id}", tags=["runs"])
+        router = Routes(prefix="/api/v1/runs/{run_id}", tags=["runs"])
         told = answers_with(202, RunState, 400, 404, 409, 422)
         made = answers_with(201, NewRunOf, 400, 404, 409, 422, 500, 503, description="Accepted and kept")
         rolled = answers_with(202, RolledBack, 404, 409)
@@ -39,9 +36,9 @@ class SecondChanceRoutes:
             ("replay", self.replay, Replay, 201, made), ("fork", self.fork, Fork, 201, made),
             ("rollback", self.rollback, Reason, 202, rolled),
         ):  # fmt: skip
-            router.add_api_route(
-                f"/{name}", operation, methods=["POST"], status_code=status, responses=responses,
-                openapi_extra=body_of(body, required=name == "rewind"),
+            router.add(
+                f"/{name}", operation, method="POST", needs="run:update", status_code=status, responses=responses,
+                extra=body_of(body, required=name == "rewind"),
             )  # fmt: skip
         return router
 
@@ -107,5 +104,4 @@ class SecondChanceRoutes:
 
 
 def _asked(request: Request, body: Reason) -> Asked:
-    identity: Identity = request.scope["segue.identity"]
-    return Asked(by=_WHO[identity.kind], reason=body.reason)
+    return Asked(by=principal_of(request).name, reason=body.reason)

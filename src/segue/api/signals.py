@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +12,7 @@ from segue.api.answers import CallbackTaken, EventTaken, answer
 from segue.api.bodies import SendEvent, parse_json, read_model, read_payload
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import BadBodyError
+from segue.api.routing import Routes
 from segue.engine.host import Engine
 from segue.flow.model import JsonValue
 
@@ -24,16 +25,16 @@ class SignalRoutes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def router(self) -> APIRouter:
+    def router(self) -> Routes:
         """The routes."""
-        router = APIRouter(prefix="/api/v1", tags=["signals"])
-        router.add_api_route(
-            "/events", self.send, methods=["POST"], status_code=202, openapi_extra=body_of(SendEvent),
+        router = Routes(prefix="/api/v1", tags=["signals"])
+        router.add(
+            "/events", self.send, method="POST", needs="run:create", status_code=202, extra=body_of(SendEvent),
             responses=answers_with(202, EventTaken, 400, 413, 422, 503, description="Kept"),
         )  # fmt: skip
         payload: dict[str, Any] = {"required": False, "content": {"application/json": {}}}
-        router.add_api_route(
-            "/callbacks", self.call_back, methods=["POST"], openapi_extra={"requestBody": payload},
+        router.add(
+            "/callbacks", self.call_back, method="POST", needs="run:update", extra={"requestBody": payload},
             responses=answers_with(200, CallbackTaken, 403, 404, 409, 413, 415, 422),
         )  # fmt: skip
         return router

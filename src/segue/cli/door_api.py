@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from segue.api.access import Access
 from segue.api.app import create_app, stop_streams
+from segue.api.services import Services
 from segue.bootstrap import Host
 from segue.engine.library import FlowLibrary
 from segue.observe.logs import configure_logging
@@ -45,12 +46,11 @@ def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for folder in folders:
         host.library.add_folder(folder)
-    app = create_app(
-        engine=host.engine,
-        catalogue=host.catalogue,
-        library=FlowLibrary(list(folders), host.catalogue),
-        access=Access(token),
-    )
+    services = Services(
+        engine=host.engine, catalogue=host.catalogue, library=FlowLibrary(list(folders), host.catalogue),
+        tables=host.tables,
+    )  # fmt: skip
+    app = create_app(services, Access(token))
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -7,8 +7,9 @@ from pathlib import Path
 from segue.errors import RequestError
 from segue.store.memory import MemoryStore
 from segue.store.port import Store
+from segue.store.tables import Tables
 
-__all__ = ["open_store", "store_for_reading"]
+__all__ = ["open_store", "store_for_reading", "tables_of"]
 
 _FORMS = "sqlite:///file.db (beside the working directory), sqlite:////folder/file.db or memory:"
 
@@ -56,3 +57,11 @@ def store_for_reading(url: str) -> Store:
     from segue.store.reading import SqliteReader  # noqa: PLC0415
 
     return SqliteReader(path)
+
+
+def tables_of(store: Store) -> Tables:
+    """The service's tables beside the engine's rows of a store; they can be used while the store is open."""
+    from segue.store.sqlite import SqliteStore  # noqa: PLC0415 - as above
+    from segue.store.sqlite_tables import FileTables, MemoryTables  # noqa: PLC0415
+
+    return FileTables(store) if isinstance(store, SqliteStore) else MemoryTables()

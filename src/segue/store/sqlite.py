@@ -152,79 +152,79 @@ class SqliteStore:
             assert kept is not None, "RETURNING gives the row"
             return kept
 
-        return await self._write(put)
+        return await self.write(put)
 
     async def get_flow_version(self, key: int) -> FlowVersion | None:
         """See `Store.get_flow_version`."""
-        return await self._ask(lambda db: readers.flow_version(db, key))
+        return await self.read(lambda db: readers.flow_version(db, key))
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """See `Store.get_run`."""
-        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_ID, (run_id,)))
+        return await self.read(lambda db: readers.one_run(db, readers.RUN_BY_ID, (run_id,)))
 
     async def get_run_by_key(self, key: int) -> RunRecord | None:
         """See `Store.get_run_by_key`."""
-        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_KEY, (key,)))
+        return await self.read(lambda db: readers.one_run(db, readers.RUN_BY_KEY, (key,)))
 
     async def find_run_by_idempotency_key(self, workspace: str, key: str) -> RunRecord | None:
         """See `Store.find_run_by_idempotency_key`."""
-        return await self._ask(lambda db: readers.one_run(db, readers.RUN_BY_IDEMPOTENCY_KEY, (workspace, key)))
+        return await self.read(lambda db: readers.one_run(db, readers.RUN_BY_IDEMPOTENCY_KEY, (workspace, key)))
 
     async def list_runs(self, where: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
         """See `Store.list_runs`."""
-        return await self._ask(lambda db: readers.run_page(db, where, limit, cursor))
+        return await self.read(lambda db: readers.run_page(db, where, limit, cursor))
 
     async def count_runs(self, workspace: str | None = None) -> dict[str, int]:
         """See `Store.count_runs`."""
-        return await self._ask(lambda db: readers.count_runs(db, workspace))
+        return await self.read(lambda db: readers.count_runs(db, workspace))
 
     async def unfinished_runs(self, *, after_key: int = 0, limit: int = 1000) -> list[RunRecord]:
         """See `Store.unfinished_runs`."""
-        return await self._ask(lambda db: readers.runs(db, readers.UNFINISHED, (after_key, limit)))
+        return await self.read(lambda db: readers.runs(db, readers.UNFINISHED, (after_key, limit)))
 
     async def due_runs(self, now: int, *, limit: int = 1000) -> list[RunRecord]:
         """See `Store.due_runs`."""
-        return await self._ask(lambda db: readers.runs(db, readers.DUE, (now, limit)))
+        return await self.read(lambda db: readers.runs(db, readers.DUE, (now, limit)))
 
     async def next_wake_at(self) -> int | None:
         """See `Store.next_wake_at`."""
-        return await self._ask(lambda db: db.execute(readers.NEXT_WAKE_AT).get)
+        return await self.read(lambda db: db.execute(readers.NEXT_WAKE_AT).get)
 
     async def runs_under_way(self, group: LimitGroup) -> list[int]:
         """See `Store.runs_under_way`."""
-        return await self._ask(lambda db: readers.under_way(db, group))
+        return await self.read(lambda db: readers.under_way(db, group))
 
     async def queued_runs(self, group: LimitGroup, *, limit: int = 100) -> list[RunRecord]:
         """See `Store.queued_runs`."""
-        return await self._ask(lambda db: readers.runs(db, readers.QUEUED, (*group, limit)))
+        return await self.read(lambda db: readers.runs(db, readers.QUEUED, (*group, limit)))
 
     async def runs_begun(self, group: LimitGroup, since: int, *, limit: int) -> tuple[int, int | None]:
         """See `Store.runs_begun`."""
-        return await self._ask(lambda db: readers.begun(db, readers.BEGUN, (*group, since, limit)))
+        return await self.read(lambda db: readers.begun(db, readers.BEGUN, (*group, since, limit)))
 
     async def queue_groups(self, *, after: LimitGroup | None = None, limit: int = 1000) -> list[LimitGroup]:
         """See `Store.queue_groups`."""
-        return await self._ask(lambda db: readers.queue_groups(db, after, limit))
+        return await self.read(lambda db: readers.queue_groups(db, after, limit))
 
     async def slot_waits(self, slots: str, *, limit: int = 100) -> list[SlotWait]:
         """See `Store.slot_waits`."""
-        return await self._ask(lambda db: readers.slot_waits(db, slots, limit))
+        return await self.read(lambda db: readers.slot_waits(db, slots, limit))
 
     async def slots_begun(self, slots: str, since: int, *, limit: int) -> tuple[int, int | None]:
         """See `Store.slots_begun`."""
-        return await self._ask(lambda db: readers.begun(db, readers.SLOTS_BEGUN, (slots, since, limit)))
+        return await self.read(lambda db: readers.begun(db, readers.SLOTS_BEGUN, (slots, since, limit)))
 
     async def awaited_slots(self, *, after: str = "", limit: int = 1000) -> list[str]:
         """See `Store.awaited_slots`."""
-        return await self._ask(lambda db: readers.awaited_slots(db, after, limit))
+        return await self.read(lambda db: readers.awaited_slots(db, after, limit))
 
     async def cached_result(self, key: bytes, now: int) -> CachedResult | None:
         """See `Store.cached_result`."""
-        return await self._ask(lambda db: readers.cached(db, key, now))
+        return await self.read(lambda db: readers.cached(db, key, now))
 
     async def load_journal(self, run_key: int, *, after_seq: int = -1, limit: int | None = None) -> list[JournalRow]:
         """See `Store.load_journal`."""
-        return await self._ask(lambda db: readers.journal(db, run_key, after_seq, limit))
+        return await self.read(lambda db: readers.journal(db, run_key, after_seq, limit))
 
     async def put_journal_aside(self, run_key: int, *, after_seq: int, at: int) -> int:
         """See `Store.put_journal_aside`."""
@@ -234,40 +234,40 @@ class SqliteStore:
 
     async def journal_aside(self, run_key: int) -> list[tuple[int, JournalRow]]:
         """See `Store.journal_aside`."""
-        return await self._ask(lambda db: readers.journal_aside(db, run_key))
+        return await self.read(lambda db: readers.journal_aside(db, run_key))
 
     async def load_logs(self, run_key: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, LogRow]]:
         """See `Store.load_logs`."""
-        return await self._ask(lambda db: readers.logs(db, run_key, after, limit))
+        return await self.read(lambda db: readers.logs(db, run_key, after, limit))
 
     async def find_callback(self, token_hash: bytes) -> CallbackRow | None:
         """See `Store.find_callback`."""
-        found = await self._ask(lambda db: readers.callbacks(db, readers.CALLBACK, token_hash))
+        found = await self.read(lambda db: readers.callbacks(db, readers.CALLBACK, token_hash))
         return found[0] if found else None
 
     async def callbacks_of_run(self, run_key: int) -> list[CallbackRow]:
         """See `Store.callbacks_of_run`."""
-        return await self._ask(lambda db: readers.callbacks(db, readers.CALLBACKS_OF_RUN, run_key))
+        return await self.read(lambda db: readers.callbacks(db, readers.CALLBACKS_OF_RUN, run_key))
 
     async def callbacks_by_correlation(self, correlation: str) -> list[CallbackRow]:
         """See `Store.callbacks_by_correlation`."""
-        return await self._ask(lambda db: readers.callbacks(db, readers.CALLBACKS_BY_CORRELATION, correlation))
+        return await self.read(lambda db: readers.callbacks(db, readers.CALLBACKS_BY_CORRELATION, correlation))
 
     async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
         """See `Store.find_flow_version`."""
-        return await self._ask(lambda db: readers.newest_flow_version(db, flow_id, version))
+        return await self.read(lambda db: readers.newest_flow_version(db, flow_id, version))
 
     async def messages(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Message]]:
         """See `Store.messages`."""
-        return await self._ask(lambda db: readers.messages(db, after, limit))
+        return await self.read(lambda db: readers.messages(db, after, limit))
 
     async def events_open(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, EventRow]]:
         """See `Store.events_open`."""
-        return await self._ask(lambda db: readers.events(db, readers.EVENTS_OPEN, (after, limit)))
+        return await self.read(lambda db: readers.events(db, readers.EVENTS_OPEN, (after, limit)))
 
     async def events_since(self, workspace: str, name: str, since: int, *, limit: int = 1000) -> list[EventRow]:
         """See `Store.events_since`."""
-        found = await self._ask(lambda db: readers.events(db, readers.EVENTS_SINCE, (workspace, name, since, limit)))
+        found = await self.read(lambda db: readers.events(db, readers.EVENTS_SINCE, (workspace, name, since, limit)))
         return [event for _, event in found]
 
     async def event_waits(
@@ -275,11 +275,11 @@ class SqliteStore:
     ) -> list[EventWait]:
         """See `Store.event_waits`."""
         values = (workspace, name, *after, limit)
-        return await self._ask(lambda db: readers.event_waits(db, readers.EVENT_WAITS, values))
+        return await self.read(lambda db: readers.event_waits(db, readers.EVENT_WAITS, values))
 
     async def buffered_waits(self, *, after: tuple[int, int] = (0, -1), limit: int = 1000) -> list[EventWait]:
         """See `Store.buffered_waits`."""
-        return await self._ask(lambda db: readers.event_waits(db, readers.BUFFERED_WAITS, (*after, limit)))
+        return await self.read(lambda db: readers.event_waits(db, readers.BUFFERED_WAITS, (*after, limit)))
 
     async def drop_events(self, before: int, *, keep: int) -> int:
         """See `Store.drop_events`."""
@@ -288,15 +288,15 @@ class SqliteStore:
             db.execute(_DROP_EVENTS, (before, keep))
             return db.changes()
 
-        return await self._write(drop)
+        return await self.write(drop)
 
     async def get_setting(self, name: str) -> bytes | None:
         """See `Store.get_setting`."""
-        return await self._ask(lambda db: db.execute(readers.SETTING, (name,)).get)
+        return await self.read(lambda db: db.execute(readers.SETTING, (name,)).get)
 
     async def put_setting(self, name: str, value: bytes, *, only_if_absent: bool = False) -> bytes:
         """See `Store.put_setting`."""
-        return await self._write(lambda db: db.execute(_PUT_SETTING, (name, value, only_if_absent)).get)
+        return await self.write(lambda db: db.execute(_PUT_SETTING, (name, value, only_if_absent)).get)
 
     async def statistics(self) -> dict[str, int]:
         """See `Store.statistics`. Also: failed commits, blobs kept, checkpoints, pages in the log, log lines
@@ -307,12 +307,16 @@ class SqliteStore:
         more = {"wal_pages": self._writer.wal_pages, "log_lines_dropped": self._log_lines_dropped}
         return self._writer.counters | more
 
-    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+    async def read(self, question: Callable[[apsw.Connection], T]) -> T:
+        """Ask the database something, on a reader's connection and in its thread."""
         if self._readers is None:
             raise self._closed()
         return await self._readers.ask(question)
 
-    async def _write(self, operation: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, operation: Callable[[apsw.Connection], T]) -> T:
+        """Do something in a transaction of its own, after the commits queued so far; on disk when this returns. An
+        error of the operation takes back what it did and nothing else.
+        """
         if self._writer is None:
             raise self._closed()
         return await self._writer.run(operation)

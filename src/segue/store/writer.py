@@ -294,7 +294,9 @@ class Writer:
         self._execute("SAVEPOINT one")
         try:
             outcome: Outcome = operation(self._db), None
-        except _COMMIT_FAULTS as error:
+        except Exception as error:
+            if isinstance(error, apsw.Error) and not isinstance(error, _COMMIT_FAULTS):
+                raise  # the database itself: nothing of this group is kept
             self._execute("ROLLBACK TO one")
             outcome = None, error
         self._execute("RELEASE one")

@@ -33,8 +33,8 @@ async def test_the_flush_to_disk_is_an_option(tmp_path: Path) -> None:
         store = open_store(f"sqlite:///{tmp_path}/a.db{option}")
         assert isinstance(store, SqliteStore)
         await store.open()
-        assert await store._write(lambda db: db.pragma("synchronous")) == wanted
-        assert await store._write(lambda db: db.pragma("journal_mode")) == "wal"
+        assert await store.write(lambda db: db.pragma("synchronous")) == wanted
+        assert await store.write(lambda db: db.pragma("journal_mode")) == "wal"
         await store.close()
 
 

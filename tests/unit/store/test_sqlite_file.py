@@ -81,9 +81,7 @@ async def test_the_log_has_its_length_before_the_first_commit(tmp_path: Path) ->
     assert length >= sqlite_file.LOG_BYTES
     run = await create(store, new_run())
     assert log.stat().st_size == length
-    assert (
-        await store._write(lambda db: db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'filler'").get) == 0
-    )
+    assert await store.write(lambda db: db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'filler'").get) == 0
     assert await store.get_run_by_key(run) is not None
     await store.close()
 

@@ -129,7 +129,7 @@ async def test_a_payload_of_64_kib_stays_in_the_journal(store: SqliteStore) -> N
 async def test_a_payload_that_is_missing_is_a_corrupt_journal(store: SqliteStore) -> None:
     run_key = await create(store)
     await keep(store, Commit(run_key=run_key, rows=[JournalRow(1, 1, 0, START, LARGE)]))
-    await store._write(lambda db: db.execute("DELETE FROM blob").fetchall())
+    await store.write(lambda db: db.execute("DELETE FROM blob").fetchall())
     with pytest.raises(JournalCorruptError, match="event 1") as caught:
         await store.load_journal(run_key)
     assert caught.value.last_valid_seq == 0
@@ -141,7 +141,7 @@ async def test_a_payload_that_is_missing_is_a_corrupt_journal(store: SqliteStore
 @pytest.mark.req("DUR-1.disk-full")
 async def test_a_full_disk_fails_the_group_and_the_next_one_goes_on(store: SqliteStore) -> None:
     run_key, other = await create(store), await create(store)
-    await store._write(lambda db: db.pragma("max_page_count", db.pragma("page_count") + 5))
+    await store.write(lambda db: db.pragma("max_page_count", db.pragma("page_count") + 5))
     answers = [
         queue(store, Commit(run_key=other, rows=events(1))),
         queue(store, Commit(run_key=run_key, rows=events(1, 60, b"x" * 60_000), head=RunHead(status="running"))),
@@ -155,7 +155,7 @@ async def test_a_full_disk_fails_the_group_and_the_next_one_goes_on(store: Sqlit
     with pytest.raises(StoreUnavailableError, match="full"):
         await store.put_setting("a", b"x" * 60_000)
     await keep(store, Commit(run_key=other, rows=events(1)))
-    await store._write(lambda db: db.pragma("max_page_count", 1_000_000))
+    await store.write(lambda db: db.pragma("max_page_count", 1_000_000))
     await keep(store, Commit(run_key=run_key, rows=events(1, 60, b"x" * 60_000)))
     assert await store.load_journal(run_key, after_seq=59) == events(60, 1, b"x" * 60_000)
 
@@ -164,7 +164,7 @@ async def test_another_program_that_holds_the_write_lock_fails_the_group_and_the
     store: SqliteStore,
 ) -> None:
     run_key = await create(store)
-    await store._write(lambda db: db.set_busy_timeout(20))
+    await store.write(lambda db: db.set_busy_timeout(20))
     db = outsider(store)
     db.execute("BEGIN IMMEDIATE")
     error = await queue(store, Commit(run_key=run_key, rows=events(1), head=RunHead(status="running")))
@@ -282,4 +282,4 @@ async def test_another_program_that_reads_without_end_is_told_of_and_holds_nobod
 
 async def test_a_reader_cannot_write(store: SqliteStore) -> None:
     with pytest.raises(StoreUnavailableError, match="read-only"):
-        await store._ask(lambda db: db.execute("DELETE FROM run").fetchall())
+        await store.read(lambda db: db.execute("DELETE FROM run").fetchall())

@@ -72,16 +72,18 @@ class KillingStore(SqliteStore):
 
         super().commit(commit, answered)
 
-    async def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+    async def read(self, question: Callable[[apsw.Connection], T]) -> T:
+        """See `SqliteStore.read`."""
         self.begin()
         try:
-            return await super()._ask(question)
+            return await super().read(question)
         finally:
             self.end()
 
-    async def _write(self, operation: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, operation: Callable[[apsw.Connection], T]) -> T:
+        """See `SqliteStore.write`."""
         self.begin()
         try:
-            return await super()._write(operation)
+            return await super().write(operation)
         finally:
             self.end()

@@ -1,0 +1,78 @@
+"""Routes that say what they need: each names the permission without which it is not answered, or that it is public.
+
+The permission stands in the OpenAPI document as `x-segue-permission`, so that the test that walks all routes as
+everyone, and the docs, come from the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segue.access.principal import PERMISSIONS, Principal
+from segue.api.documented import PUBLIC
+from segue.api.errors import ForbiddenError
+from segue.engine.host import Engine
+from segue.errors import NotFoundError
+
+PERMISSION: Final = "x-segue-permission"
+
+
+class Routes(APIRouter):
+    """An `APIRouter` whose routes are all guarded."""
+
+    def add(
+        self,
+        path: str,
+        endpoint: Callable[..., Awaitable[Response]],
+        *,
+        needs: str | None,
+        method: str = "GET",
+        extra: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Add a route. `needs`: the permission; None if anyone may ask. `extra`: more of the OpenAPI operation.
+
+        A path with `{run_id}` is answered only for runs of the caller's workspace: of others it knows nothing (404).
+        """
+        if needs is None:
+            described: dict[str, Any] = {**(extra or {}), **PUBLIC}
+            dependencies = []
+        else:
+            assert needs in PERMISSIONS, needs
+            described = {**(extra or {}), PERMISSION: needs}
+            dependencies = [Depends(_guard(needs, runs="{run_id}" in self.prefix + path))]
+        self.add_api_route(
+            path, endpoint, methods=[method], openapi_extra=described, dependencies=dependencies, **settings
+        )
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks. Only on routes that need a permission."""
+    return cast("Principal", request.scope["segue.principal"])
+
+
+def refuse_unless(principal: Principal, permission: str, flow_id: str | None = None) -> None:
+    """Raises ForbiddenError unless the principal may do this."""
+    if not principal.may(permission, flow_id):
+        raise ForbiddenError(f"{principal.name} may not do this here; it needs the permission {permission}")
+
+
+def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None]]:
+    async def check(request: Request) -> None:
+        principal = principal_of(request)
+        flow_id: str | None = request.path_params.get("flow_id")
+        if runs:
+            run_id: str = request.path_params["run_id"]
+            engine: Engine = request.app.state.engine
+            record = await engine.record(run_id)
+            if record.workspace != principal.workspace:
+                raise NotFoundError(f"no run has the id {run_id!r}")
+            flow_id = record.flow_id
+        refuse_unless(principal, permission, flow_id)
+
+    return check

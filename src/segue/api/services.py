@@ -1,0 +1,21 @@
+"""What the routes stand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segue.engine.host import Engine
+from segue.engine.library import FlowLibrary
+from segue.flow import Catalogue
+from segue.store.tables import Tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of one host that its API speaks to."""
+
+    engine: Engine
+    catalogue: Catalogue
+    library: FlowLibrary
+    """The flows of folders."""
+    tables: Tables

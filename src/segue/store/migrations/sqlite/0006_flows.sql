@@ -1,0 +1,1 @@
+-- Flows of a workspace: drafts, versions, tags, templates.

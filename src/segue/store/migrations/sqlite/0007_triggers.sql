@@ -1,0 +1,1 @@
+-- What starts runs: webhooks with their deliveries, schedules, events, other flows.
