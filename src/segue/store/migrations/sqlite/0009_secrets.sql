@@ -1,0 +1,1 @@
+-- Secrets and connections of a workspace, encrypted.
