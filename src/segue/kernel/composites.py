@@ -267,9 +267,8 @@ def _then(decider: Decider, owner: StepState, block: BlockState) -> str:
 
 def _parallel_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
     join = owner.plan.step.params.get("join", "all")
-    good = sum(1 for child in _branches(owner) if child.remaining == 0 and child.failure is None)
-    enough = 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
-    if good >= enough:
+    enough = _needed(owner, join)
+    if _is_enough(owner, enough):
         if join == "first":
             for child in _branches(owner):
                 if child.remaining and not child.closed:
@@ -278,13 +277,26 @@ def _parallel_ended(decider: Decider, owner: StepState, _block: BlockState) -> N
     return _next_branch_or_end(decider, owner, enough)
 
 
+def _needed(owner: StepState, join: object) -> int:
+    """How many branches must end well."""
+    return 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
+
+
+def _is_enough(owner: StepState, enough: int) -> bool:
+    """Whether so many branches have ended well. They are counted only once that many can have, so that a fan-out whose
+    branches must all end costs the same for each of them.
+    """
+    if len(owner.children or ()) - owner.open_blocks < enough:
+        return False
+    return sum(1 for child in _branches(owner) if child.remaining == 0 and child.failure is None) >= enough
+
+
 def _branches(owner: StepState) -> list[BlockState]:
     return [child for child in owner.children or () if child.plan.role == "branch"]
 
 
 def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None:
-    done = [child for child in _branches(owner) if child.remaining == 0]
-    if sum(child.failure is None for child in done) >= enough:  # those that a rewind kept are enough without this one
+    if _is_enough(owner, enough):  # those that a rewind kept are enough without this one
         decider.succeed(owner, derived=True)
         return
     opened = owner.next_item
@@ -429,9 +441,9 @@ def _parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> N
     assert block.failure is not None
     if join == "all" and params.get("fail", "fast") == "fast":
         return decider.fail(owner, block.failure)
-    enough = 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
-    failed = sum(1 for child in _branches(owner) if child.failure is not None)
-    if join != "all" and len(owner.plan.blocks) - failed < enough and params.get("fail", "fast") == "fast":
+    enough = _needed(owner, join)
+    failed = 0 if join == "all" else sum(1 for child in _branches(owner) if child.failure is not None)
+    if failed and len(owner.plan.blocks) - failed < enough and params.get("fail", "fast") == "fast":
         message = f"{failed} of {len(owner.plan.blocks)} branches failed, too many for {enough} to end well: "
         message += block.failure.message
         return decider.fail(owner, msgspec.structs.replace(block.failure, message=message, step=None))
