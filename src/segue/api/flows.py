@@ -6,17 +6,19 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.principal import DEFAULT_WORKSPACE
 from segue.api.answers import CheckResult, FlowDetail, FlowItem, FlowList, answer
 from segue.api.bodies import CheckFlow, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import flow_problem
-from segue.api.routing import Routes
+from segue.api.routing import Routes, principal_of
 from segue.engine.library import FlowLibrary, LibraryFlow
+from segue.errors import NotFoundError
 from segue.flow import Catalogue, Problem, check_flow, read_document, read_flow
 
 
 class FlowRoutes:
-    """`/api/v1/flows` and `/api/v1/check`."""
+    """`/api/v1/flows` and `/api/v1/check`. The library's folders belong to the default workspace."""
 
     def __init__(self, library: FlowLibrary, catalogue: Catalogue) -> None:
         self._library = library
@@ -34,13 +36,16 @@ class FlowRoutes:
         )  # fmt: skip
         return router
 
-    async def index(self) -> Response:
+    async def index(self, request: Request) -> Response:
         """All flows of the library, those with errors too."""
-        found = await to_thread.run_sync(self._library.all)
+        is_here = principal_of(request).workspace == DEFAULT_WORKSPACE
+        found = await to_thread.run_sync(self._library.all) if is_here else []
         return answer(FlowList(flows=[_item(flow) for flow in found]))
 
-    async def show(self, flow_id: str) -> Response:
+    async def show(self, flow_id: str, request: Request) -> Response:
         """One flow, with its text as it stands in its file."""
+        if principal_of(request).workspace != DEFAULT_WORKSPACE:
+            raise NotFoundError(f"no flow has the id {flow_id!r}")
         found = await to_thread.run_sync(self._library.get, flow_id)
         item = _item(found)
         return answer(

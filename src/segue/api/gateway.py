@@ -14,7 +14,7 @@ from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStar
 from segue.api.bodies import Execute, GatewayStart, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError
-from segue.api.routing import Routes
+from segue.api.routing import Routes, principal_of
 from segue.api.runs import logs_of, state_of
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import Engine
@@ -70,7 +70,8 @@ class GatewayRoutes:
             return await self._starter.sent(flow)
 
         started = await self._starter.start(
-            version, body.inputs, key=idempotency_key(request.headers, body.idempotency_key),
+            version, body.inputs, workspace=principal_of(request).workspace,
+            key=idempotency_key(request.headers, body.idempotency_key),
             trigger={"kind": "api", "door": "gateway"}, request=["gateway", flow, body.inputs],
         )  # fmt: skip
         return answer(GatewayStarted(run_id=started.run_id), 201, {"location": f"/v1/runs/{started.run_id}"})
@@ -85,7 +86,8 @@ class GatewayRoutes:
             return await self._starter.sent(flow)
 
         started = await self._starter.start(
-            version, body.inputs, key=idempotency_key(request.headers, body.idempotency_key),
+            version, body.inputs, workspace=principal_of(request).workspace,
+            key=idempotency_key(request.headers, body.idempotency_key),
             trigger={"kind": "api", "door": "engine", "run_id": body.run_id},
             request=["engine", body.run_id, flow, body.inputs],
             run_id=new_run_id(self._engine.now(), prefix=ENGINE_PREFIX),

@@ -29,7 +29,7 @@ from segue.api.live import Position, Streams, stream
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.routing import Routes, principal_of
 from segue.api.starts import Starter, idempotency_key
-from segue.engine.host import WORKSPACE, Engine
+from segue.engine.host import Engine
 from segue.engine.later import begins_at
 from segue.engine.log_lines import LogLine, log_lines
 from segue.engine.versions import Version
@@ -119,16 +119,17 @@ class RunRoutes:
             message = "send either `flow` (text or document) or `flow_id` (a flow of the library)"
             raise InvalidRequestError(message, [("flow", message)])
         key = idempotency_key(request.headers, body.idempotency_key)
+        principal = principal_of(request)
 
         async def version() -> Version:
             if body.flow is None:
-                return await self._starter.from_library(body.flow_id or "")
+                return await self._starter.from_library(body.flow_id or "", principal.workspace)
             return await self._starter.sent(body.flow, file=body.file)
 
         later = (body.start_at, body.start_in)
-        principal = principal_of(request)
         started = await self._starter.start(
-            version, body.inputs, key=key, trigger={"kind": "manual" if principal.is_browser else "api"},
+            version, body.inputs, workspace=principal.workspace, key=key,
+            trigger={"kind": "manual" if principal.is_browser else "api"},
             request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later)],
             at=begins_at(*later, self._engine.now()),
         )  # fmt: skip
@@ -138,13 +139,15 @@ class RunRoutes:
         """Run a flow of the library; as `POST /api/v1/runs` with its `flow_id`."""
         body = await read_model(request, RunFlow, optional=True)
         key = idempotency_key(request.headers, body.idempotency_key)
+        workspace = principal_of(request).workspace
 
         async def version() -> Version:
-            return await self._starter.from_library(flow_id)
+            return await self._starter.from_library(flow_id, workspace)
 
         started = await self._starter.start(
-            version, body.inputs, key=key, trigger={"kind": "api"}, request=["runs", None, flow_id, None, body.inputs]
-        )
+            version, body.inputs, workspace=workspace, key=key, trigger={"kind": "api"},
+            request=["runs", None, flow_id, None, body.inputs],
+        )  # fmt: skip
         return await self._answer(started, wait)
 
     async def _answer(self, started: StartedRun, wait: float | None) -> Response:
@@ -155,6 +158,7 @@ class RunRoutes:
 
     async def index(
         self,
+        request: Request,
         status: Annotated[list[str] | None, Query(description=f"Only these: {_WORDS}.")] = None,
         flow: Annotated[str | None, Query(description="Only runs of this flow.")] = None,
         limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
@@ -166,7 +170,7 @@ class RunRoutes:
         if unknown:
             message = f"{unknown[0][:50]!r} is no status; use {_WORDS}"
             raise InvalidRequestError(message, [("status", message)])
-        where = RunFilter(workspace=WORKSPACE, flow_id=flow, statuses=tuple(words))
+        where = RunFilter(workspace=principal_of(request).workspace, flow_id=flow, statuses=tuple(words))
         page = await self._engine.store.list_runs(where, limit=limit, cursor=cursor)
         now = self._engine.now()
         return answer(RunList(runs=[run_item(record, now) for record in page.runs], next_cursor=page.cursor))

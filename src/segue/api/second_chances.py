@@ -57,13 +57,13 @@ class SecondChanceRoutes:
     async def replay(self, run_id: str, request: Request) -> Response:
         """Start a new run that goes on from steps of this one, which stays as it is."""
         body = await read_model(request, Replay, optional=True)
-        changes = await self._changes(body)
+        changes = await self._changes(request, body)
         return await self._made(await self._chances.replay(run_id, body.from_, changes, _asked(request, body)))
 
     async def fork(self, run_id: str, request: Request) -> Response:
         """Start a new run from this one as of one of its events."""
         body = await read_model(request, Fork, optional=True)
-        changes = await self._changes(body)
+        changes = await self._changes(request, body)
         return await self._made(await self._chances.fork(run_id, body.at, changes, _asked(request, body)))
 
     async def rollback(self, run_id: str, request: Request) -> Response:
@@ -78,7 +78,7 @@ class SecondChanceRoutes:
             202,
         )  # fmt: skip
 
-    async def _changes(self, body: NewRunBody) -> Changes:
+    async def _changes(self, request: Request, body: NewRunBody) -> Changes:
         given = [name for name in ("version", "flow", "flow_id") if getattr(body, name) is not None]
         if len(given) > 1:
             message = f"send only one of {' and '.join(given)}"
@@ -87,7 +87,7 @@ class SecondChanceRoutes:
         if body.flow is not None:
             version = await self._starter.sent(body.flow, file=body.file)
         elif body.flow_id is not None:
-            version = await self._starter.from_library(body.flow_id)
+            version = await self._starter.from_library(body.flow_id, principal_of(request).workspace)
         return Changes(version=version, inputs=body.inputs, outputs=body.outputs)
 
     async def _state(self, run_id: str) -> Response:

@@ -12,7 +12,7 @@ from segue.api.answers import CallbackTaken, EventTaken, answer
 from segue.api.bodies import SendEvent, parse_json, read_model, read_payload
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import BadBodyError
-from segue.api.routing import Routes
+from segue.api.routing import Routes, principal_of
 from segue.engine.host import Engine
 from segue.flow.model import JsonValue
 
@@ -44,7 +44,9 @@ class SignalRoutes:
         of yours, sending it again changes nothing.
         """
         body = await read_model(request, SendEvent)
-        return answer(EventTaken(id=await self._engine.publish(body.event, body.data, id=body.id)), 202)
+        workspace = principal_of(request).workspace
+        kept = await self._engine.publish(body.event, body.data, id=body.id, workspace=workspace)
+        return answer(EventTaken(id=kept), 202)
 
     async def call_back(
         self,
@@ -55,8 +57,9 @@ class SignalRoutes:
         """Answer the one step that calls its callback by this value: the body is the answer, as at its own address."""
         payload, raw = await read_payload(request), await request.body()
         run_id = await self._engine.callbacks.give_called(
-            _called(correlate), payload, flow_id=flow, raw=raw, headers=request.headers
-        )
+            _called(correlate), payload, workspace=principal_of(request).workspace, flow_id=flow, raw=raw,
+            headers=request.headers,
+        )  # fmt: skip
         return answer(CallbackTaken(run_id=run_id))
 
 

@@ -14,12 +14,13 @@ from typing import Any, Final
 import msgspec
 from anyio import to_thread
 
+from segue.access.principal import DEFAULT_WORKSPACE
 from segue.api.answers import StartedRun
 from segue.api.errors import BadBodyError, InFlightError, KeyReusedError
-from segue.engine.host import WORKSPACE, Engine, Started
+from segue.engine.host import Engine, Started
 from segue.engine.library import FlowLibrary
 from segue.engine.versions import Version
-from segue.errors import ConflictError, RequestError
+from segue.errors import ConflictError, NotFoundError, RequestError
 from segue.flow import Catalogue, Flow, load_flow
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import JsonValue
@@ -42,7 +43,7 @@ class Starter:
         self.library = library
         self._catalogue = catalogue
         self._versions: OrderedDict[bytes, Version] = OrderedDict()
-        self._in_flight: set[str] = set()
+        self._in_flight: set[tuple[str, str]] = set()
 
     async def sent(self, flow: FlowSource, *, file: str | None = None) -> Version:
         """The version of a flow that came with a request. Raises InvalidFlowError."""
@@ -57,8 +58,13 @@ class Starter:
 
         return await self._kept(digest, text, read)
 
-    async def from_library(self, id: str) -> Version:
-        """The version of a flow of the library, as its file stands. Raises NotFoundError, InvalidFlowError."""
+    async def from_library(self, id: str, workspace: str) -> Version:
+        """The version of a flow of the library, as its file stands. The folders belong to the default workspace.
+
+        Raises NotFoundError, InvalidFlowError.
+        """
+        if workspace != DEFAULT_WORKSPACE:
+            raise NotFoundError(f"no flow has the id {id!r}")
         found = self.library.get(id)
 
         async def read() -> Flow:
@@ -82,27 +88,30 @@ class Starter:
         version: Callable[[], Awaitable[Version]],
         inputs: dict[str, JsonValue],
         *,
+        workspace: str,
         request: object,
         key: str | None,
         trigger: dict[str, JsonValue],
         run_id: str | None = None,
         at: int | None = None,
     ) -> StartedRun:
-        """Start a run. `request` is everything that makes two requests the same one; it is looked at only with a key.
+        """Start a run in a workspace. `request` is everything that makes two requests the same one; it is looked at
+        only with a key.
 
         `at`: when it is to begin (ms since the epoch). Raises KeyReusedError, InFlightError, and what `version` and the
         engine raise.
         """
         if key is None:
-            started = await self._start(await version(), inputs, trigger, run_id, None, None, at)
+            started = await self._start(await version(), inputs, trigger, workspace, run_id, None, None, at)
         else:
-            if key in self._in_flight:
+            mine = (workspace, key)
+            if mine in self._in_flight:
                 raise InFlightError("a request with this idempotency key is being answered; ask again in a moment")
-            self._in_flight.add(key)
+            self._in_flight.add(mine)
             try:
-                started = await self._start_once(version, inputs, request, key, trigger, run_id, at)
+                started = await self._start_once(version, inputs, workspace, request, key, trigger, run_id, at)
             finally:
-                self._in_flight.discard(key)
+                self._in_flight.discard(mine)
         record = await self.engine.record(started.run_id)
         return StartedRun(run_id=record.run_id, status=record.status, repeated=started.repeated)
 
@@ -110,6 +119,7 @@ class Starter:
         self,
         version: Callable[[], Awaitable[Version]],
         inputs: dict[str, JsonValue],
+        workspace: str,
         request: object,
         key: str,
         trigger: dict[str, JsonValue],
@@ -118,10 +128,10 @@ class Starter:
     ) -> Started:
         digest = hashlib.sha256(_canonical(request)).hexdigest()
         try:
-            return await self._start(await version(), inputs, trigger, run_id, key, digest, at)
+            return await self._start(await version(), inputs, trigger, workspace, run_id, key, digest, at)
         except RequestError as error:
             # The library's flow may have changed since: the same request still has the same answer.
-            earlier = await self.engine.store.find_run_by_idempotency_key(WORKSPACE, key)
+            earlier = await self.engine.store.find_run_by_idempotency_key(workspace, key)
             if earlier is None or earlier.created_at + KEY_SECONDS * 1000 <= self.engine.now():
                 raise
             if earlier.request_digest == digest:
@@ -136,6 +146,7 @@ class Starter:
         version: Version,
         inputs: dict[str, JsonValue],
         trigger: dict[str, JsonValue],
+        workspace: str,
         run_id: str | None,
         key: str | None,
         digest: str | None,
@@ -143,8 +154,9 @@ class Starter:
     ) -> Started:
         given = resolve_inputs(version.flow, inputs)
         return await self.engine.start(
-            version, given, trigger=trigger, idempotency_key=key, request_digest=digest, run_id=run_id, at=at
-        )
+            version, given, trigger=trigger, workspace=workspace, idempotency_key=key, request_digest=digest,
+            run_id=run_id, at=at,
+        )  # fmt: skip
 
 
 def idempotency_key(headers: Mapping[str, str], in_body: str | None) -> str | None:

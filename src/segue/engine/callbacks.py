@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from segue.engine.committing import Committing
-from segue.engine.ids import correlation, token_hash
+from segue.engine.ids import WORKSPACE, correlation, token_hash
 from segue.engine.loading import Loading
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept
@@ -62,8 +62,11 @@ class Callbacks:
             raise NotFoundError("no callback has this token")
         return row, await self._open(row)
 
-    async def find_called(self, called: JsonValue, *, flow_id: str | None = None) -> tuple[CallbackRow, RunRecord]:
-        """The one open callback that its step calls by this value (`correlate`), of runs of one flow if it is named.
+    async def find_called(
+        self, called: JsonValue, *, workspace: str = WORKSPACE, flow_id: str | None = None
+    ) -> tuple[CallbackRow, RunRecord]:
+        """The one open callback that its step calls by this value (`correlate`), of runs of a workspace, and
+        of one flow if it is named.
 
         Raises NotFoundError, ConflictError if there are several.
         """
@@ -71,7 +74,7 @@ class Callbacks:
         for row in await self._store.callbacks_by_correlation(correlation(called) or "null"):
             if row.expires_at > self._now():
                 record = await self._open(row)
-                if flow_id in (None, record.flow_id):
+                if record.workspace == workspace and flow_id in (None, record.flow_id):
                     found.append((row, record))
         if len(found) > 1:
             message = f"{len(found)} steps wait for a callback with this correlation; name the flow, or send the token"
@@ -109,12 +112,13 @@ class Callbacks:
         called: JsonValue,
         payload: JsonValue,
         *,
+        workspace: str = WORKSPACE,
         flow_id: str | None = None,
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
         """As `give`, for the callback that its step calls by a value. Errors as `find_called` and `give`."""
-        row, record = await self.find_called(called, flow_id=flow_id)
+        row, record = await self.find_called(called, workspace=workspace, flow_id=flow_id)
         return await self._give(row, record, payload, raw, headers)
 
     async def _give(

@@ -26,7 +26,7 @@ from segue.engine.children import Children
 from segue.engine.clock import Clock, SystemClock
 from segue.engine.committing import Committing
 from segue.engine.flow_source import FlowSource, RegisteredFlows
-from segue.engine.ids import callback_token, new_run_id, new_seed
+from segue.engine.ids import WORKSPACE, callback_token, new_run_id, new_seed
 from segue.engine.live_run import LiveRun
 from segue.engine.loading import Loading
 from segue.engine.mailbox import Mailbox
@@ -60,7 +60,6 @@ from segue.store.rules import IDEMPOTENCY_KEY_MS
 KEPT_IN_MEMORY_MS: Final = 30_000
 """A waiting run whose next timer is nearer than this stays in memory."""
 MAX_EVENT_ID_LENGTH: Final = 200
-WORKSPACE: Final = "default"
 
 _AT_REST: Final = (RunStatus.WAITING, RunStatus.QUEUED)
 """Nothing is in flight: such a run may leave the memory."""
@@ -366,7 +365,8 @@ class Engine:
     async def publish(
         self, name: str, data: JsonValue = None, *, id: str | None = None, workspace: str = WORKSPACE
     ) -> str:
-        """Send an event to all steps that wait for one of this name, and give its id; when this returns, it is kept.
+        """Send an event to all steps of a workspace that wait for one of this name, and give its id; when this returns,
+        it is kept.
 
         A second event of the same `id` changes nothing. Raises RequestError, StoreUnavailableError.
         """
@@ -375,7 +375,9 @@ class Engine:
             raise RequestError(f"an event's id has 1 to {MAX_EVENT_ID_LENGTH} characters")
         kept = ev.encode_value(_as_kept(data, "the event's data"))
         id = id or new_run_id(self.now(), prefix="evt_", entropy=self._entropy(10))
-        await self.bus.publish(EventRow(id, workspace, name.strip(), self.now(), None, kept))
+        # The database knows an event by its id alone: what one workspace sends must not stand in another one's way.
+        own = id if workspace == WORKSPACE else f"{workspace}:{id}"
+        await self.bus.publish(EventRow(own, workspace, name.strip(), self.now(), None, kept))
         return id
 
     async def wait_for_response(self, run_id: str) -> RunState:

@@ -15,6 +15,9 @@ from typing import Final
 
 import msgspec
 
+WORKSPACE: Final = "default"
+"""Where everything is that names no workspace."""
+
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 """Ten bits at a time: half the work of one letter at a time."""
