@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import gc
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from segue.access.keyring import Key, KeyRing, key_file_of, ring_of_environment
+from segue.access.vault import Vault
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.clock import Clock
 from segue.engine.flow_source import FlowSources, RegisteredFlows
@@ -19,7 +19,6 @@ from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.engine.port import Action, ActionRegistry
 from segue.engine.secrets import SecretResolver
-from segue.errors import RequestError
 from segue.net.egress import EgressPolicy
 from segue.steps.http import http_action
 from segue.store import open_store, tables_of
@@ -29,8 +28,6 @@ from segue.store.tables import Tables
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
 
-KEY_VARIABLE: Final = "SEGUE_KEY"
-KEY_BYTES: Final = 32
 LABELS_VARIABLE: Final = "SEGUE_LABELS"
 """Labels of this host, by comma or blank: what steps with `runs_on` ask for."""
 PYTHONS_THRESHOLD: Final = 700
@@ -72,6 +69,8 @@ class Host:
     actions: ActionRegistry
     catalogue: RegistryCatalogue
     threads: ThreadPoolExecutor
+    vault: Vault
+    """What is kept encrypted is sealed and opened with it."""
     registered: RegisteredFlows
     """Flows that a program gives to this host by their names."""
     library: FlowLibrary
@@ -99,6 +98,7 @@ def build_host(
     secrets: SecretResolver | None = None,
     store: Store | None = None,
     server_key: bytes | None = None,
+    ring: KeyRing | None = None,
     folders: Sequence[Path] = (),
     labels: Iterable[str] = (),
 ) -> Host:
@@ -107,6 +107,7 @@ def build_host(
     `folders` hold the files of flows that other flows run by name. Its labels are `labels` and those of SEGUE_LABELS.
     """
     kept = store or open_store(url)
+    ring = ring or _ring(kept)
     http = LazyHttpClient(egress)
     registry = ActionRegistry((http_action(http.get), *actions))
     registered = RegisteredFlows()
@@ -117,7 +118,7 @@ def build_host(
     engine = Engine(
         kept,
         registry,
-        server_key=server_key or _server_key(kept),
+        server_key=server_key or ring.keys[-1].secret,
         clock=clock,
         secrets=secrets,
         callback_base_url=callback_base_url,
@@ -125,7 +126,7 @@ def build_host(
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    return Host(engine, kept, tables_of(kept), http, registry, catalogue, threads, registered, library)
+    return Host(engine, kept, tables_of(kept), http, registry, catalogue, threads, Vault(ring), registered, library)
 
 
 def _collect_less_often() -> None:
@@ -138,36 +139,10 @@ def _collect_less_often() -> None:
         gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
-def _server_key(store: Store) -> bytes:
-    """The key that callback tokens are made with: `SEGUE_KEY`, else a file beside the database, made at first use.
-
-    It is never in the database, so that a copy of the database opens no callback.
-    """
-    given = os.environ.get(KEY_VARIABLE)
-    if given:
-        try:
-            key = base64.b64decode(given, validate=True)
-        except binascii.Error as error:
-            raise RequestError(f"{KEY_VARIABLE} is not base64; make one with `openssl rand -base64 32`") from error
-        if len(key) < KEY_BYTES:
-            raise RequestError(f"{KEY_VARIABLE} has {len(key)} bytes; at least {KEY_BYTES} are needed")
-        return key
+def _ring(store: Store) -> KeyRing:
+    """The keys that secrets are encrypted with; those of a store that ends with the process end with it."""
+    given = ring_of_environment(os.environ)
+    if given is not None:
+        return given
     path = getattr(store, "path", None)
-    return os.urandom(KEY_BYTES) if not isinstance(path, Path) else _key_file(path.with_name(path.name + ".key"))
-
-
-def _key_file(path: Path) -> bytes:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise RequestError(f"the key file {path} cannot be written: {error.strerror}; set {KEY_VARIABLE}") from error
-    key = path.read_bytes()
-    if len(key) < KEY_BYTES:
-        raise RequestError(f"the key file {path} is damaged: it has {len(key)} bytes instead of {KEY_BYTES}")
-    return key
+    return key_file_of(path).load() if isinstance(path, Path) else KeyRing([Key.new()])

@@ -120,7 +120,9 @@ async def serve(
         await host.open()
         access = Access(TOKEN, allowed_hosts=allowed_hosts)
         library = FlowLibrary(folders, host.catalogue)
-        services = Services(engine=host.engine, catalogue=host.catalogue, library=library, tables=host.tables)
+        services = Services(
+            engine=host.engine, catalogue=host.catalogue, library=library, tables=host.tables, vault=host.vault
+        )
         app = create_app(services, access, body_bytes_max=body_bytes_max)
         async with running(app, listener) as server:
             headers = {"authorization": f"Bearer {TOKEN}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segue.access.vault import Vault
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.flow import Catalogue
@@ -19,3 +20,5 @@ class Services:
     library: FlowLibrary
     """The flows of folders."""
     tables: Tables
+    vault: Vault
+    """Seals what is kept encrypted."""
