@@ -16,6 +16,7 @@ from segue.engine.attempts import AttemptMaker
 from segue.engine.flow_source import FlowSource
 from segue.engine.live_run import LiveRun
 from segue.engine.parents import Parent, child_run_id, parent_of
+from segue.engine.replays import ReplayOf
 from segue.engine.versions import Version, Versions
 from segue.errors import ConflictError, InvalidFlowError, InvalidInputError, SegueError, StoreUnavailableError
 from segue.expr import ExprError
@@ -23,7 +24,7 @@ from segue.flow.inputs import resolve_inputs
 from segue.flow.model import JsonValue, RawMap, walk_flow
 from segue.kernel import inputs as inp
 from segue.kernel.children import child_of, is_waited_for
-from segue.kernel.events import Failure
+from segue.kernel.events import Failure, Inside
 from segue.kernel.state import RunState, StepState
 from segue.store.port import RunRecord
 
@@ -37,11 +38,22 @@ class Starts(Protocol):
     """What the engine does for sub-flows."""
 
     async def start_child(
-        self, version: Version, inputs: RawMap, run_id: str, parent: Parent, workspace: str, due: Callable[[], bool]
+        self,
+        version: Version,
+        inputs: RawMap,
+        run_id: str,
+        parent: Parent,
+        workspace: str,
+        due: Callable[[], bool],
+        replay: ReplayOf | None = None,
     ) -> bool:
         """Have the run kept; False if `due` says at the last moment that nobody wants it any more. Raises
         ConflictError if there is a run of this id.
         """
+        ...
+
+    async def replay_of(self, inside: Inside, parent: str) -> ReplayOf:
+        """What the run begins with if it replays another one. Raises SegueError."""
         ...
 
 
@@ -126,7 +138,9 @@ class Children:
             message = "a sub-flow's inputs are written down, so no secret may be among them; let it declare its own"
             raise InvalidInputError(message, [("inputs", message)])
         params = self._maker.params(state, step, {})
-        version = await self._find(params.get("flow"), params.get("version"))
+        replay = await self._replay(state, step)
+        version = None if replay is None else replay.version
+        version = version or await self._find(params.get("flow"), params.get("version"))
         inputs = params.get("inputs")
         if inputs is not None and not isinstance(inputs, dict):
             raise InvalidInputError("a sub-flow's inputs are a map", [("inputs", "this is no map")])
@@ -136,11 +150,18 @@ class Children:
             return run.lost is None and run.state.active.get(step.id) is step and step.attempt == attempt
 
         try:
-            if not await self._starts.start_child(version, given, child, parent, workspace, due):
+            if not await self._starts.start_child(version, given, child, parent, workspace, due, replay):
                 return None
         except ConflictError:
             _log.debug("run %s: %s: run %s was kept before", run.run_id, step.address, child)
         return _began(step, attempt, child, version.flow.id, version.flow.version)
+
+    async def _replay(self, state: RunState, step: StepState) -> ReplayOf | None:
+        """What the child begins with if this run is a replay that goes back to a step in it; fitted to its flow."""
+        inside = None if state.keeping is None else state.keeping.origin.inside.get(step.address)
+        if inside is None or step.generation:
+            return None
+        return await self._starts.replay_of(inside, state.run_id)
 
     async def _find(self, flow_id: object, version: object) -> Version:
         if not isinstance(flow_id, str) or not flow_id:

@@ -32,6 +32,7 @@ from segue.engine.loading import Loading
 from segue.engine.mailbox import Mailbox
 from segue.engine.parents import Parent
 from segue.engine.port import ActionRegistry
+from segue.engine.replays import ReplayOf, Replays
 from segue.engine.residents import Residents
 from segue.engine.result_cache import ResultCache
 from segue.engine.run_logs import RunLogs
@@ -50,6 +51,8 @@ from segue.kernel import inputs as inp
 from segue.kernel.compensation import UndoPreview, undo_preview
 from segue.kernel.decide import Decision
 from segue.kernel.evaluate import StopNow
+from segue.kernel.events import Inside
+from segue.kernel.kept import fit
 from segue.kernel.plan import Plan
 from segue.kernel.slots import key_of_run
 from segue.kernel.state import RunState, StepState
@@ -134,6 +137,7 @@ class Engine:
         self._opened = False
         self.reopening = asyncio.Lock()
         """Held while a run that is over is brought back: there must not be two of it in memory."""
+        self.replays = Replays(self)
         self.second_chances = SecondChances(self)
 
     # ------------------------------------------------------------ life
@@ -286,13 +290,29 @@ class Engine:
         return run
 
     async def start_child(
-        self, version: Version, inputs: RawMap, run_id: str, parent: Parent, workspace: str, due: Callable[[], bool]
+        self,
+        version: Version,
+        inputs: RawMap,
+        run_id: str,
+        parent: Parent,
+        workspace: str,
+        due: Callable[[], bool],
+        replay: ReplayOf | None = None,
     ) -> bool:
         """See `segue.engine.children.Starts`. Also while the host closes: the next one carries the child out."""
         trigger: RawMap = {"kind": "flow", "parent": msgspec.to_builtins(parent)}
         run = self._new_run(version, trigger, workspace, run_id, parent_run_id=parent.run)
-        given = inp.Begin(cast("RawMap", _as_kept(inputs, "the inputs")), trigger, new_seed(entropy=self._entropy(16)))
-        return await self._accept(run, given, due=due)
+        given = cast("RawMap", _as_kept(inputs, "the inputs"))
+        if replay is None:
+            begin = inp.Begin(given, trigger, new_seed(entropy=self._entropy(16)))
+        else:
+            kept, _ = fit(replay.kept, version.plan)
+            begin = inp.Begin(given, trigger, replay.seed, replay.origin, kept)
+        return await self._accept(run, begin, due=due)
+
+    async def replay_of(self, inside: Inside, parent: str) -> ReplayOf:
+        """See `segue.engine.children.Starts`."""
+        return await self.replays.begin(inside, parent)
 
     async def _repeat_of(self, workspace: str, key: str, digest: str | None) -> Started | None:
         earlier = await self.store.find_run_by_idempotency_key(workspace, key)

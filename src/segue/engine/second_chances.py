@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from segue.engine.ids import token_hash
+from segue.engine.replays import Cut, own_outputs
 from segue.engine.versions import Version
 from segue.errors import ConflictError, JournalCorruptError, NotFoundError, RequestError
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import JsonValue
 from segue.kernel import inputs as inp
 from segue.kernel import kept as keeping
-from segue.kernel.events import Kept, Origin
-from segue.kernel.rewind import RewindPlan, plan_rewind, steps_at
+from segue.kernel.events import Origin
+from segue.kernel.rewind import RewindPlan
 from segue.kernel.state import RunState
 from segue.kernel.status import RunStatus
 from segue.store.port import Commit, LogRow, RunRecord
@@ -93,7 +94,8 @@ class SecondChances:
     async def replay(
         self, run_id: str, to: Sequence[str] = (), changes: Changes | None = None, asked: Asked | None = None
     ) -> NewRunOf:
-        """Start a new run that goes on from these steps of the old one; without steps it begins anew.
+        """Start a new run that goes on from these steps of the old one (`outer/inner`: of a sub-flow's run); without
+        steps it begins anew.
 
         What the old run did before them, and beside them, is kept: such a step ends as it had ended, with no call.
         Raises NotFoundError for a run, step or version that does not exist, ConflictError for a step that the run has
@@ -101,14 +103,9 @@ class SecondChances:
         """
         record = await self._engine.record(run_id)
         state = await self._engine.state(record)
-        nested = next((address for address in to if "/" in address), None)
-        if nested is not None:
-            outer = nested.partition("/")[0]
-            raise RequestError(
-                f"`{nested}` stands in a sub-flow's run: replay that run, or replay this one from `{outer}`"
-            )
-        kept = keeping.record(state, plan_rewind(state, steps_at(state, to))) if to else {}
-        return await self._start(record, state, "replay", tuple(to), kept, changes, asked)
+        changes = changes or Changes()
+        cut = await self._engine.replays.cut(state, to, changes.outputs or {}, latest=changes.version == LATEST)
+        return await self._start(record, state, "replay", tuple(to), cut, changes, asked)
 
     async def fork(
         self, run_id: str, at: int | None = None, changes: Changes | None = None, asked: Asked | None = None
@@ -118,7 +115,8 @@ class SecondChances:
         """
         record = await self._engine.record(run_id)
         state = (await self.as_of(record, at))[0] if at is not None else await self._engine.state(record)
-        return await self._start(record, state, "fork", (), keeping.record(state, RewindPlan()), changes, asked)
+        cut = Cut(keeping.record(state, RewindPlan()), {})
+        return await self._start(record, state, "fork", (), cut, changes or Changes(), asked)
 
     async def _start(
         self,
@@ -126,19 +124,18 @@ class SecondChances:
         state: RunState,
         kind: str,
         to: tuple[str, ...],
-        kept: dict[str, Kept],
-        changes: Changes | None,
+        cut: Cut,
+        changes: Changes,
         asked: Asked | None,
     ) -> NewRunOf:
-        engine, changes, asked = self._engine, changes or Changes(), asked or Asked()
+        engine, asked = self._engine, asked or Asked()
         version = await self._version(record, changes.version)
-        kept, not_kept = keeping.fit(kept, version.plan)
-        if changes.outputs:
-            kept = keeping.replaced(kept, dict(changes.outputs))
+        kept, not_kept = keeping.fit(cut.kept, version.plan)
+        kept = keeping.replaced(kept, own_outputs(changes.outputs or {}))
         inputs = resolve_inputs(version.flow, state.inputs if changes.inputs is None else changes.inputs)
         origin = Origin(
             run_id=record.run_id, kind="fork" if kind == "fork" else "replay", to=to, event=state.seq - 1,
-            by=asked.by, reason=asked.reason,
+            by=asked.by, reason=asked.reason, inside=cut.inside,
         )  # fmt: skip
         begin = inp.Begin(inputs, state.trigger, state.seed, origin, kept)
         run_id = await engine.start_from(version, begin, record.workspace, kind)

@@ -34,6 +34,18 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---------------------------------------------------------------- of the run
 
 
+class Inside(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sub-flow's run that is replayed for its step: from which of its steps (`inner`, or `mid/inner` further down),
+    and other outputs of kept ones, by the same addresses.
+    """
+
+    run_id: str
+    to: tuple[str, ...]
+    outputs: dict[str, JsonValue] = {}
+    latest: bool = False
+    """On the flow as it is now; else on the version that the run had."""
+
+
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which run a replayed or forked run comes from, as of which of its events, and the steps it goes back to."""
 
@@ -43,6 +55,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     event: int = -1
     by: str | None = None
     reason: str | None = None
+    inside: dict[str, Inside] = {}
+    """By address of the step: it begins its sub-flow's run as a replay."""
 
 
 class KeptBlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

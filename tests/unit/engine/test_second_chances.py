@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.second_chances import Asked, Changes
 from segue.engine.views import view_of
 from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
+from segue.flow.model import Flow
 from segue.kernel import events as ev
 from segue.store.port import JournalRow
 from unit.engine.kit import World, flow, scripted, settle, start, state_of, step, token_of, wait_callback
@@ -42,6 +44,89 @@ async def test_a_replay_is_a_new_run_that_calls_only_from_the_step_on(world: Wor
     assert f"replays run {old} from `b`" in (view.reason or "")
     assert f"kept from run {old}" in (view.steps[0].reason or "")
     assert [line.message for _, line in logs] == [f"replayed as run {made.run_id}"]
+
+
+def nested() -> tuple[Flow, RegisteredFlows]:
+    """A flow that runs another, which runs a third: `first`, `mid/a`, `mid/low/x`, `mid/low/y`, `mid/b`, `last`."""
+    low = flow(step("x"), step("y"), id="low")
+    mid = flow(step("a"), step("low", kind="flow", params={"flow": "low"}), step("b"), id="mid")
+    known = RegisteredFlows()
+    for one in (low, mid):
+        known.add(one)
+    return flow(step("first"), step("mid", kind="flow", params={"flow": "mid"}), step("last"), id="top"), known
+
+
+@pytest.mark.req("BAR-1.replay-sub-flow")
+@pytest.mark.parametrize(
+    ("to", "called"),
+    [
+        (["mid/b"], ["b", "last"]),
+        (["mid/low/y"], ["y", "b", "last"]),
+        (["mid/a"], ["a", "x", "y", "b", "last"]),
+        (["mid"], ["a", "x", "y", "b", "last"]),
+        (["mid", "mid/b"], ["a", "x", "y", "b", "last"]),
+        (["last"], ["last"]),
+    ],
+)
+async def test_a_replay_may_go_back_to_a_step_of_a_sub_flow(world: World, to: list[str], called: list[str]) -> None:
+    top, known = nested()
+    world.action(scripted(lambda params, _: params))
+    async with world.open(flows=known) as engine:
+        old = await start(engine, top)
+        await engine.wait(old)
+        assert world.called == ["first", "a", "x", "y", "b", "last"]
+        del world.calls[:]
+        made = await engine.second_chances.replay(old, to)
+        assert (await engine.wait(made.run_id)).status == "succeeded"
+        assert world.called == called
+        child = (await state_of(engine, made.run_id)).nodes[1].child
+        old_child = (await state_of(engine, old)).nodes[1].child
+        assert (child is None) == (to == ["last"])
+        if to == ["mid/b"]:
+            origin = (await state_of(engine, child or "")).keeping
+            assert origin is not None
+            assert (origin.origin.run_id, origin.origin.to) == (old_child, ("b",))
+
+
+@pytest.mark.req("BAR-1.replay-sub-flow")
+async def test_a_replay_inside_of_a_sub_flow_takes_other_outputs_and_outlives_its_host(world: World) -> None:
+    known = RegisteredFlows()
+    known.add(flow(step("a"), wait_callback("ask"), step("b", params={"of": "$a"}), id="mid"))
+    top = flow(step("mid", kind="flow", params={"flow": "mid"}), outputs={"got": "$mid"})
+    world.action(scripted({"n": 1}, lambda params, _: params["of"], lambda params, _: params["of"]))
+    async with world.open(flows=known) as engine:
+        old = await start(engine, top)
+        await settle()
+        child = (await state_of(engine, old)).nodes[0].child or ""
+        await engine.callback(await token_of(engine, child, "ask"), None)
+        assert (await engine.wait(old)).outputs == {"got": {"n": 1}}
+        changes = Changes(outputs={"mid/a": {"n": 2}})
+        made = await engine.second_chances.replay(old, ["mid/ask"], changes)
+        await settle()
+        await world.kill(engine)
+    async with world.open(flows=known) as engine:
+        child = (await state_of(engine, made.run_id)).nodes[0].child or ""
+        await engine.callback(await token_of(engine, child, "ask"), None)
+        assert (await engine.wait(made.run_id)).outputs == {"got": {"n": 2}}
+    assert world.called == ["a", "b", "b"]
+
+
+@pytest.mark.req("BAR-1.replay-sub-flow")
+async def test_what_is_wrong_inside_of_a_sub_flow_is_told_at_once(world: World) -> None:
+    top, known = nested()
+    world.action(scripted(lambda params, _: params))
+    async with world.open(flows=known) as engine:
+        old = await start(engine, top)
+        await engine.wait(old)
+        replay = engine.second_chances.replay
+        with pytest.raises(NotFoundError, match="has no step `nobody`"):
+            await replay(old, ["mid/nobody"])
+        with pytest.raises(ConflictError, match=r"`first` of run .* has started no sub-flow's run"):
+            await replay(old, ["first/x"])
+        with pytest.raises(RequestError, match="only if the replay goes back to a step there"):
+            await replay(old, ["last"], Changes(outputs={"mid/a": 1}))
+        with pytest.raises(NotFoundError, match="keeps no output of `b`"):
+            await replay(old, ["mid/low/y"], Changes(outputs={"mid/b": 1}))
 
 
 @pytest.mark.req("BAR-1.replay")
