@@ -165,7 +165,9 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(flow=st.sampled_from(["f", "g"]), digest=st.sampled_from(["d", "e"]), at=TIMES)
     def put_flow_version(self, flow: str, digest: str, at: int) -> None:
-        version = FlowVersion(key=0, flow_id=flow, digest=digest, version=None, model=b"{}", source="s", created_at=at)
+        version = FlowVersion(
+            key=0, workspace="w", flow_id=flow, digest=digest, version=None, model=b"{}", source="s", created_at=at
+        )
         kept = self.both("put_flow_version", version)
         assert isinstance(kept, FlowVersion)
         self.both("get_flow_version", kept.key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -333,7 +333,7 @@ class Segue:
         version = await engine.versions.keep(loaded, flow if isinstance(flow, str) else "", engine.now())
         if key is not None and len(self._versions) < 1_000:
             # The very object is kept, so that its id stays its own.
-            self._versions[key] = version if version.flow is loaded else Version(version.key, loaded, version.plan)
+            self._versions[key] = version if version.flow is loaded else replace(version, flow=loaded)
         return version
 
 

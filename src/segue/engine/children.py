@@ -75,7 +75,7 @@ class Children:
         self._starts = starts
         self._record = record
         self._now = now
-        self._named: set[tuple[str, object]] = set()
+        self._named: set[tuple[str, str, object]] = set()
         self._looked_at: set[int] = set()
 
     async def keep_named(self, version: Version) -> None:
@@ -85,21 +85,21 @@ class Children:
         if version.key in self._looked_at:
             return
         self._looked_at.add(version.key)
-        left = [version.flow]
+        left, workspace = [version.flow], version.workspace
         while left:
             flow = left.pop()
             for step in walk_flow(flow):
                 name, number = step.params.get("flow"), step.params.get("version")
-                if step.kind != "flow" or not isinstance(name, str) or (name, number) in self._named:
+                if step.kind != "flow" or not isinstance(name, str) or (workspace, name, number) in self._named:
                     continue
-                self._named.add((name, number))
+                self._named.add((workspace, name, number))
                 try:
-                    found = await self._flows.find(name, None if number is None else str(number))
+                    found = await self._flows.find(name, None if number is None else str(number), workspace=workspace)
                 except SegueError as error:
                     _log.warning("the flow %s, which %s runs, cannot be used: %s", name, flow.id, error)
                     continue
                 if found is not None:
-                    await self._versions.keep(found.flow, found.source, self._now())
+                    await self._versions.keep(found.flow, found.source, self._now(), workspace=workspace)
                     left.append(found.flow)
 
     async def begin(self, run: LiveRun, step: StepState, attempt: int) -> inp.Input:
@@ -140,7 +140,7 @@ class Children:
         params = self._maker.params(state, step, {})
         replay = await self._replay(state, step)
         version = None if replay is None else replay.version
-        version = version or await self._find(params.get("flow"), params.get("version"))
+        version = version or await self._find(params.get("flow"), params.get("version"), workspace)
         inputs = params.get("inputs")
         if inputs is not None and not isinstance(inputs, dict):
             raise InvalidInputError("a sub-flow's inputs are a map", [("inputs", "this is no map")])
@@ -163,14 +163,14 @@ class Children:
             return None
         return await self._starts.replay_of(inside, state.run_id)
 
-    async def _find(self, flow_id: object, version: object) -> Version:
+    async def _find(self, flow_id: object, version: object, workspace: str) -> Version:
         if not isinstance(flow_id, str) or not flow_id:
             raise InvalidInputError("a sub-flow's name is a text", [("flow", "this is no text")])
         wanted = None if version is None else str(version)
-        found = await self._flows.find(flow_id, wanted)
+        found = await self._flows.find(flow_id, wanted, workspace=workspace)
         if found is not None:
-            return await self._versions.keep(found.flow, found.source, self._now())
-        kept = await self._versions.newest(flow_id, wanted)
+            return await self._versions.keep(found.flow, found.source, self._now(), workspace=workspace)
+        kept = await self._versions.newest(workspace, flow_id, wanted)
         if kept is None:
             which = f"version {wanted} of the flow {flow_id!r}" if wanted else f"a flow {flow_id!r}"
             message = f"this host knows no {which.removeprefix('a ')}; register it, or put its file beside this flow's"

@@ -18,10 +18,10 @@ class FoundFlow(NamedTuple):
 class FlowSource(Protocol):
     """Flows by id. A host that knows none by an id looks among the versions in its database, the newest first."""
 
-    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
-        """The flow as it stands now; with a `version`, only if it bears that number. None: not known here.
+    async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
+        """The workspace's flow as it stands now; with a `version`, only if it bears that number. None: not known here.
 
-        Raises InvalidFlowError for one that has errors.
+        Raises InvalidFlowError for one that has errors, NotFoundError for one that is not to be looked for elsewhere.
         """
         ...
 
@@ -40,8 +40,9 @@ class RegisteredFlows:
         """Register a flow; of several with the same id the last one counts, or the last of the version asked for."""
         self._flows.setdefault(flow.id, []).append(FoundFlow(flow, source))
 
-    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
+    async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
         """See `FlowSource.find`."""
+        del workspace  # the program that registers flows is one workspace
         known = self._flows.get(flow_id, ())
         return next((one for one in reversed(known) if version in (None, one.flow.version)), None)
 
@@ -61,10 +62,10 @@ class FlowSources:
         """Ask this one too, after the others."""
         self._sources.append(source)
 
-    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
+    async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
         """See `FlowSource.find`."""
         for source in self._sources:
-            found = await source.find(flow_id, version)
+            found = await source.find(flow_id, version, workspace=workspace)
             if found is not None:
                 return found
         return None

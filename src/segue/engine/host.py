@@ -114,7 +114,8 @@ class Engine:
         self.logs = RunLogs(store, self._clock, self.residents)
         self.wakes = Wakes(self._clock, self._wake, lambda: self.in_background(self.loading.wake_rested()))
         self.committing = Committing(store, self._clock, maker, self.residents, self.callback_token, self, results)
-        self.children = Children(self.versions, flows or RegisteredFlows(), maker, self, store.get_run, self.now)
+        self.flows = flows or RegisteredFlows()
+        self.children = Children(self.versions, self.flows, maker, self, store.get_run, self.now)
         self.pool = AttemptPool(
             maker, self.residents, self.logs, self.children.begin, self.committing.feed, self.callback_url,
             max_attempts_in_flight,
@@ -231,7 +232,7 @@ class Engine:
         self._refuse_if_closing()
         inputs = cast("RawMap", _as_kept(inputs, "the inputs"))
         trigger = cast("RawMap", _as_kept(trigger or {"kind": "api"}, "the trigger"))
-        version = flow if isinstance(flow, Version) else await self.versions.keep(flow, source, self.now())
+        version = await self._version(flow, source, workspace)
         if idempotency_key is not None:
             request_digest = request_digest or _digest_of(version, inputs)
             earlier = await self._repeat_of(workspace, idempotency_key, request_digest)
@@ -250,6 +251,12 @@ class Engine:
                 raise
             return earlier
         return Started(run.run_id)
+
+    async def _version(self, flow: Flow | Version, source: str, workspace: str) -> Version:
+        """The workspace's own version of a flow."""
+        if isinstance(flow, Version):
+            return await self.versions.of_workspace(flow, workspace)
+        return await self.versions.keep(flow, source, self.now(), workspace=workspace)
 
     async def _accept(
         self, run: LiveRun, begin: inp.Begin, *, at: int | None = None, due: Callable[[], bool] = lambda: True

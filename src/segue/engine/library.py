@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from segue.engine.flow_source import FoundFlow
+from segue.engine.ids import WORKSPACE
 from segue.errors import InvalidFlowError, NotFoundError
 from segue.flow import Catalogue, Document, Flow, Problem, bind_flow, check_flow, codes, read_flow, walk
 from segue.flow.catalogue import FlowSpec
@@ -77,8 +78,10 @@ class FlowLibrary:
             if folder not in self.folders:
                 self.folders = (*self.folders, folder)
 
-    async def find(self, flow_id: str, version: str | None = None) -> FoundFlow | None:
-        """See `segue.engine.flow_source.FlowSource.find`."""
+    async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
+        """See `FlowSource.find`. Files belong to the workspace that is there from the start."""
+        if workspace != WORKSPACE:
+            return None
         return await asyncio.to_thread(self._find, flow_id, version)
 
     def _find(self, flow_id: str, version: str | None) -> FoundFlow | None:

@@ -149,13 +149,21 @@ class SecondChances:
             return await versions.get(record.flow_version)
         if isinstance(chosen, str):
             wanted = None if chosen == LATEST else chosen
-            found = await self._engine.store.find_flow_version(record.flow_id, wanted)
-            if found is None:
-                raise NotFoundError(f"no version {chosen!r} of flow {record.flow_id!r} is kept")
-            return await versions.get(found.key)
+            return await self._chosen(record.workspace, record.flow_id, wanted)
         if chosen.flow.id != record.flow_id:
             raise RequestError(f"run {record.run_id} is of flow {record.flow_id!r}, not of {chosen.flow.id!r}")
-        return chosen
+        return await versions.of_workspace(chosen, record.workspace)
+
+    async def _chosen(self, workspace: str, flow_id: str, number: str | None) -> Version:
+        """The version of a number, the newest if None: as its source has it, else as one was kept."""
+        engine = self._engine
+        found = await engine.flows.find(flow_id, number, workspace=workspace)
+        if found is not None:
+            return await engine.versions.keep(found.flow, found.source, engine.now(), workspace=workspace)
+        kept = await engine.versions.newest(workspace, flow_id, number)
+        if kept is None:
+            raise NotFoundError(f"no version {number or LATEST!r} of flow {flow_id!r} is kept")
+        return kept
 
     # ------------------------------------------------------------ the past
 

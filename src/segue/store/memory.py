@@ -112,7 +112,7 @@ class MemoryStore:
         """See `Store.put_flow_version`."""
         await self._settled()
         for kept in self._flow_versions.values():
-            if (kept.flow_id, kept.digest) == (version.flow_id, version.digest):
+            if (kept.workspace, kept.flow_id, kept.digest) == (version.workspace, version.flow_id, version.digest):
                 return kept
         kept = msgspec.structs.replace(version, key=next(self._flow_keys))
         self._flow_versions[kept.key] = kept
@@ -256,11 +256,13 @@ class MemoryStore:
         found = [one for one in self._callbacks.values() if one.correlation == correlation and one.state == "open"]
         return sorted(found, key=lambda callback: (callback.created_at, callback.token_hash))
 
-    async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
+    async def find_flow_version(self, workspace: str, flow_id: str, version: str | None = None) -> FlowVersion | None:
         """See `Store.find_flow_version`."""
         await self._settled()
         found = [
-            kept for kept in self._flow_versions.values() if kept.flow_id == flow_id and version in {None, kept.version}
+            kept
+            for kept in self._flow_versions.values()
+            if (kept.workspace, kept.flow_id) == (workspace, flow_id) and version in {None, kept.version}
         ]
         return max(found, key=lambda kept: kept.key, default=None)
 

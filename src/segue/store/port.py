@@ -228,6 +228,7 @@ class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
     """An immutable flow version. `digest` is the SHA-256 of the canonical model; `model` that model as JSON."""
 
     key: int
+    workspace: str
     flow_id: str
     digest: str
     version: str | None
@@ -291,8 +292,8 @@ class Store(Protocol):
         ...
 
     async def put_flow_version(self, version: FlowVersion) -> FlowVersion:
-        """Keep a version (its `key` is ignored) and return it with its key; the same flow id and digest return the
-        first.
+        """Keep a version (its `key` is ignored) and return it with its key; the same workspace, flow id and digest
+        return the first.
         """
         ...
 
@@ -397,8 +398,8 @@ class Store(Protocol):
         """The open callbacks that steps call by this, oldest first."""
         ...
 
-    async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
-        """The newest version of a flow, or the newest of those that bear this number."""
+    async def find_flow_version(self, workspace: str, flow_id: str, version: str | None = None) -> FlowVersion | None:
+        """The newest version of a workspace's flow, or the newest of those that bear this number."""
         ...
 
     async def messages(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Message]]:

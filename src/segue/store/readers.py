@@ -113,10 +113,10 @@ _CALLBACKS = (
 CALLBACK = f"{_CALLBACKS} WHERE token_hash = ?"
 CALLBACKS_OF_RUN = f"{_CALLBACKS} WHERE run_key = ? ORDER BY created_at, token_hash"
 CALLBACKS_BY_CORRELATION = f"{_CALLBACKS} WHERE correlation = ? AND state = 'open' ORDER BY created_at, token_hash"
-_FLOW_VERSIONS = "SELECT key, flow_id, digest, version, model, source, created_at FROM flow_version"
+_FLOW_VERSIONS = "SELECT key, workspace, flow_id, digest, version, model, source, created_at FROM flow_version"
 FLOW_VERSION = f"{_FLOW_VERSIONS} WHERE key = ?"
-NEWEST_FLOW_VERSION = f"{_FLOW_VERSIONS} WHERE flow_id = ? ORDER BY key DESC LIMIT 1"
-NEWEST_OF_VERSION = f"{_FLOW_VERSIONS} WHERE flow_id = ? AND version = ? ORDER BY key DESC LIMIT 1"
+NEWEST_FLOW_VERSION = f"{_FLOW_VERSIONS} WHERE workspace = ? AND flow_id = ? ORDER BY key DESC LIMIT 1"
+NEWEST_OF_VERSION = f"{_FLOW_VERSIONS} WHERE workspace = ? AND flow_id = ? AND version = ? ORDER BY key DESC LIMIT 1"
 MESSAGES = """SELECT json_group_array(json_array(n, id, run_id, kind, at, hex(data)))
     FROM (SELECT * FROM message WHERE n > ? ORDER BY n LIMIT ?)"""
 _EVENT = "json_array(n, id, workspace, name, at, source, hex(data))"
@@ -362,11 +362,11 @@ def flow_version(db: apsw.Connection, key: int) -> FlowVersion | None:
     return flow_version_from_row(db.execute(FLOW_VERSION, (key,)).fetchone())
 
 
-def newest_flow_version(db: apsw.Connection, flow_id: str, version: str | None) -> FlowVersion | None:
-    """The newest version of a flow, or the newest of those that bear a number."""
+def newest_flow_version(db: apsw.Connection, workspace: str, flow_id: str, version: str | None) -> FlowVersion | None:
+    """The newest version of a workspace's flow, or the newest of those that bear a number."""
     if version is None:
-        return flow_version_from_row(db.execute(NEWEST_FLOW_VERSION, (flow_id,)).fetchone())
-    return flow_version_from_row(db.execute(NEWEST_OF_VERSION, (flow_id, version)).fetchone())
+        return flow_version_from_row(db.execute(NEWEST_FLOW_VERSION, (workspace, flow_id)).fetchone())
+    return flow_version_from_row(db.execute(NEWEST_OF_VERSION, (workspace, flow_id, version)).fetchone())
 
 
 def flow_version_from_row(row: Sequence[object] | None) -> FlowVersion | None:

@@ -141,12 +141,20 @@ class SqliteStore:
 
         def put(db: apsw.Connection) -> FlowVersion:
             row = db.execute(
-                "INSERT INTO flow_version(flow_id, digest, version, model, source, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO flow_version(workspace, flow_id, digest, version, model, source, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
                 # Not DO NOTHING: only a row that was touched comes back.
-                " ON CONFLICT (flow_id, digest) DO UPDATE SET digest = excluded.digest"
-                " RETURNING key, flow_id, digest, version, model, source, created_at",
-                (version.flow_id, version.digest, version.version, version.model, version.source, version.created_at),
+                " ON CONFLICT (workspace, flow_id, digest) DO UPDATE SET digest = excluded.digest"
+                " RETURNING key, workspace, flow_id, digest, version, model, source, created_at",
+                (
+                    version.workspace,
+                    version.flow_id,
+                    version.digest,
+                    version.version,
+                    version.model,
+                    version.source,
+                    version.created_at,
+                ),
             ).fetchone()
             kept = readers.flow_version_from_row(row)
             assert kept is not None, "RETURNING gives the row"
@@ -253,9 +261,9 @@ class SqliteStore:
         """See `Store.callbacks_by_correlation`."""
         return await self.read(lambda db: readers.callbacks(db, readers.CALLBACKS_BY_CORRELATION, correlation))
 
-    async def find_flow_version(self, flow_id: str, version: str | None = None) -> FlowVersion | None:
+    async def find_flow_version(self, workspace: str, flow_id: str, version: str | None = None) -> FlowVersion | None:
         """See `Store.find_flow_version`."""
-        return await self.read(lambda db: readers.newest_flow_version(db, flow_id, version))
+        return await self.read(lambda db: readers.newest_flow_version(db, workspace, flow_id, version))
 
     async def messages(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Message]]:
         """See `Store.messages`."""

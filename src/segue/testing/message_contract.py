@@ -113,16 +113,33 @@ class MessageContract:
             ("d", "g", "2.0.0"),
         ):
             kept = FlowVersion(
-                key=0, flow_id=flow_id, digest=digest, version=version, model=b"{}", source="", created_at=START
-            )
+                key=0, workspace="w", flow_id=flow_id, digest=digest, version=version, model=b"{}", source="",
+                created_at=START,
+            )  # fmt: skip
             await store.put_flow_version(kept)
         await store.put_flow_version(
-            FlowVersion(key=0, flow_id="f", digest="e", version=None, model=b"{}", source="", created_at=START)
+            FlowVersion(
+                key=0, workspace="w", flow_id="f", digest="e", version=None, model=b"{}", source="", created_at=START
+            )
         )
-        newest, numbered = await store.find_flow_version("f"), await store.find_flow_version("f", "1.0.0")
+        newest, numbered = await store.find_flow_version("w", "f"), await store.find_flow_version("w", "f", "1.0.0")
         assert (newest and newest.digest, numbered and numbered.digest) == ("e", "c")
-        assert await store.find_flow_version("f", "3.0.0") is None
-        assert await store.find_flow_version("h") is None
+        assert await store.find_flow_version("w", "f", "3.0.0") is None
+        assert await store.find_flow_version("w", "h") is None
+
+    async def test_a_flow_version_is_found_in_its_own_workspace_only(self, store: Store) -> None:
+        """Two workspaces may have flows of the same id, even with the same content."""
+        for workspace, number in (("a", "1.0.0"), ("b", "2.0.0")):
+            await store.put_flow_version(
+                FlowVersion(
+                    key=0, workspace=workspace, flow_id="f", digest="d", version=number, model=b"{}", source="",
+                    created_at=START,
+                )
+            )  # fmt: skip
+        of_a, of_b = await store.find_flow_version("a", "f"), await store.find_flow_version("b", "f")
+        assert (of_a and of_a.version, of_b and of_b.version) == ("1.0.0", "2.0.0")
+        assert await store.find_flow_version("a", "f", "2.0.0") is None
+        assert await store.find_flow_version("c", "f") is None
 
 
 def message(id: str, *, kind: str = "ended", data: bytes = b"") -> Message:

@@ -586,15 +586,26 @@ class StoreContract:
 
     async def test_a_flow_version_is_kept_once(self, store: Store) -> None:
         version = FlowVersion(
-            key=0, flow_id="f", digest="d", version="1.2", model=b"{}", source="flow: f\n", created_at=START
+            key=0,
+            workspace="w",
+            flow_id="f",
+            digest="d",
+            version="1.2",
+            model=b"{}",
+            source="flow: f\n",
+            created_at=START,
         )
         first = await store.put_flow_version(version)
         other = await store.put_flow_version(
-            FlowVersion(key=0, flow_id="f", digest="e", version=None, model=b"[]", source="", created_at=START)
+            FlowVersion(
+                key=0, workspace="w", flow_id="f", digest="e", version=None, model=b"[]", source="", created_at=START
+            )
         )
         again = await store.put_flow_version(
-            FlowVersion(key=9, flow_id="f", digest="d", version="1.3", model=b"{}", source="", created_at=START + 5)
+            msgspec.structs.replace(version, key=9, version="1.3", source="", created_at=START + 5)
         )
+        elsewhere = await store.put_flow_version(msgspec.structs.replace(version, workspace="x"))
+        assert (elsewhere.key not in {first.key, other.key}, elsewhere.workspace) == (True, "x")
         assert first.key != other.key
         assert again == first
         assert (first.version, first.model, first.source, first.created_at) == ("1.2", b"{}", "flow: f\n", START)
