@@ -440,8 +440,10 @@ def count_finishing(state: RunState, step: StepState, change: int) -> None:
 
 
 def keeps_callback(step: StepState, handler: int, at: int) -> bool:
-    """Whether the step's callback stays open while handler number `handler` runs: the step is tried again after it."""
-    retried = step.plan.step.on_error[handler].then not in ("continue", "fail")
+    """Whether the step's callback stays open while handler number `handler` runs: it is an action, and is tried again
+    after that.
+    """
+    retried = step.plan.is_action and step.plan.step.on_error[handler].then not in ("continue", "fail")
     return retried and step.callback and step.expires_at is not None and step.expires_at > at
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from segue.engine.ids import idempotency_key
@@ -396,6 +397,18 @@ def test_from_the_end_back_to_the_steps() -> None:
     assert not play.has("on_error.h")
     play.run({"b": 2})
     assert (play.status, play.outputs) == (RunStatus.SUCCEEDED, 2)
+
+
+def test_a_wait_that_nobody_tries_again_leaves_no_callback_open_behind_its_handler() -> None:
+    handlers = (Handler(block=seq(step("h")), then="retry"),)
+    ask = step("a", kind="wait", use=None, callback=callback(expires_seconds=600.0), timeout=Timeout(total_seconds=5.0))
+    play = Play(flow(msgspec.structs.replace(ask, on_error=handlers)))
+    play.later(5_000)
+    assert (play.opened, play.closed) == (["a"], [("a", "cancelled")])
+    to(play, "a.on_error.h")
+    play.ok("a.on_error.h")
+    assert play.state.status is RunStatus.FAILED
+    assert (play.opened, play.closed) == (["a"], [("a", "cancelled")])
 
 
 def test_from_the_handlers_back_to_the_steps() -> None:
