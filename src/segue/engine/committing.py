@@ -216,6 +216,7 @@ class Committing:
             commit.head = _head(state, wake_at)
         if run.new_run is not None:
             commit.new_run, run.new_run = run.new_run, None
+            commit.also, run.also = run.also, None
         if decision.callbacks_opened:
             names = {} if decision.outside is None else decision.outside.correlations
             commit.callbacks_opened = [

@@ -59,6 +59,7 @@ from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RUN_ENDED, RunStatus
 from segue.store.port import CallbackRow, Commit, EventRow, LimitGroup, NewRun, RunRecord, Store
 from segue.store.rules import IDEMPOTENCY_KEY_MS
+from segue.store.tables import Sql
 
 KEPT_IN_MEMORY_MS: Final = 30_000
 """A waiting run whose next timer is nearer than this stays in memory."""
@@ -219,11 +220,16 @@ class Engine:
         request_digest: str | None = None,
         run_id: str | None = None,
         at: int | None = None,
+        parent_run_id: str | None = None,
+        also: Callable[[Sql], None] | None = None,
     ) -> Started:
         """Accept a run: when this returns, the run is kept and will be carried out, whatever happens to the process.
 
         `at`: when it is to begin (milliseconds since the epoch); until then it is queued. A flow with `limits` may
         queue it, end it as skipped, or refuse it: LimitReachedError.
+
+        `also` is kept with the run or not at all (`Commit.also`); what it raises is raised here. `parent_run_id`: the
+        run whose end or event starts this one.
 
         `request_digest` tells requests with one idempotency key apart; by default the flow version and the inputs do.
         Raises RequestError if the inputs are no JSON, ConflictError if the idempotency key was used with another
@@ -239,7 +245,8 @@ class Engine:
             if earlier is not None:
                 return earlier
         await self.children.keep_named(version)
-        run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest)
+        run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest, parent_run_id)
+        run.also = also
         begin = inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16)))
         try:
             await self._accept(run, begin, at=at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from segue.kernel import inputs as inp
 from segue.kernel.decide import Decision
 from segue.kernel.state import RunState
 from segue.store.port import LimitGroup, LogRow, NewRun
+from segue.store.tables import Sql
 
 
 class Undecided(msgspec.Struct, eq=False):
@@ -40,8 +41,8 @@ class LiveRun:
     """A run that this host drives now. Its `state` is ahead of the journal by what `pending` holds."""
 
     __slots__ = (
-        "committing", "interrupted", "key", "limit_key", "log_timer", "logs", "lost", "new_run", "pending", "run_id",
-        "state", "status", "tasks", "timer_due", "wake_at", "workspace",
+        "also", "committing", "interrupted", "key", "limit_key", "log_timer", "logs", "lost", "new_run", "pending",
+        "run_id", "state", "status", "tasks", "timer_due", "wake_at", "workspace",
     )  # fmt: skip
 
     def __init__(self, key: int, run_id: str, workspace: str, state: RunState) -> None:
@@ -54,6 +55,8 @@ class LiveRun:
         self.wake_at: int | None = None
         self.timer_due: int | None = None
         self.new_run: NewRun | None = None
+        self.also: Callable[[Sql], None] | None = None
+        """What the run's first commit keeps of the service's tables."""
         self.limit_key: str | None = None
         self.pending: deque[Undecided] = deque()
         self.committing = 0

@@ -64,4 +64,6 @@ def tables_of(store: Store) -> Tables:
     from segue.store.sqlite import SqliteStore  # noqa: PLC0415 - as above
     from segue.store.sqlite_tables import FileTables, MemoryTables  # noqa: PLC0415
 
-    return FileTables(store) if isinstance(store, SqliteStore) else MemoryTables()
+    if isinstance(store, SqliteStore):
+        return FileTables(store)
+    return store.tables if isinstance(store, MemoryStore) else MemoryTables()

@@ -11,7 +11,8 @@ import itertools
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -36,6 +37,9 @@ from segue.store.port import (
     RunRecord,
     SlotWait,
 )
+
+if TYPE_CHECKING:
+    from segue.store.sqlite_tables import MemoryTables
 
 T = TypeVar("T")
 
@@ -78,6 +82,13 @@ class MemoryStore:
         self._slots_begun: dict[str, list[int]] = {}
         self._cache: dict[bytes, CachedResult] = {}
         self._counters: dict[str, int] = dict.fromkeys(("commits", "commits_failed", "flushes", "rows"), 0)
+
+    @cached_property
+    def tables(self) -> MemoryTables:
+        """The service's tables that end with this store."""
+        from segue.store.sqlite_tables import MemoryTables  # noqa: PLC0415 - most runs in memory have no service
+
+        return MemoryTables()
 
     # Store
 
@@ -360,7 +371,7 @@ class MemoryStore:
                 )
 
     def _apply(self, commit: Commit) -> BaseException | None:
-        error = self._refusal(commit)
+        error = self._refusal(commit) or self._beside(commit)
         if error is not None:
             return error
         key, head = commit.run_key, commit.head
@@ -383,6 +394,14 @@ class MemoryStore:
             if callback is not None and callback.state == "open":
                 self._callbacks[token_hash] = msgspec.structs.replace(callback, state=state)
         self._apply_messages(commit)
+        return None
+
+    def _beside(self, commit: Commit) -> BaseException | None:
+        if commit.also is not None:
+            try:
+                self.tables.change_now(commit.also)
+            except Exception as error:  # noqa: BLE001 - whatever it was, this commit alone is not kept
+                return error
         return None
 
     def _apply_messages(self, commit: Commit) -> None:

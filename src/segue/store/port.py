@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from segue.store.tables import Sql
+
 
 class JournalRow(NamedTuple):
     """One event of a run. `kind` is the event's number, `step` the step instance it speaks of (-1: the run itself)."""
@@ -194,6 +196,11 @@ class Commit(msgspec.Struct, kw_only=True):
     waits_opened: Sequence[EventWait] = ()
     waits_closed: Sequence[tuple[int, int]] = ()
     """(step, generation) pairs of this run."""
+    also: Callable[[Sql], None] | None = None
+    """Rows of the service's tables that are true only together with the rest. It is called in the store's thread,
+    maybe more than once, and must touch nothing else; if it raises, nothing of the commit is kept, and that is its
+    error (ConflictError for a key that is taken).
+    """
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 
-from segue.errors import ConflictError
 from segue.store.migrate import migrate
-from segue.store.tables import Row, Sql, Value
+from segue.store.sqlite_sql import SqliteSql, changed
+from segue.store.tables import Sql
 from segue.store.writer import unavailable
 
 if TYPE_CHECKING:
     from segue.store.sqlite import SqliteStore
 
 T = TypeVar("T")
-
-
-class SqliteSql:
-    """`segue.store.tables.Sql` over one connection."""
-
-    def __init__(self, db: apsw.Connection) -> None:
-        self._db = db
-
-    def rows(self, statement: str, *values: Value) -> list[Row]:
-        """See `Sql.rows`."""
-        return self._db.execute(statement, values).fetchall()
-
-    def row(self, statement: str, *values: Value) -> Row | None:
-        """See `Sql.row`."""
-        return self._db.execute(statement, values).fetchone()
-
-    def run(self, statement: str, *values: Value) -> int:
-        """See `Sql.run`."""
-        before = self._db.total_changes()
-        self._db.execute(statement, values)
-        return self._db.total_changes() - before
 
 
 class FileTables:
@@ -52,7 +32,7 @@ class FileTables:
 
     async def change(self, operation: Callable[[Sql], T]) -> T:
         """See `Tables.change`."""
-        return await self._store.write(lambda db: _changed(db, operation))
+        return await self._store.write(lambda db: changed(db, operation))
 
 
 class MemoryTables:
@@ -61,37 +41,34 @@ class MemoryTables:
     def __init__(self) -> None:
         self._db = apsw.Connection(":memory:")
         migrate(self._db)
-        self._turn = asyncio.Lock()
+        self._turn = threading.Lock()
 
     async def ask(self, question: Callable[[Sql], T]) -> T:
         """See `Tables.ask`."""
-        return await self._do(lambda: question(SqliteSql(self._db)))
+        return await asyncio.to_thread(self._locked, lambda: question(SqliteSql(self._db)))
 
     async def change(self, operation: Callable[[Sql], T]) -> T:
         """See `Tables.change`."""
+        return await asyncio.to_thread(self.change_now, operation)
+
+    def change_now(self, operation: Callable[[Sql], T]) -> T:
+        """`change` without a thread of its own, as part of a commit of the memory store."""
 
         def do() -> T:
             self._db.execute("BEGIN")
             try:
-                changed = _changed(self._db, operation)
+                done = changed(self._db, operation)
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-            return changed
+            return done
 
-        return await self._do(do)
+        return self._locked(do)
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        async with self._turn:
+    def _locked(self, work: Callable[[], T]) -> T:
+        with self._turn:
             try:
-                return await asyncio.to_thread(work)
+                return work()
             except apsw.Error as error:
                 raise unavailable(error) from error
-
-
-def _changed(db: apsw.Connection, operation: Callable[[Sql], T]) -> T:
-    try:
-        return operation(SqliteSql(db))
-    except apsw.ConstraintError as error:
-        raise ConflictError(f"another row stands in the way: {error}") from error

@@ -41,6 +41,8 @@ from segue.store.batch import Batch, Value, is_stored_blob
 from segue.store.file_watch import FileWatch
 from segue.store.packing import Packed, pack
 from segue.store.port import Commit, CommitDone, NewRun
+from segue.store.sqlite_sql import changed
+from segue.store.tables import Sql
 
 GROUP_MAX = 4096
 """Commits in one transaction."""
@@ -69,6 +71,14 @@ Operation: TypeAlias = "tuple[Callable[[apsw.Connection], object], asyncio.Futur
 Outcome: TypeAlias = "tuple[object, BaseException | None]"
 
 _log = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """What a commit brings for the service's tables is not to be kept, and so nothing of the commit."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def unavailable(error: BaseException) -> StoreUnavailableError:
@@ -243,7 +253,7 @@ class Writer:
             self._execute(_ROLLBACK)
         try:
             rows = self._write_at_once(group, errors, bool(operations))
-        except _COMMIT_FAULTS:
+        except (*_COMMIT_FAULTS, RefusedError):
             self._roll_back(group)
             errors.clear()
             rows = self._write_one_by_one(group, errors)
@@ -262,12 +272,24 @@ class Writer:
                 errors[place] = error
         rows = batch.journal_rows
         statements = batch.statements()
+        more_follows = more_follows or any(commit.also is not None for commit, _ in group)
         # A single statement is a transaction by itself.
         if (more_follows or len(statements) > 1) and not self._db.in_transaction:
             self._execute("BEGIN IMMEDIATE")
         for text, values in statements:
             self._execute(text, values)
+        for place, (commit, _) in enumerate(group):
+            if commit.also is not None and place not in errors:
+                self._do_also(commit.also)
         return rows
+
+    def _do_also(self, also: Callable[[Sql], None]) -> None:
+        try:
+            changed(self._db, also)
+        except apsw.Error:
+            raise
+        except Exception as error:
+            raise RefusedError(error) from error
 
     def _write_one_by_one(self, group: list[Queued], errors: Errors) -> int:
         rows = 0
@@ -280,11 +302,13 @@ class Writer:
                 added = batch.journal_rows
                 for text, values in batch.statements():
                     self._execute(text, values)
+                if commit.also is not None and error is None:
+                    self._do_also(commit.also)
                 rows += added
-            except _COMMIT_FAULTS as fault:
+            except (*_COMMIT_FAULTS, RefusedError) as fault:
                 self._execute("ROLLBACK TO one")
                 self._next_seq.pop(commit.run_key, None)
-                error = self._explain(fault, commit)
+                error = fault.error if isinstance(fault, RefusedError) else self._explain(fault, commit)
             self._execute("RELEASE one")
             if error is not None:
                 errors[place] = error
