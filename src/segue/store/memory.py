@@ -12,7 +12,8 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from segue.store.sqlite_tables import MemoryTables
 
 T = TypeVar("T")
+_LOWER: Final = {ord(letter): ord(letter.lower()) for letter in ascii_uppercase}
 
 
 class MemoryStore:
@@ -153,12 +155,18 @@ class MemoryStore:
         found = [
             run
             for run in self._runs.values()
-            if _matches(run, where) and (before is None or (run.created_at, run.key) < before)
+            if _matches(run, where) and self._is_of_version(run, where) and _is_behind(run, before, where)
         ]
-        found.sort(key=lambda run: (run.created_at, run.key), reverse=True)
+        found.sort(key=lambda run: (run.created_at, run.key), reverse=not where.oldest_first)
         page = tuple(found[:limit])
         more = len(found) > limit
         return RunPage(page, rules.encode_cursor(page[-1].created_at, page[-1].key) if more else None)
+
+    def _is_of_version(self, run: RunRecord, where: RunFilter) -> bool:
+        if where.version is None:
+            return True
+        kept = self._flow_versions.get(run.flow_version)
+        return kept is not None and (kept.flow_id, kept.version) == (where.flow_id, where.version)
 
     async def count_runs(self, workspace: str | None = None) -> dict[str, int]:
         """See `Store.count_runs`."""
@@ -501,7 +509,22 @@ def _matches(run: RunRecord, where: RunFilter) -> bool:
         and (not where.statuses or run.status in where.statuses)
         and (where.created_from is None or run.created_at >= where.created_from)
         and (where.created_before is None or run.created_at < where.created_before)
+        and where.trigger in {None, run.trigger}
+        and where.parent_run_id in {None, run.parent_run_id}
+        and (where.id_prefix is None or run.run_id.startswith(where.id_prefix))
+        and (where.error_text is None or _lower(where.error_text) in _lower(run.error or ""))
     )
+
+
+def _lower(text: str) -> str:
+    """As SQLite's `lower`: the letters A to Z."""
+    return text.translate(_LOWER)
+
+
+def _is_behind(run: RunRecord, cursor: tuple[int, int] | None, where: RunFilter) -> bool:
+    if cursor is None:
+        return True
+    return (run.created_at, run.key) > cursor if where.oldest_first else (run.created_at, run.key) < cursor
 
 
 def _put(ordered: list[tuple[int, int]], entry: tuple[int, int], *, there: bool) -> None:

@@ -245,17 +245,29 @@ class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs a list shows. Empty fields do not filter; times are a half-open range of `created_at`."""
+    """Which runs a list shows, and in which order. Empty fields do not filter; times are a half-open range of
+    `created_at`.
+    """
 
     workspace: str | None = None
     flow_id: str | None = None
     statuses: tuple[str, ...] = ()
     created_from: int | None = None
     created_before: int | None = None
+    version: str | None = None
+    """Of the flow, as its author numbers it; only beside `flow_id`."""
+    trigger: str | None = None
+    """What kind of thing started it."""
+    parent_run_id: str | None = None
+    id_prefix: str | None = None
+    """How its id begins."""
+    error_text: str | None = None
+    """What stands in its error, in letters of either case (of A to Z)."""
+    oldest_first: bool = False
 
 
 class RunPage(msgspec.Struct, frozen=True):
-    """Newest first; `cursor` continues after the last one (None: the end)."""
+    """Newest first, unless the filter says otherwise; `cursor` continues after the last one (None: the end)."""
 
     runs: tuple[RunRecord, ...]
     cursor: str | None

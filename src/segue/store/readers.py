@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from heapq import merge
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +20,6 @@ import apsw
 import msgspec
 
 from segue.errors import JournalCorruptError
-from segue.store import rules
 from segue.store.port import (
     CachedResult,
     CallbackRow,
@@ -33,8 +30,6 @@ from segue.store.port import (
     LimitGroup,
     LogRow,
     Message,
-    RunFilter,
-    RunPage,
     RunRecord,
     SlotWait,
 )
@@ -182,62 +177,11 @@ def one_run(db: apsw.Connection, text: str, values: _BIND) -> RunRecord | None:
     return found[0] if found else None
 
 
-def run_page(db: apsw.Connection, where: RunFilter, limit: int, cursor: str | None) -> RunPage:
-    """A page, newest first: each workspace and status is read in order from its own index, and the lists are merged."""
-    limit = rules.page_limit(limit)
-    after = None if cursor is None else rules.decode_cursor(cursor)
-    statuses = tuple(dict.fromkeys(where.statuses)) if where.statuses and where.flow_id is None else (None,)
-    with _one_moment(db):
-        lists = [
-            runs(db, *list_statement(where, workspace, status, after, limit + 1))
-            for workspace in _workspaces(db, where.workspace)
-            for status in statuses
-        ]
-    newest = merge(*lists, key=lambda run: (run.created_at, run.key), reverse=True)
-    found = tuple(islice(newest, limit + 1))
-    if len(found) <= limit:
-        return RunPage(found, None)
-    last = found[limit - 1]
-    return RunPage(found[:limit], rules.encode_cursor(last.created_at, last.key))
-
-
-def list_statement(
-    where: RunFilter, workspace: str, status: str | None, after: tuple[int, int] | None, limit: int
-) -> tuple[str, _BIND]:
-    """One ordered list of runs: by flow (its statuses looked at one by one), by one status, or all of a workspace."""
-    index, conditions = "run_by_time", ["workspace = ?"]
-    values: list[int | str | bytes | None] = [workspace]
-    if where.flow_id is not None:
-        index = "run_by_flow"
-        conditions.append("flow_id = ?")
-        values.append(where.flow_id)
-        if where.statuses:
-            conditions.append(f"status IN ({','.join('?' * len(where.statuses))})")
-            values += where.statuses
-    elif status is not None:
-        index = "run_by_status"
-        conditions.append("status = ?")
-        values.append(status)
-    if where.created_from is not None:
-        conditions.append("created_at >= ?")
-        values.append(where.created_from)
-    if where.created_before is not None:
-        conditions.append("created_at < ?")
-        values.append(where.created_before)
-    if after is not None:
-        conditions.append("(created_at, key) < (?, ?)")
-        values += after
-    values.append(limit)
-    # Named, not left to the planner: it would rather narrow the time than read one status in order.
-    chosen = f"INDEXED BY {index} WHERE {' AND '.join(conditions)} ORDER BY created_at DESC, key DESC LIMIT ?"
-    return RUNS.format(chosen=chosen), tuple(values)
-
-
 def count_runs(db: apsw.Connection, workspace: str | None) -> dict[str, int]:
     """Number of runs by status, added over the workspaces."""
     counts: dict[str, int] = {}
-    with _one_moment(db):
-        for name in _workspaces(db, workspace):
+    with one_moment(db):
+        for name in workspaces(db, workspace):
             for status, number in _decode_counts(db.execute(COUNT_RUNS, (name,)).get).items():
                 counts[status] = counts.get(status, 0) + number
     return counts
@@ -375,12 +319,13 @@ def flow_version_from_row(row: Sequence[object] | None) -> FlowVersion | None:
     return None if row is None else msgspec.convert(dict(zip(fields, row, strict=True)), FlowVersion)
 
 
-def _workspaces(db: apsw.Connection, workspace: str | None) -> list[str]:
+def workspaces(db: apsw.Connection, workspace: str | None) -> list[str]:
+    """The one that is named, or all that have runs."""
     return [workspace] if workspace is not None else _decode_names(db.execute(WORKSPACES).get)
 
 
 @contextmanager
-def _one_moment(db: apsw.Connection) -> Generator[None]:
+def one_moment(db: apsw.Connection) -> Generator[None]:
     """Let several statements see the same state, so that a run that changes meanwhile is not met twice."""
     db.execute("BEGIN")
     try:

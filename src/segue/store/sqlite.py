@@ -12,7 +12,7 @@ from typing import TypeVar
 import apsw
 
 from segue.errors import StoreUnavailableError
-from segue.store import readers
+from segue.store import readers, run_lists
 from segue.store.host_lock import HostLock
 from segue.store.packing import Packing
 from segue.store.port import (
@@ -180,7 +180,7 @@ class SqliteStore:
 
     async def list_runs(self, where: RunFilter, *, limit: int = 50, cursor: str | None = None) -> RunPage:
         """See `Store.list_runs`."""
-        return await self.read(lambda db: readers.run_page(db, where, limit, cursor))
+        return await self.read(lambda db: run_lists.run_page(db, where, limit, cursor))
 
     async def count_runs(self, workspace: str | None = None) -> dict[str, int]:
         """See `Store.count_runs`."""

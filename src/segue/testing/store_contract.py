@@ -536,6 +536,35 @@ class StoreContract:
             found = [*first.runs, *(rest.runs if rest else ())]
             assert [run.run_id for run in found] == wanted
 
+    async def test_lists_are_filtered_by_what_started_the_runs_and_by_what_they_say(self, store: Store) -> None:
+        kept = FlowVersion(key=0, flow_id="f", digest="d", version="1.0.0", model=b"{}", source="", created_at=START)
+        first = await store.put_flow_version(kept)
+        second = await store.put_flow_version(msgspec.structs.replace(kept, digest="e", version="2.0.0"))
+        shape = [
+            ("run_aa", first.key, "api", None, None), ("run_ab", second.key, "schedule", "run_aa", "Read timeout"),
+            ("run_bb", second.key, "schedule", None, "refused"), ("eng_aa", first.key, "api", "run_aa", None),
+        ]  # fmt: skip
+        for at, (run_id, version, trigger, parent, error) in enumerate(shape):
+            run = msgspec.structs.replace(
+                new_run(run_id, at=at), flow_version=version, trigger=trigger, parent_run_id=parent
+            )
+            await create(store, run, RunHead(status="failed", error=error))
+
+        async def found(**where: Any) -> list[str]:
+            return [run.run_id for run in (await store.list_runs(RunFilter(workspace="w", **where))).runs]
+
+        assert await found(flow_id="f", version="2.0.0") == ["run_bb", "run_ab"]
+        assert await found(flow_id="f", version="3.0.0") == []
+        assert await found(trigger="schedule", statuses=("failed",)) == ["run_bb", "run_ab"]
+        assert await found(parent_run_id="run_aa") == ["eng_aa", "run_ab"]
+        assert await found(parent_run_id="run_aa", statuses=("paused",)) == []
+        assert await found(id_prefix="run_a") == ["run_ab", "run_aa"]
+        assert await found(error_text="TIMEOUT") == ["run_ab"]
+        assert await found(oldest_first=True, error_text="re") == ["run_ab", "run_bb"]
+        page = await store.list_runs(RunFilter(oldest_first=True), limit=3)
+        rest = await store.list_runs(RunFilter(oldest_first=True), cursor=page.cursor)
+        assert [run.run_id for run in (*page.runs, *rest.runs)] == [run_id for run_id, *_ in shape]
+
     @pytest.mark.parametrize("cursor", ["", "x", "1", "1-", "-", "a-1"])
     async def test_a_cursor_that_no_page_gave_is_refused(self, store: Store, cursor: str) -> None:
         with pytest.raises(RequestError, match="cursor"):

@@ -8,16 +8,26 @@ import pytest
 from segue.store import readers
 from segue.store.migrate import migrate
 from segue.store.port import RunFilter
+from segue.store.run_lists import list_statement
 
 LISTS = {
     "all": (RunFilter(), None, "run_by_time (workspace=?"),
     "times": (RunFilter(created_from=1, created_before=9), None, "run_by_time (workspace=? AND created_at>?"),
     "flow": (RunFilter(flow_id="f"), None, "run_by_flow (workspace=? AND flow_id=?"),
     "flow and status": (
-        RunFilter(flow_id="f", statuses=("failed", "paused")),
-        None,
-        "run_by_flow (workspace=? AND flow_id=?",
+        RunFilter(flow_id="f", statuses=("failed",)),
+        "failed",
+        "run_by_flow_and_status (workspace=? AND flow_id=? AND status=?",
     ),
+    "flow and version": (RunFilter(flow_id="f", version="1.0.0"), None, "run_by_flow (workspace=? AND flow_id=?"),
+    "trigger": (RunFilter(trigger="schedule"), None, "run_by_trigger (workspace=? AND trigger=?"),
+    "parent": (
+        RunFilter(parent_run_id="run_1", statuses=("failed",)),
+        None,
+        "run_by_parent (workspace=? AND parent_ru",
+    ),
+    "error": (RunFilter(error_text="timeout"), None, "run_with_error (workspace=?"),
+    "oldest first": (RunFilter(flow_id="f", oldest_first=True), None, "run_by_flow (workspace=? AND flow_id=?"),
     "status": (RunFilter(statuses=("failed",)), "failed", "run_by_status (workspace=? AND status=?"),
     "status and times": (
         RunFilter(statuses=("failed",), created_from=1, created_before=9),
@@ -77,10 +87,17 @@ def test_each_list_of_runs_is_read_in_order_from_its_index(
     db: apsw.Connection, name: str, cursor: tuple[int, int] | None
 ) -> None:
     where, status, index = LISTS[name]
-    steps = plan(db, *readers.list_statement(where, "w", status, cursor, 10))
+    steps = plan(db, *list_statement(where, "w", status, cursor, 10))
     assert any(index in step for step in steps), steps
     assert scanned_tables(steps) == []
     assert not any("TEMP B-TREE" in step for step in steps), "the rows would be sorted"
+
+
+@pytest.mark.req("OPS-4.indexes")
+def test_runs_whose_ids_begin_alike_are_found_by_their_ids(db: apsw.Connection) -> None:
+    where = RunFilter(id_prefix="run_06f2k9m1", statuses=("failed",))
+    steps = plan(db, *list_statement(where, "w", None, (5, 5), 10))
+    assert any("sqlite_autoindex_run_1 (run_id>? AND run_id<?)" in step for step in steps), steps
 
 
 @pytest.mark.req("OPS-4.indexes")
