@@ -9,7 +9,11 @@ import msgspec
 from starlette.responses import Response
 
 from segue.api.errors import FlowProblem, ProblemDetails
+from segue.engine.bulk import BulkOutcome
+from segue.engine.journal_view import JournalEvent
 from segue.engine.log_lines import LogLine
+from segue.engine.run_compare import RunComparison
+from segue.engine.step_data import StepData
 from segue.engine.views import RunView, UndoView, rfc3339
 from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import RunRecord
@@ -85,12 +89,32 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int | None = None
     recovered: bool = False
     error: str | None = None
+    parent: str | None = None
+    """The run that started it as a sub-flow."""
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):
     """Runs, newest first. `next_cursor` continues after the last one (null: the end)."""
 
     runs: list[RunItem]
+    next_cursor: str | None = None
+
+
+class JournalPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of a run in their order. `next_after` continues after the last one (null: the end)."""
+
+    events: list[JournalEvent]
+    next_after: int | None = None
+
+
+class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bulk operation did to `count` runs, or with `dry_run` would do, and whether there are `more`."""
+
+    action: str
+    dry_run: bool
+    count: int
+    more: bool
+    outcomes: list[BulkOutcome] = []
     next_cursor: str | None = None
 
 
@@ -239,7 +263,8 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
-    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, RunView, UndoView, LogLine, LogPage, Why,
+    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, JournalPage, BulkAnswer,
+    StepData, RunComparison, RunView, UndoView, LogLine, LogPage, Why,
     OpenCallback, CallbackList, CallbackShown, CallbackTaken, EndedRun, EventTaken, FlowItem, FlowDetail, FlowList,
     CheckResult, Link, Health, GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
 )  # fmt: skip
@@ -259,5 +284,5 @@ def run_item(record: RunRecord, now: int) -> RunItem:
         finished_at=rfc3339(record.finished_at),
         duration_ms=None if record.started_at is None else max(0, ended - record.started_at),
         recovered=record.recovered,
-        error=None if record.error is None else DEFAULT_MASKER.mask_text(record.error),
+        error=None if record.error is None else DEFAULT_MASKER.mask_text(record.error), parent=record.parent_run_id,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
 from segue.api.live import Streams
 from segue.api.page import PageRoutes
+from segue.api.run_details import RunDetailRoutes
 from segue.api.runs import RunRoutes
 from segue.api.second_chances import SecondChanceRoutes
 from segue.api.services import Services
@@ -47,6 +48,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     app.state.engine = engine
     for routes in (
         RunRoutes(engine, starter, streams),
+        RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
         FlowRoutes(library, catalogue),
         CallbackRoutes(engine),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,6 +18,8 @@ from segue.flow.nearest import did_you_mean
 JSON_DEPTH_MAX: Final = 100
 FORM_FIELDS_MAX: Final = 1_000
 KEY_LENGTH_MAX: Final = 255
+CURSOR: Final = r"^[^0-9]*(?:[0-9]{1,18}(?:[^0-9]+|$))*$"
+"""Whatever a store makes of it: numbers in it fit 64 bits."""
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 _SENTENCES: Final = {
@@ -123,6 +125,29 @@ class Cancellation(Reason):
     force: bool = Field(False, description="Cut off `finally` steps and compensations, too.")
 
 
+class RunsMeant(Body):
+    """Which runs a bulk operation is for; as the list's filters."""
+
+    status: list[str] = Field(default_factory=list[str], max_length=20, description="Left out: those it can be for.")
+    flow: str | None = Field(None, max_length=300)
+    version: str | None = Field(None, max_length=300, description="Of `flow`.")
+    trigger: str | None = Field(None, max_length=100)
+    parent: str | None = Field(None, max_length=100)
+    since: str | None = Field(None, max_length=60, description="RFC 3339: accepted at this time or later.")
+    until: str | None = Field(None, max_length=60, description="RFC 3339: accepted before this time.")
+    q: str | None = Field(None, max_length=200, description="The beginning of an id, or a text in the error.")
+
+
+class BulkRuns(Reason):
+    """One word for many runs."""
+
+    action: Literal["cancel", "retry", "pause", "resume"]
+    where: RunsMeant
+    dry_run: bool = Field(False, description="Only count them (up to 10,000).")
+    limit: int = Field(100, ge=1, le=500, description="Runs a call.")
+    cursor: str | None = Field(None, max_length=100, pattern=CURSOR)
+
+
 class GatewayStart(BaseModel):
     """Document B's gateway: `{graph, inputs, idempotencyKey}`, or its `{name, definition: {steps}}` as it is."""
 
@@ -152,7 +177,8 @@ class Execute(Body):
 
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
-    StartRun, RunFlow, SendEvent, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, GatewayStart, Execute,
+    StartRun, RunFlow, SendEvent, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, BulkRuns,
+    GatewayStart, Execute,
 )  # fmt: skip
 
 

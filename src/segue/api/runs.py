@@ -21,13 +21,14 @@ from segue.api.answers import (
     run_item,
 )
 from segue.api.answers import RunState as RunStateAnswer
-from segue.api.bodies import Cancellation, Reason, RunFlow, StartRun, read_model
+from segue.api.bodies import CURSOR, Cancellation, Reason, RunFlow, StartRun, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.guard import CALLBACK_PREFIX
 from segue.api.live import Position, Streams, stream
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.routing import Routes, principal_of
+from segue.api.run_filters import SEARCH_LENGTH_MAX, WORDS, run_filter
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import Engine
 from segue.engine.later import begins_at
@@ -38,16 +39,13 @@ from segue.errors import JournalCorruptError, NotFoundError
 from segue.kernel.compensation import undo_preview
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus
-from segue.store.port import LogRow, RunFilter, RunRecord
+from segue.store.port import LogRow, RunRecord
 
 LIST_MAX: Final = 200
-CURSOR: Final = r"^[^0-9]*(?:[0-9]{1,18}(?:[^0-9]+|$))*$"
-"""Whatever a store makes of it: numbers in it fit 64 bits."""
 LOG_LINES_MAX: Final = 10_000
 LOG_LINES_READ_MAX: Final = 200_000
 _LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_STATUSES: Final = tuple(status.value for status in RunStatus)
-_WORDS: Final = ", ".join(_STATUSES)
+_SEARCH: Final = "The beginning of a run's id (`run_` and at least 8 letters), or else a text in its error."
 
 Wait = Annotated[
     float | None, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for the run's own answer.")
@@ -137,15 +135,16 @@ class RunRoutes:
 
     async def start_named(self, flow_id: str, request: Request, wait: Wait = None) -> Response:
         """Run a flow of the library; as `POST /api/v1/runs` with its `flow_id`."""
+        principal = principal_of(request)
         body = await read_model(request, RunFlow, optional=True)
         key = idempotency_key(request.headers, body.idempotency_key)
-        workspace = principal_of(request).workspace
 
         async def version() -> Version:
-            return await self._starter.from_library(flow_id, workspace)
+            return await self._starter.from_library(flow_id, principal.workspace)
 
         started = await self._starter.start(
-            version, body.inputs, workspace=workspace, key=key, trigger={"kind": "api"},
+            version, body.inputs, workspace=principal.workspace, key=key,
+            trigger={"kind": "manual" if principal.is_browser else "api"},
             request=["runs", None, flow_id, None, body.inputs],
         )  # fmt: skip
         return await self._answer(started, wait)
@@ -159,18 +158,25 @@ class RunRoutes:
     async def index(
         self,
         request: Request,
-        status: Annotated[list[str] | None, Query(description=f"Only these: {_WORDS}.")] = None,
-        flow: Annotated[str | None, Query(description="Only runs of this flow.")] = None,
+        status: Annotated[list[str] | None, Query(description=f"Only these: {WORDS}.")] = None,
+        flow: Annotated[str | None, Query(description="Only runs of this flow.", max_length=300)] = None,
+        version: Annotated[str | None, Query(description="Only of this version of `flow`.", max_length=300)] = None,
+        trigger: Annotated[
+            str | None, Query(description="Only started by this: api, manual, …", max_length=100)
+        ] = None,
+        parent: Annotated[str | None, Query(description="Only started by steps of this run.", max_length=100)] = None,
+        since: Annotated[str | None, Query(description="RFC 3339: accepted then or later.", max_length=60)] = None,
+        until: Annotated[str | None, Query(description="RFC 3339: accepted before that.", max_length=60)] = None,
+        q: Annotated[str | None, Query(description=_SEARCH, max_length=SEARCH_LENGTH_MAX)] = None,
+        sort: Annotated[Literal["created_at", "-created_at"], Query(description="`-`: newest first.")] = "-created_at",
         limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=100, pattern=CURSOR)] = None,
     ) -> Response:
-        """Runs, newest first."""
-        words = [word for given in status or () for word in given.split(",") if word]
-        unknown = [word for word in words if word not in _STATUSES]
-        if unknown:
-            message = f"{unknown[0][:50]!r} is no status; use {_WORDS}"
-            raise InvalidRequestError(message, [("status", message)])
-        where = RunFilter(workspace=principal_of(request).workspace, flow_id=flow, statuses=tuple(words))
+        """Runs that fit all of the filters, newest first. A page costs the same, however many there are."""
+        where = run_filter(
+            principal_of(request).workspace, statuses=status or (), flow=flow, version=version, trigger=trigger,
+            parent=parent, since=since, until=until, search=q, oldest_first=sort == "created_at",
+        )  # fmt: skip
         page = await self._engine.store.list_runs(where, limit=limit, cursor=cursor)
         now = self._engine.now()
         return answer(RunList(runs=[run_item(record, now) for record in page.runs], next_cursor=page.cursor))

@@ -15,7 +15,9 @@ from segue.store.port import RunFilter, RunPage
 from segue.store.readers import RUNS, one_moment, runs, workspaces
 
 _Value = int | str | bytes | None
-_OF_VERSION = "flow_version IN (SELECT key FROM flow_version AS v WHERE v.flow_id = ? AND v.version = ?)"
+_OF_VERSION = (
+    "flow_version IN (SELECT v.key FROM flow_version AS v WHERE v.workspace = ? AND v.flow_id = ? AND v.version = ?)"
+)
 
 
 def run_page(db: apsw.Connection, where: RunFilter, limit: int, cursor: str | None) -> RunPage:
@@ -56,7 +58,7 @@ def list_statement(
     if where.statuses and status is None:
         asked.append((f"status IN ({','.join('?' * len(where.statuses))})", where.statuses))
     if where.version is not None:
-        asked.append((_OF_VERSION, (where.flow_id, where.version)))
+        asked.append((_OF_VERSION, (workspace, where.flow_id, where.version)))
     if after is not None:
         asked.append((f"(created_at, key) {'>' if where.oldest_first else '<'} (?, ?)", after))
     conditions = " AND ".join(["workspace = ?", *(condition for condition, _ in asked)])

@@ -537,7 +537,9 @@ class StoreContract:
             assert [run.run_id for run in found] == wanted
 
     async def test_lists_are_filtered_by_what_started_the_runs_and_by_what_they_say(self, store: Store) -> None:
-        kept = FlowVersion(key=0, flow_id="f", digest="d", version="1.0.0", model=b"{}", source="", created_at=START)
+        kept = FlowVersion(
+            key=0, workspace="w", flow_id="f", digest="d", version="1.0.0", model=b"{}", source="", created_at=START
+        )
         first = await store.put_flow_version(kept)
         second = await store.put_flow_version(msgspec.structs.replace(kept, digest="e", version="2.0.0"))
         shape = [
