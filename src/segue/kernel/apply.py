@@ -14,7 +14,19 @@ import msgspec
 from segue.errors import JournalCorruptError
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
+from segue.kernel.booking import (
+    close_block,
+    count_finishing,
+    drop_timers,
+    follow,
+    keeps_callback,
+    open_block,
+    reopen,
+    settle,
+    settle_dead,
+)
 from segue.kernel.graft import forget_other_items, graft, keep_vars
+from segue.kernel.outputs import derived_output
 from segue.kernel.plan import Plan
 from segue.kernel.rewind import plan_rewind
 from segue.kernel.rewind_booking import book_rewind
@@ -24,19 +36,9 @@ from segue.kernel.state import (
     Rewinding,
     RunState,
     StepState,
-    close_block,
-    count_finishing,
-    derived_output,
-    drop_timers,
-    follow,
     item_names,
-    keeps_callback,
     kept_of,
     makes_tries,
-    open_block,
-    reopen,
-    settle,
-    settle_dead,
     total_seconds,
 )
 from segue.kernel.status import RUN_TRANSITIONS, STEP_TRANSITIONS, StepStatus, failed_status

@@ -17,10 +17,11 @@ from segue.kernel import compensation
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of
 from segue.kernel.evaluate import StopNow, stop
+from segue.kernel.outputs import block_output, derived_output
 from segue.kernel.plan import COMPOSITE_KINDS, THEN_WORDS, BlockPlan
 from segue.kernel.retry import matches
 from segue.kernel.scope import RunScope, step_scope
-from segue.kernel.state import BlockState, RunState, StepState, block_output, derived_output, item_names
+from segue.kernel.state import BlockState, RunState, StepState, item_names
 from segue.kernel.status import STEP_SETTLED
 
 if TYPE_CHECKING:

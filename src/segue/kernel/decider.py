@@ -16,6 +16,7 @@ from segue.flow.model import JsonValue
 from segue.kernel import compensation, composites
 from segue.kernel import events as ev
 from segue.kernel.apply import apply
+from segue.kernel.booking import keeps_callback
 from segue.kernel.children import abandon, waits_for_child
 from segue.kernel.decision import Child, Decision, Row
 from segue.kernel.evaluate import StopNow, compute, expression_failure, holds
@@ -25,16 +26,7 @@ from segue.kernel.pure_steps import PURE_STEPS, end_run
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.slots import slot_key
-from segue.kernel.state import (
-    RUN_STEP,
-    BlockState,
-    Keeping,
-    RunState,
-    StepState,
-    is_shielded,
-    keeps_callback,
-    kept_of,
-)
+from segue.kernel.state import RUN_STEP, BlockState, Keeping, RunState, StepState, is_shielded, kept_of
 from segue.kernel.status import UNSETTLED, StepStatus
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from segue.flow.model import RawMap
+from segue.kernel.booking import close_block, open_block
 from segue.kernel.events import Kept
 from segue.kernel.plan import NodePlan
-from segue.kernel.state import BlockState, Keeping, RunState, StepState, close_block, kept_of, open_block
+from segue.kernel.state import BlockState, Keeping, RunState, StepState, kept_of
 from segue.kernel.status import STEP_SETTLED, StepStatus, failed_status
 
 

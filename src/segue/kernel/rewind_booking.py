@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from copy import copy
 
+from segue.kernel.booking import drop_timers, follow, make_ready
 from segue.kernel.rewind import RewindPlan
-from segue.kernel.state import (
-    RUN_STEP,
-    BlockState,
-    RunState,
-    StepState,
-    drop_timers,
-    follow,
-    make_ready,
-    makes_tries,
-    total_seconds,
-)
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, makes_tries, total_seconds
 from segue.kernel.status import STEP_SETTLED, UNSETTLED, StepStatus
 
 

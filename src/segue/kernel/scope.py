@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from segue.expr import UnknownName
+from segue.kernel.outputs import incoming
 from segue.kernel.plan import NodePlan
-from segue.kernel.state import BlockState, Frame, RunState, StepState, incoming
+from segue.kernel.state import BlockState, Frame, RunState, StepState
 from segue.kernel.status import STEP_SETTLED, StepStatus
 
 _NO_LIMIT = 1 << 62
