@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import json
 
+from segue.errors import JournalCorruptError
 from segue.kernel.outputs import block_output
 from segue.kernel.plan import BlockPlan, EdgePlan
 from segue.kernel.state import (
@@ -219,3 +220,11 @@ def _no_longer_open(state: RunState, block: BlockState, owner: StepState) -> Non
         state.background -= 1
         if block.plan.role == "finally":
             count_finishing(state, owner, -1)
+
+
+def corrupt(state: RunState, seq: int, what: str) -> JournalCorruptError:
+    """The error of an event that cannot be booked, and the state as if it had not come."""
+    state.seq = seq  # a refused event is no part of the state
+    return JournalCorruptError(
+        f"the journal of run {state.run_id} does not fold at event {seq}: {what}", last_valid_seq=seq - 1
+    )
