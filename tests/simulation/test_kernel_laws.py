@@ -126,24 +126,46 @@ def test_a_replay_with_nothing_changed_gives_the_same_and_calls_nothing_that_is_
 @pytest.mark.parametrize("first", range(0, 60, 20))
 def test_a_journal_that_is_cut_off_anywhere_goes_on_from_there(first: int) -> None:
     for seed in range(first, first + 20):
-        plan = compile_plan(seeded_flow(seed))
-        play = Play(plan, INPUTS, seed=f"{seed:x}", check=False)
-        chaos = Chaos(play, seed)
-        for _ in range(50):
-            if play.state.ended:
-                break
-            chaos.one()
-        rows = list(play.rows)
+        rows = journal_of(seed)
         for count in random.Random(seed).sample(range(2, len(rows) + 1), min(5, len(rows) - 1)):
-            cut = Play(plan, INPUTS, seed=f"{seed:x}", check=False)
-            cut.rows, cut.now = rows[:count], play.now
-            cut.state, cut.check = cut.folded(), True
-            if cut.state.ended:
-                continue
-            cut.give(inp.GoOn(set_aside=len(rows) - count))
-            if cut.state.active:
-                cut.crash()
-            Chaos(cut, seed).to_the_end()
+            go_on_from(seed, count)
+
+
+@pytest.mark.req("DUR-6.rollback")
+@pytest.mark.parametrize(
+    ("seed", "count"),
+    [
+        (9, 29),  # what had made the run fail was acted upon again while that was being undone
+        (164, 13),  # a `stop` had ended the run, and nobody knew
+        (390, 33),
+    ],
+)
+def test_a_cut_that_once_left_a_run_behind_does_no_more(seed: int, count: int) -> None:
+    go_on_from(seed, count)
+
+
+def journal_of(seed: int) -> list[Any]:
+    play = Play(compile_plan(seeded_flow(seed)), INPUTS, seed=f"{seed:x}", check=False)
+    chaos = Chaos(play, seed)
+    for _ in range(50):
+        if play.state.ended:
+            break
+        chaos.one()
+    return list(play.rows)
+
+
+def go_on_from(seed: int, count: int) -> None:
+    """Cut the journal off after so many events, and play on."""
+    rows = journal_of(seed)
+    cut = Play(compile_plan(seeded_flow(seed)), INPUTS, seed=f"{seed:x}", check=False)
+    cut.rows, cut.now = rows[:count], rows[-1].at
+    cut.state, cut.check = cut.folded(), True
+    if cut.state.ended:
+        return
+    cut.give(inp.GoOn(set_aside=len(rows) - count))
+    if cut.state.active:
+        cut.crash()
+    Chaos(cut, seed).to_the_end()
 
 
 @pytest.mark.req("DUR-1.same-outputs")

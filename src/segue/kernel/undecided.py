@@ -14,8 +14,10 @@ from segue.errors import ConflictError
 from segue.kernel import compensation, composites, rewind
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.kept import ENDS_RUN
+from segue.kernel.pure_steps import end_run
 from segue.kernel.rewind import MODIFIER_ROLES, has_name
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, is_shielded
 from segue.kernel.status import STEP_ENDED_WELL, STEP_SETTLED, UNSETTLED, StepStatus
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
         decider.choose_edges(step)
     for block in list(_blocks(state)):
-        if block.closed and _failure_is_open(block):
+        if block.closed and _failure_is_open(state, block):
             state.failed_blocks.append(block)
         elif not block.remaining and not block.closed and _end_is_open(state, block):
             state.ended_blocks.append(block)
@@ -99,10 +101,12 @@ def _waits_for(owner: StepState, block: BlockState) -> bool:
     return owner.status not in STEP_SETTLED
 
 
-def _failure_is_open(block: BlockState) -> bool:
+def _failure_is_open(state: RunState, block: BlockState) -> bool:
     owner, role = block.owner, block.plan.role
-    if block.failure is None or owner is None:
-        return block.failure is not None
+    if block.failure is None:
+        return False
+    if owner is None:
+        return block is state.phase_block
     if role == "compensate":
         return _is_last(owner, block)
     if role in MODIFIER_ROLES:
@@ -155,5 +159,19 @@ def _end_the_run(decider: Decider) -> None:
         decider.stop_all("the run's time is over" if state.timed_out else state.cancelling or "cancelled")
         late = ev.Failure(category="timeout", code="run_timeout", message="the run was not done in its time")
         decider.finish(ev.FinallyStarted(outcome=outcome, error=late if state.timed_out else None))
+    elif state.ending is None and (ender := _ender(state)) is not None:
+        end_run(decider, ender)
     else:
         composites.finish_if_last(decider)
+
+
+def _ender(state: RunState) -> StepState | None:
+    """The step of this phase that has ended the run."""
+    for step in state.standing:
+        if step.plan.kind in ENDS_RUN and step.status is StepStatus.SUCCEEDED and not is_shielded(step.block):
+            block = step.block
+            while block.owner is not None:
+                block = block.owner.block
+            if block is state.phase_block:
+                return step
+    return None
