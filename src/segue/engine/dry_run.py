@@ -27,10 +27,11 @@ from segue.flow.model import Flow, JsonValue, RawMap, Step
 from segue.flow.starting import Beginning, begin_from, trigger_for
 from segue.kernel import events as ev
 from segue.kernel.children import is_waited_for
-from segue.kernel.reasons import explain_step, explain_unopened
+from segue.kernel.reasons import explain_step
 from segue.kernel.scope import SeededImpure
 from segue.kernel.state import StepState
 from segue.kernel.status import STEP_SETTLED, RunStatus, StepStatus
+from segue.kernel.step_reasons import explain_unopened
 from segue.observe.masking import Masker
 
 ENOUGH: Final = 100

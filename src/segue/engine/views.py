@@ -17,9 +17,10 @@ from segue.kernel.children import is_waited_for
 from segue.kernel.compensation import UndoPreview
 from segue.kernel.events import Origin
 from segue.kernel.plan import NodePlan
-from segue.kernel.reasons import explain_run, explain_step, explain_unopened
+from segue.kernel.reasons import explain_run, explain_step
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus, StepStatus
+from segue.kernel.step_reasons import explain_unopened
 from segue.observe.masking import DEFAULT_MASKER, Masker
 from segue.store.port import RunRecord
 

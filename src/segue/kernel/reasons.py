@@ -1,26 +1,41 @@
 """Why a run or a step is as it is: one sentence of facts, a stable code, and what helps.
 
 Computed from the folded state alone, so it can be asked of any run at any time, and of any past state too. Codes are in
-`segue.kernel.reason_codes`; sentences are for people and may change. Each status has one small function (`_STEPS`,
+`segue.kernel.reason_codes`; sentences are for people and may change. Each status has one small function (`STEPS`,
 `_RUNS`), so that a status without a reason is a missing key, which a test sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 import msgspec
 
 from segue.errors import JournalCorruptError
-from segue.flow.durations import format_duration
-from segue.kernel.events import CompensationStarted, Failure
+from segue.kernel.events import CompensationStarted
 from segue.kernel.kept import origin_told
-from segue.kernel.plan import COMPOSITE_KINDS, NodePlan
 from segue.kernel.reason_codes import Reason
 from segue.kernel.reason_codes import ReasonCode as R
-from segue.kernel.state import KEEPS_TURN, Rewinding, RunState, StepState
-from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
+from segue.kernel.reason_words import (
+    FAULT,
+    FREE_SLOT,
+    GO_ON,
+    RETRY,
+    ROLL_BACK,
+    SAME_TIME_AGAIN,
+    START_AGAIN,
+    counted,
+    goes_on_after_failures,
+    steps_being,
+    told_failure,
+    told_names,
+    told_time,
+    told_times,
+    turn_keepers,
+)
+from segue.kernel.state import Rewinding, RunState, StepState
+from segue.kernel.status import STEP_FAILED, RunStatus, StepStatus
+from segue.kernel.step_reasons import STEPS
 
 
 def explain_run(state: RunState, now: int) -> Reason:
@@ -32,37 +47,35 @@ def explain_run(state: RunState, now: int) -> Reason:
     if state.rewound is not None:
         sentence += f"; {told_rewind(state.rewound)}"
     if state.takeovers and state.ended:
-        sentence += f"; taken over {_times(state.takeovers)} after its host had stopped"
+        sentence += f"; taken over {told_times(state.takeovers)} after its host had stopped"
     return reason if sentence == reason.sentence else msgspec.structs.replace(reason, sentence=sentence)
 
 
 def told_rewind(rewound: Rewinding) -> str:
     """What a rewind did, in facts."""
-    to = f" to {_names(rewound.to)}" if rewound.how == "rewind" else f" from {_names(rewound.to)}" if rewound.to else ""
+    to = (
+        f" to {told_names(rewound.to)}"
+        if rewound.how == "rewind"
+        else f" from {told_names(rewound.to)}"
+        if rewound.to
+        else ""
+    )
     what = ("rewound" if rewound.how == "rewind" else "retried") + to
     by = "" if rewound.by is None else f" by {rewound.by}"
     why = "" if rewound.reason is None else f" ({rewound.reason})"
-    return f"{what} at {_when(rewound.at)}{by}{why}: {_counted(rewound.taken_back, 'step')} taken back"
+    return f"{what} at {told_time(rewound.at)}{by}{why}: {counted(rewound.taken_back, 'step')} taken back"
 
 
 def explain_step(state: RunState, step: StepState, now: int) -> Reason:
     """Why this instance of a step is as it is at `now` (ms since the epoch)."""
     if step.block.gone:
         return Reason(R.STEP_TAKEN_BACK, f"taken back by a rewind; it was {step.status.replace('_', ' ')} until then")
-    return _STEPS[step.status](state, step, now)
+    return STEPS[step.status](state, step, now)
 
 
 def explain_quarantined(error: JournalCorruptError) -> Reason:
     """Why a run whose journal does not fold cannot be shown."""
-    return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", _ROLL_BACK % error.last_valid_seq)
-
-
-_FREE_SLOT = "wait, or cancel a run of the same flow and key that is under way"
-_START_AGAIN = "start the flow again"
-_RETRY = "mend the cause, then `segue retry %s`"
-_GO_ON = "`segue retry %s` goes on where it stopped"
-_SAME_TIME_AGAIN = "`segue retry %s` gives it the same time again"
-_ROLL_BACK = "`segue rollback RUN` sets aside what follows on its last valid event (%d), and it goes on from there"
+    return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", ROLL_BACK % error.last_valid_seq)
 
 
 # ---------------------------------------------------------------- runs
@@ -73,8 +86,8 @@ def _queued(state: RunState, _now: int) -> Reason:
     if queued is not None and queued.until is not None:
         return Reason(R.RUN_QUEUED_TIME, f"accepted and kept: {queued.reason}")
     if queued is not None:
-        return Reason(R.RUN_QUEUED_SLOT, f"accepted and kept: {queued.reason}", _FREE_SLOT)
-    accepted = "" if state.accepted_at is None else f" since {_when(state.accepted_at)}"
+        return Reason(R.RUN_QUEUED_SLOT, f"accepted and kept: {queued.reason}", FREE_SLOT)
+    accepted = "" if state.accepted_at is None else f" since {told_time(state.accepted_at)}"
     return Reason(R.RUN_QUEUED, f"accepted and kept{accepted}; no host has begun it yet")
 
 
@@ -84,11 +97,11 @@ def _running(state: RunState, now: int) -> Reason:
         return phase
     if state.active:
         steps = list(state.active.values())
-        what = f"{_counted(len(steps), 'attempt')} in flight: {_names(step.address for step in steps)}"
+        what = f"{counted(len(steps), 'attempt')} in flight: {told_names(step.address for step in steps)}"
         return Reason(R.RUN_IN_FLIGHT, what)
-    if state.ready and not _turn_keepers(state):
+    if state.ready and not turn_keepers(state):
         ready = [step.address for step in state.ready.values()]
-        return Reason(R.RUN_STARTING, f"about to start {_names(ready)}")
+        return Reason(R.RUN_STARTING, f"about to start {told_names(ready)}")
     return _waiting(state, now)
 
 
@@ -101,10 +114,10 @@ def _phase(state: RunState) -> Reason | None:
         return _undoing(state, state.compensating)
     if state.phase == "finally" and state.outcome is not None:
         how = state.outcome.outcome.replace("_", " ")
-        cause = "" if state.outcome.error is None else f" ({_told(state.outcome.error)})"
+        cause = "" if state.outcome.error is None else f" ({told_failure(state.outcome.error)})"
         return Reason(R.RUN_FINALLY, f"its `finally` steps are running; then it ends as {how}{cause}")
     if state.phase == "handlers" and state.flow_error is not None:
-        sentence = f"{_told(state.flow_error)}; the flow's `on_error` steps are running"
+        sentence = f"{told_failure(state.flow_error)}; the flow's `on_error` steps are running"
         return Reason(R.RUN_HANDLING_ERROR, sentence)
     return None
 
@@ -113,10 +126,10 @@ def _undoing(state: RunState, started: CompensationStarted) -> Reason:
     steps = [state.nodes[number] for number in started.steps]
     over = sum(1 for step in steps if step.undone in ("done", "failed"))
     now = next((f"undoes `{step.address}`" for step in steps if step.undone == "running"), "undoes what was done")
-    cause = "" if started.error is None else f" ({_told(started.error)})"
+    cause = "" if started.error is None else f" ({told_failure(started.error)})"
     how = started.outcome.replace("_", " ")
     return Reason(
-        R.RUN_UNDOING, f"{now}, {over} of {_counted(len(steps), 'step')} are over; then it ends as {how}{cause}"
+        R.RUN_UNDOING, f"{now}, {over} of {counted(len(steps), 'step')} are over; then it ends as {how}{cause}"
     )
 
 
@@ -124,8 +137,8 @@ def _undone(state: RunState) -> str:
     """What the end of a run says of what it undid."""
     done = [step.address for step in state.standing if step.undone == "done"]
     failed = [step.address for step in state.standing if step.undone not in (None, "done")]
-    told = f"; undone: {_names(done)}" if done else ""
-    return told + (f"; could not be undone: {_names(failed)}" if failed else "")
+    told = f"; undone: {told_names(done)}" if done else ""
+    return told + (f"; could not be undone: {told_names(failed)}" if failed else "")
 
 
 def _waiting(state: RunState, now: int) -> Reason:
@@ -135,17 +148,16 @@ def _waiting(state: RunState, now: int) -> Reason:
     waits = [step for step in state.standing if step.status in (StepStatus.WAITING, StepStatus.RETRYING)]
     if not waits:
         sentence = "nothing is in flight and no timer is open; the next event follows at once"
-        return Reason(R.RUN_UNDECIDED, sentence, _FAULT)
+        return Reason(R.RUN_UNDECIDED, sentence, FAULT)
     first = min(waits, key=lambda step: (step.until is None, step.until or 0, step.id))
     reason = explain_step(state, first, now)
     more = (
-        f"; {_counted(len(waits) - 1, 'other step')} {'waits' if len(waits) == 2 else 'wait'} too" if waits[1:] else ""
+        f"; {counted(len(waits) - 1, 'other step')} {'waits' if len(waits) == 2 else 'wait'} too" if waits[1:] else ""
     )
     code = _RUN_WAITS.get(reason.code, R.RUN_WAITING_TIME)
     return Reason(code, f"`{first.address}`: {reason.sentence}{more}", reason.action)
 
 
-_FAULT = "if a present run stays so, it is a fault of the engine: please report it with the run's journal"
 _RUN_WAITS = {
     R.STEP_WAITING_DECISION: R.RUN_WAITING_DECISION,
     R.STEP_WAITING_EVENT: R.RUN_WAITING_EVENT,
@@ -158,35 +170,35 @@ _RUN_WAITS = {
 
 
 def _paused(state: RunState, _now: int) -> Reason:
-    flight = f"; {_counted(len(state.active), 'attempt')} still in flight" if state.active else ""
+    flight = f"; {counted(len(state.active), 'attempt')} still in flight" if state.active else ""
     return Reason(R.RUN_PAUSED, f"paused by a person{flight}", f"segue resume {state.run_id}")
 
 
 def _run_succeeded(state: RunState, _now: int) -> Reason:
-    failed = _in(state, *STEP_FAILED) if _continues(state) else []
+    failed = steps_being(state, *STEP_FAILED) if goes_on_after_failures(state) else []
     if state.stopped_by is not None:
         return Reason(R.RUN_ENDED_EARLY, f"ended well: `{state.stopped_by}` ended it")
     if failed:
-        sentence = f"ended, although {_counted(len(failed), 'step')} failed: {_names(failed)}"
-        return Reason(R.RUN_WITH_FAILURES, sentence, _RETRY % state.run_id)
+        sentence = f"ended, although {counted(len(failed), 'step')} failed: {told_names(failed)}"
+        return Reason(R.RUN_WITH_FAILURES, sentence, RETRY % state.run_id)
     if state.recovered:
-        recovered = _in(state, StepStatus.RECOVERED)
-        sentence = f"ended well; {_counted(len(recovered), 'step')} failed and recovered: {_names(recovered)}"
+        recovered = steps_being(state, StepStatus.RECOVERED)
+        sentence = f"ended well; {counted(len(recovered), 'step')} failed and recovered: {told_names(recovered)}"
         return Reason(R.RUN_RECOVERED, sentence)
-    return Reason(R.RUN_SUCCEEDED, f"ended well: {_counted(len(_in(state, StepStatus.SUCCEEDED)), 'step')}")
+    return Reason(R.RUN_SUCCEEDED, f"ended well: {counted(len(steps_being(state, StepStatus.SUCCEEDED)), 'step')}")
 
 
 def _run_failed(state: RunState, _now: int) -> Reason:
-    told = "an error reached the top" if state.error is None else _told(state.error)
-    return Reason(R.RUN_FAILED, f"failed: {told}{_undone(state)}", _what_next(state, _RETRY))
+    told = "an error reached the top" if state.error is None else told_failure(state.error)
+    return Reason(R.RUN_FAILED, f"failed: {told}{_undone(state)}", _what_next(state, RETRY))
 
 
 def _run_cancelled(state: RunState, _now: int) -> Reason:
     if state.skipped is not None:
-        return Reason(R.RUN_SKIPPED, f"skipped: {state.skipped}", _START_AGAIN)
+        return Reason(R.RUN_SKIPPED, f"skipped: {state.skipped}", START_AGAIN)
     reason = state.undoing or state.cancelling
     why = "" if reason in (None, "cancelled") else f": {reason}"
-    return Reason(R.RUN_CANCELLED, f"cancelled{why}{_undone(state)}", _what_next(state, _GO_ON))
+    return Reason(R.RUN_CANCELLED, f"cancelled{why}{_undone(state)}", _what_next(state, GO_ON))
 
 
 def _what_next(state: RunState, action: str) -> str:
@@ -198,12 +210,12 @@ def _what_next(state: RunState, action: str) -> str:
 def _run_timed_out(state: RunState, _now: int) -> Reason:
     limit = state.plan.flow.timeout_seconds
     what = "" if limit is None else f": it was not done within {limit:g} s"
-    return Reason(R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", _SAME_TIME_AGAIN % state.run_id)
+    return Reason(R.RUN_TIMED_OUT, f"timed out{what}{_undone(state)}", SAME_TIME_AGAIN % state.run_id)
 
 
 def _run_quarantined(state: RunState, _now: int) -> Reason:
     sentence = f"quarantined: its journal does not fold after event {state.seq - 1}"
-    return Reason(R.RUN_QUARANTINED, sentence, _ROLL_BACK % (state.seq - 1))
+    return Reason(R.RUN_QUARANTINED, sentence, ROLL_BACK % (state.seq - 1))
 
 
 _RUNS: dict[RunStatus, Callable[[RunState, int], Reason]] = {
@@ -217,385 +229,3 @@ _RUNS: dict[RunStatus, Callable[[RunState, int], Reason]] = {
     RunStatus.TIMED_OUT: _run_timed_out,
     RunStatus.QUARANTINED: _run_quarantined,
 }
-
-
-# ---------------------------------------------------------------- steps before their end
-
-
-def _pending(state: RunState, step: StepState, _now: int) -> Reason:
-    over = _over(state, step)
-    if over is not None:
-        return over
-    open_sources = [source.plan.step.id for source in _sources(step) if source.status not in STEP_SETTLED]
-    waits = f"waits for {_names(open_sources)}" if open_sources else "waits for the step before it"
-    return Reason(R.STEP_WAITING_INPUTS, waits)
-
-
-def _over(state: RunState, step: StepState) -> Reason | None:
-    if state.ended:
-        return Reason(R.STEP_NOT_REACHED, f"not reached: the run ended first ({state.status.replace('_', ' ')})")
-    if step.block.closed:
-        failure = step.block.failure
-        cause = "the block around it was cancelled" if failure is None else f"`{failure.step or 'a step'}` failed first"
-        return Reason(R.STEP_NOT_REACHED, f"not reached: {cause}")
-    return None
-
-
-def _ready(state: RunState, step: StepState, _now: int) -> Reason:
-    over = _over(state, step)
-    if over is not None:
-        return over
-    flow = state.plan.flow
-    if state.paused:
-        return _held(state)
-    holders = [*state.active.values()] or _turn_keepers(state)
-    if holders and (flow.strategy != "parallel" or flow.concurrency is not None):
-        limit = "" if flow.concurrency is None else f", at most {flow.concurrency} at once"
-        what = (
-            f"{_counted(len(holders), 'step')} in flight" if state.active else f"`{holders[0].address}` is not settled"
-        )
-        return Reason(R.STEP_WAITING_SLOT, f"waits for its turn (strategy {flow.strategy}{limit}; {what})")
-    return Reason(R.STEP_READY, "all it depends on is settled; it is about to start")
-
-
-def _turn_keepers(state: RunState) -> list[StepState]:
-    """Steps that keep their turn under the strategy `sequential` although no attempt of theirs is in flight."""
-    if state.plan.flow.strategy != "sequential" or not state.turns:
-        return []
-    return [state.nodes[number] for number, kind in state.timers if kind in KEEPS_TURN]
-
-
-def _held(state: RunState) -> Reason:
-    return Reason(R.STEP_HELD_BY_PAUSE, "could go on, and the run is paused", f"segue resume {state.run_id}")
-
-
-def _step_running(state: RunState, step: StepState, _now: int) -> Reason:
-    if step.id in state.active:
-        if step.lost and step.tries == 1 and not step.polls:
-            sentence = f"retried after its host stopped while attempt {step.attempt - 1} was in flight"
-            return Reason(R.STEP_RETRIED_AFTER_HOST_STOPPED, sentence)
-        since = "" if step.started_at is None else f"; the step began at {_when(step.started_at)}"
-        lost = f"; its host stopped {_times(step.lost)} during earlier attempts" if step.lost else ""
-        return Reason(R.STEP_IN_FLIGHT, f"{_attempt(step)} is in flight{since}{lost}")
-    if step.concluding is not None:
-        ends = step.concluding.ends
-        return Reason(R.STEP_FINALLY, f"its `finally` steps are running; then it is {ends}")
-    if step.failing is not None:
-        told = _told(step.failing.error)
-        return Reason(R.STEP_LETTING_GO, f"{told}; `finally` steps of what was cancelled inside it are running")
-    if step.handling is not None and step.error is not None:
-        sentence = f"failed with {step.error.category}: {step.error.message}; its `on_error` steps are running"
-        return Reason(R.STEP_HANDLING_ERROR, sentence)
-    if step.plan.kind in COMPOSITE_KINDS:
-        return Reason(R.STEP_BLOCKS_OPEN, _progress(step))
-    return Reason(R.STEP_UNDECIDED, "has begun; the next event follows at once", _FAULT)
-
-
-def _progress(step: StepState) -> str:
-    kind, done = step.plan.kind, step.next_item - step.open_blocks
-    if kind == "foreach":
-        failed = f", {len(step.tolerated)} of them failed and are tolerated" if step.tolerated else ""
-        return f"{done} of {_counted(len(step.items or ()), 'item')} done{failed}; {step.open_blocks} under way"
-    if kind == "repeat":
-        return f"turn {step.next_item + 1} is under way"
-    if kind == "parallel":
-        return f"{done} of {_counted(len(step.plan.blocks), 'branch', 'branches')} done; {step.open_blocks} under way"
-    last = step.children[-1].plan.label if step.children else None
-    return "is about to open its block" if last is None else f"its block `{last}` is under way"
-
-
-def _retrying(state: RunState, step: StepState, now: int) -> Reason:
-    if step.waits_on == "lost" or step.error is None:
-        sentence = f"to be retried: its host stopped while attempt {step.attempt} was in flight"
-        return Reason(R.STEP_WAITING_RETRY, sentence)
-    if state.paused and step.until is not None and step.until <= now:
-        return _held(state)
-    after = "at once" if step.until is None or step.until <= now else f"at {_when(step.until)}"
-    sentence = f"{_attempt(step)} failed with {step.error.category}: {step.error.message}; next try {after}"
-    return Reason(R.STEP_WAITING_RETRY, sentence, _helps(state, step.error))
-
-
-_FROM_OUTSIDE = ("callback", "child", "event")
-
-
-def _step_waiting(state: RunState, step: StepState, now: int) -> Reason:
-    if state.paused and step.until is not None and step.until <= now and step.waits_on not in _FROM_OUTSIDE:
-        return _held(state)
-    if step.id in state.awaiting:
-        return _held(state) if state.paused else _awaiting(step)
-    end = "" if step.until is None else _when(step.until)
-    if step.waits_on == "child":
-        limit = f", until {end} at most" if end else ""
-        return Reason(R.STEP_WAITING_FLOW, f"waiting for the flow's run {step.child}{limit}", f"segue why {step.child}")
-    if step.waits_on == "event":
-        limit = f", until {end} at most" if end else ""
-        sentence = f"waiting for the event `{step.event}`{limit}"
-        return Reason(R.STEP_WAITING_EVENT, sentence, f"segue emit {step.event}")
-    if step.plan.kind == "approve":
-        return _undecided(step, end)
-    if step.waits_on == "callback":
-        callback = step.plan.step.callback
-        uses = 1 if callback is None else callback.uses
-        have = f" ({len(step.signals or ())} of {uses} came)" if uses > 1 else ""
-        sentence = f"waiting for callback of `{step.address}`{have}" + (f", expires {end}" if end else "")
-        return Reason(R.STEP_WAITING_CALLBACK, sentence, "send the answer to the step's callback address")
-    if step.waits_on == "poll":
-        poll = step.plan.step.poll
-        most = "" if poll is None else f" of {poll.max_attempts}"
-        sentence = f"waiting for the outside job: asked {step.polls}{most} times, asked again at {end}"
-        return Reason(R.STEP_WAITING_POLL, sentence)
-    if step.waits_on == "every":
-        return Reason(R.STEP_WAITING_TURN, f"waiting for turn {step.next_item + 1}, which begins at {end}")
-    return Reason(R.STEP_WAITING_TIME, f"waiting until {end}")
-
-
-def _undecided(step: StepState, end: str) -> Reason:
-    callback, have = step.plan.step.callback, len(step.signals or ())
-    need = 1 if callback is None else callback.uses
-    people = "a person" if need == 1 else f"{need} people"
-    count = f" ({have} of {need} approved)" if need > 1 else ""
-    to = step.answer.get("to") if isinstance(step.answer, dict) else None
-    who = f" of {', '.join(str(one) for one in to)}" if isinstance(to, list) and to else ""
-    sentence = f"waiting for the decision of {people}{who}{count}" + (f", until {end}" if end else "")
-    return Reason(R.STEP_WAITING_DECISION, sentence, "send the decision to the step's callback address")
-
-
-def _awaiting(step: StepState) -> Reason:
-    limits = step.plan.step.limits
-    assert limits is not None
-    what = [] if limits.concurrency is None else [f"at most {limits.concurrency} at once"]
-    if limits.rate_count is not None:
-        what.append(f"at most {limits.rate_count} within {format_duration(limits.rate_seconds)}")
-    key = f" for key {step.slot_key}" if step.slot_key else ""
-    next_one = "" if step.started_at is None else f" for attempt {step.attempt + 1}"
-    return Reason(R.STEP_WAITING_SLOT, f"waits for a slot{next_one} ({', '.join(what)}{key})")
-
-
-# ---------------------------------------------------------------- steps at their end
-
-
-def _step_succeeded(state: RunState, step: StepState, _now: int) -> Reason:
-    if step.undone == "running":
-        return Reason(R.STEP_UNDOING, "ended well; its `compensate` steps are running")
-    if step.undone == "done":
-        return Reason(R.STEP_UNDONE, "ended well, and was undone by its `compensate` steps")
-    if step.undone == "failed":
-        why = "" if step.undo_error is None else f": {_told(step.undo_error)}"
-        return Reason(R.STEP_NOT_UNDONE, f"ended well, and could not be undone{why}", f"segue undo {state.run_id}")
-    why = step.edges_reason or step.reason
-    if step.plan.kind in ("conditional", "switch", "branch") and why is not None:
-        return Reason(R.STEP_TOOK_BRANCH, why)
-    if step.cached_from is not None:
-        return Reason(R.STEP_SUCCEEDED_FROM_CACHE, f"ended well without a call: {why}")
-    if step.fallback:
-        return Reason(R.STEP_SUCCEEDED_BY_FALLBACK, f"ended well: {why}")
-    tries = f" in {_attempt(step)}" if step.attempt > 1 else ""
-    at = "" if step.ended_at is None else f" at {_when(step.ended_at)}"
-    times = "once" if step.lost == 1 else f"{step.lost} times"
-    lost = f", made again under the same key after its host had stopped {times}" if step.lost else ""
-    return Reason(R.STEP_SUCCEEDED, f"ended well{at}{tries}{lost}" + ("" if why is None else f": {why}"))
-
-
-def _step_recovered(_state: RunState, step: StepState, _now: int) -> Reason:
-    error = step.error
-    what = "failed" if error is None else f"failed with {error.category}: {error.message}"
-    if step.handling is not None:
-        return Reason(R.STEP_RECOVERED_BY_HANDLER, f"{what}; its `on_error` steps ended well")
-    if step.plan.kind == "try":
-        return Reason(R.STEP_RECOVERED_BY_CATCH, f"{what}; its `catch` block ended well")
-    if error is not None and error.category == "timeout" and _on_timeout(step) != "fail":
-        return Reason(R.STEP_RECOVERED_AFTER_TIMEOUT, f"{error.message}; `on_timeout: {_on_timeout(step)}`")
-    return Reason(R.STEP_RECOVERED_BY_ERROR_EDGE, f"{what}; the edge for errors was taken")
-
-
-def _on_timeout(step: StepState) -> str:
-    plan = step.plan.step
-    if plan.timeout is not None and plan.timeout.on_timeout != "fail":
-        return plan.timeout.on_timeout
-    return "fail" if plan.callback is None else plan.callback.on_timeout
-
-
-def _skipped(_state: RunState, step: StepState, _now: int) -> Reason:
-    if step.plan.step.disabled and step.reason == "the step is disabled":
-        return Reason(R.STEP_SKIPPED_DISABLED, "skipped: it is disabled", "take `disabled` off the step")
-    if step.slot_key is not None:
-        return Reason(R.STEP_SKIPPED_LIMIT, f"skipped: {step.reason}")
-    if step.live or not step.plan.in_degree:
-        return Reason(R.STEP_SKIPPED_CONDITION, f"skipped: {step.reason or 'its condition was not met'}")
-    sources = _sources(step)
-    failed = [source.plan.step.id for source in sources if source.status in STEP_FAILED]
-    if failed:
-        return Reason(R.STEP_SKIPPED_DEPENDENCY, f"skipped: {_names(failed)}, which it depends on, failed")
-    if step.broken:
-        skipped = _names(source.plan.step.id for source in sources if source.broken)
-        return Reason(
-            R.STEP_SKIPPED_DEPENDENCY, f"skipped: {skipped}, which it depends on, was skipped after a failure"
-        )
-    chosen = next((f": `{one.plan.step.id}` {one.edges_reason}" for one in sources if one.edges_reason), "")
-    sentence = f"skipped: {step.reason or 'no path to it was taken'}{chosen}"
-    return Reason(R.STEP_SKIPPED_PATH, sentence)
-
-
-def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:
-    error = step.error
-    if error is None:
-        return Reason(R.STEP_FAILED, "failed")
-    helps = _helps(state, error)
-    if error.step not in (None, step.address):
-        return Reason(R.STEP_FAILED_INSIDE, f"failed: {_told(error)}", helps)
-    if error.code in ("limit_reached", "slot_taken"):
-        return Reason(R.STEP_FAILED_LIMIT, f"failed: {error.message}", helps)
-    retry = step.plan.step.retry
-    if retry is not None and step.tries >= retry.max_attempts > 1:
-        sentence = f"failed after {step.tries} of {retry.max_attempts} tries with {error.category}: {error.message}"
-        return Reason(R.STEP_FAILED_AFTER_RETRIES, sentence, helps)
-    return Reason(R.STEP_FAILED, f"failed with {error.category}: {error.message}", helps)
-
-
-def _unknown_outcome(state: RunState, step: StepState, _now: int) -> Reason:
-    message = "an attempt was cut off" if step.error is None else step.error.message
-    action = f"look in the outside system whether it took effect; if it did not, `segue retry {state.run_id}`"
-    return Reason(R.STEP_UNKNOWN_OUTCOME, f"outcome unknown: {message}", action)
-
-
-def _cancelled(_state: RunState, step: StepState, _now: int) -> Reason:
-    why = f": {step.reason}" if step.reason else ""
-    cleaning = "; its `finally` steps are running" if step.open_blocks else ""
-    return Reason(R.STEP_CANCELLED, f"cancelled{why}{cleaning}")
-
-
-def _timed_out(_state: RunState, step: StepState, _now: int) -> Reason:
-    error = step.error
-    message = "its time ran out" if error is None else error.message
-    if error is not None and error.code == "callback_expired":
-        action = "raise the callback's `expires`, or say with `on_timeout` what happens then"
-        return Reason(R.STEP_CALLBACK_EXPIRED, f"timed out: {message}", action)
-    return Reason(R.STEP_TIMED_OUT, f"timed out: {message}", "raise the step's `timeout`")
-
-
-_STEPS: dict[StepStatus, Callable[[RunState, StepState, int], Reason]] = {
-    StepStatus.PENDING: _pending,
-    StepStatus.READY: _ready,
-    StepStatus.RUNNING: _step_running,
-    StepStatus.RETRYING: _retrying,
-    StepStatus.WAITING: _step_waiting,
-    StepStatus.SUCCEEDED: _step_succeeded,
-    StepStatus.RECOVERED: _step_recovered,
-    StepStatus.SKIPPED: _skipped,
-    StepStatus.FAILED: _step_failed,
-    StepStatus.UNKNOWN_OUTCOME: _unknown_outcome,
-    StepStatus.CANCELLED: _cancelled,
-    StepStatus.TIMED_OUT: _timed_out,
-}
-
-
-# ---------------------------------------------------------------- steps of blocks that were never opened
-
-
-def explain_unopened(node: NodePlan, state: RunState) -> Reason:
-    """Why a step has no instance: the block around it was not opened (yet)."""
-    owner, role = node.block.owner, node.block.role
-    if owner is None:
-        return _unopened_at_top(role, state)
-    instance = next((one for one in reversed(state.nodes) if one.plan is owner and not one.block.gone), None)
-    if instance is None:
-        outer = explain_unopened(owner, state)
-        return msgspec.structs.replace(outer, sentence=f"stands in `{owner.step.id}`: {outer.sentence}", action=None)
-    if role == "compensate":
-        sentence = f"not needed: undoes `{instance.address}`, if the run ends badly or is to be undone"
-        return Reason(R.STEP_UNDO_NOT_NEEDED, sentence)
-    if role in ("handler", "catch"):
-        if instance.status in STEP_SETTLED:
-            sentence = f"not needed: `{instance.address}` ended as {instance.status.replace('_', ' ')}"
-        else:
-            sentence = f"runs only if `{instance.address}` fails"
-        return Reason(R.STEP_HANDLER_NOT_NEEDED, sentence)
-    if instance.status in STEP_SETTLED and owner.kind in ("conditional", "switch") and instance.reason is not None:
-        return Reason(R.STEP_BRANCH_NOT_TAKEN, f"not run: `{instance.address}` {instance.reason}")
-    if instance.status is StepStatus.SUCCEEDED and role == "body":
-        return Reason(R.STEP_NO_ITEMS, f"not run: `{instance.address}` had nothing to loop over")
-    return _unopened_inside(instance, state)
-
-
-def _unopened_at_top(role: str, state: RunState) -> Reason:
-    if role == "root":
-        over = f"the run ended first ({state.status.replace('_', ' ')})" if state.ended else "the run has not begun"
-        return Reason(R.STEP_NOT_REACHED if state.ended else R.STEP_NOT_REACHED_YET, f"not reached: {over}")
-    if role == "flow_on_error":
-        sentence = "not needed: no error reached the top" if state.ended else "runs only if an error reaches the top"
-        return Reason(R.STEP_HANDLER_NOT_NEEDED, sentence)
-    return Reason(R.STEP_NOT_REACHED_YET, "runs at the end of the run")
-
-
-def _unopened_inside(owner: StepState, state: RunState) -> Reason:
-    if owner.status in STEP_SETTLED or state.ended:
-        how = owner.status.replace("_", " ") if owner.status in STEP_SETTLED else "not reached"
-        return Reason(R.STEP_NOT_REACHED, f"not reached: `{owner.address}` was {how}")
-    if owner.plan.kind in ("conditional", "switch") and owner.children:
-        return Reason(R.STEP_BRANCH_NOT_TAKEN, f"not run: `{owner.address}` {owner.reason or 'took another branch'}")
-    if owner.plan.kind == "parallel" and owner.children:
-        sentence = f"waits until an open branch of `{owner.address}` ends ({owner.open_blocks} under way)"
-        return Reason(R.STEP_WAITING_SLOT, sentence)
-    begun = "has not opened this block yet" if owner.status in UNSETTLED else "has not begun"
-    return Reason(R.STEP_NOT_REACHED_YET, f"not reached yet: `{owner.address}` {begun}")
-
-
-# ---------------------------------------------------------------- words
-
-
-def _sources(step: StepState) -> list[StepState]:
-    return [step.block.nodes[local] for local in step.plan.sources]
-
-
-def _continues(state: RunState) -> bool:
-    return state.plan.flow.on_error == "continue"
-
-
-def _in(state: RunState, *statuses: StepStatus) -> list[str]:
-    return [step.address for step in state.standing if step.status in statuses]
-
-
-def _helps(state: RunState, error: Failure) -> str | None:
-    kind = error.category.partition(".")[0]
-    if error.category in ("http.401", "http.403"):
-        kind = "auth"
-    return _HELP.get(kind) or (_RETRY % state.run_id if state.ended else None)
-
-
-_HELP = {
-    "auth": "check the connection's credentials",
-    "dns": "check the host name in the step's address",
-    "tls": "check the certificate of the host that is called",
-    "expression": "mend the expression in the flow; `segue check` names its place",
-    "validation": "compare the values with what the step expects",
-    "connection": "check that the outside system is up and can be reached from here",
-}
-
-
-def _told(error: Failure) -> str:
-    where = f"`{error.step}` failed with " if error.step else ""
-    return f"{where}{error.category}: {error.message}"
-
-
-def _attempt(step: StepState) -> str:
-    retry = step.plan.step.retry
-    most = f" of {retry.max_attempts}" if retry is not None and retry.max_attempts > 1 else ""
-    return f"attempt {step.tries if most else step.attempt}{most}"
-
-
-def _names(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - 3} more" if len(every) > 3 else ""
-    return ", ".join(f"`{name}`" for name in every[:3]) + more
-
-
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
-
-
-def _when(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

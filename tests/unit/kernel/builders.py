@@ -16,9 +16,10 @@ from segue.kernel import inputs as inp
 from segue.kernel.apply import fold
 from segue.kernel.decide import Decision, Row, decide
 from segue.kernel.plan import ACTION_KINDS, Plan, compile_plan
-from segue.kernel.reasons import explain_run, explain_step, explain_unopened
+from segue.kernel.reasons import explain_run, explain_step
 from segue.kernel.state import BlockState, RunState, StepState
 from segue.kernel.status import RUN_ENDED, STEP_SETTLED, UNSETTLED, RunStatus, StepStatus
+from segue.kernel.step_reasons import explain_unopened
 
 Answer: TypeAlias = Any
 """An output; a `Failure`; or a `Late` or `Never`."""

@@ -10,12 +10,13 @@ import pytest
 from segue.errors import JournalCorruptError
 from segue.flow.model import Callback, Retry, Timeout
 from segue.kernel import inputs as inp
-from segue.kernel import reasons
+from segue.kernel import reasons, step_reasons
 from segue.kernel.apply import fold
 from segue.kernel.plan import NodePlan
 from segue.kernel.reason_codes import MEANINGS, ReasonCode
-from segue.kernel.reasons import explain_quarantined, explain_run, explain_step, explain_unopened
+from segue.kernel.reasons import explain_quarantined, explain_run, explain_step
 from segue.kernel.status import RunStatus, StepStatus
+from segue.kernel.step_reasons import explain_unopened
 from segue.kernel.tables_doc import states_page
 from unit.kernel.builders import (
     NOW,
@@ -54,7 +55,7 @@ def test_every_code_has_a_meaning_and_a_stable_form() -> None:
 
 
 def test_every_code_is_given_somewhere() -> None:
-    text = Path(reasons.__file__).read_text(encoding="utf-8")
+    text = "".join(Path(one.__file__).read_text(encoding="utf-8") for one in (reasons, step_reasons))
     assert [code for code in ReasonCode if not re.search(rf"\bR\.{code.name}\b", text)] == []
 
 
