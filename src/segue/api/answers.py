@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from segue.api.errors import FlowProblem, ProblemDetails
+from segue.api.errors import FieldError, FlowProblem, ProblemDetails
 from segue.engine.bulk import BulkOutcome
+from segue.engine.callback_history import SignalLine
 from segue.engine.journal_view import JournalEvent
 from segue.engine.log_lines import LogLine
 from segue.engine.run_compare import RunComparison
@@ -153,6 +154,13 @@ class OpenCallback(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None
     uses: int
     received: int
+    kind: str = "callback"
+    """`callback`, or `approve` of a step that asks people: `uses` of them must agree."""
+    message: str | None = None
+    decided_by: list[str] = []
+    """Who has approved so far, where several people must."""
+    signed: bool = False
+    """Only what carries the signature that the step asks for is taken."""
     json_schema: dict[str, Any] | None = msgspec.field(default=None, name="schema")
 
 
@@ -160,6 +168,21 @@ class CallbackList(msgspec.Struct, frozen=True, kw_only=True):
     """The open callbacks of a run."""
 
     callbacks: list[OpenCallback]
+
+
+class SignalPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent to the callbacks of a run, newest first. `next_cursor` continues (null: the end)."""
+
+    signals: list[SignalLine]
+    next_cursor: str | None = None
+
+
+class CallbackTested(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a test: `taken`, or with `dry_run` would be taken. `errors` are the mistakes in the payload."""
+
+    taken: bool
+    dry_run: bool
+    errors: list[FieldError] = []
 
 
 class CallbackShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,10 +286,10 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
-    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, JournalPage, BulkAnswer,
-    StepData, RunComparison, RunView, UndoView, LogLine, LogPage, Why,
-    OpenCallback, CallbackList, CallbackShown, CallbackTaken, EndedRun, EventTaken, FlowItem, FlowDetail, FlowList,
-    CheckResult, Link, Health, GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
+    StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, JournalPage, BulkAnswer, StepData,
+    RunComparison, RunView, UndoView, LogLine, LogPage, Why, OpenCallback, CallbackList, SignalPage, CallbackTested,
+    CallbackShown, CallbackTaken, EndedRun, EventTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link, Health,
+    GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 import segue
 from segue.api.access import Access
+from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
 from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
@@ -27,6 +28,7 @@ from segue.api.second_chances import SecondChanceRoutes
 from segue.api.services import Services
 from segue.api.signals import SignalRoutes
 from segue.api.starts import Starter
+from segue.engine.callback_history import CallbackHistory
 from segue.errors import SegueError
 
 
@@ -44,6 +46,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     engine, catalogue, library = services.engine, services.catalogue, services.library
     starter = Starter(engine, catalogue, library)
     streams = Streams()
+    history = CallbackHistory(services.tables, engine.versions, engine.now)
     app.state.streams = streams
     app.state.engine = engine
     for routes in (
@@ -51,7 +54,8 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
         FlowRoutes(library, catalogue),
-        CallbackRoutes(engine),
+        CallbackRoutes(engine, history),
+        CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
         GatewayRoutes(engine, starter),
         HealthRoutes(engine),

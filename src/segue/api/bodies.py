@@ -75,6 +75,13 @@ class SendEvent(Body):
     id: str | None = Field(None, min_length=1, max_length=200, description="The same id again changes nothing.")
 
 
+class CallbackTest(Body):
+    """A payload to try a callback with."""
+
+    payload: Any = None
+    dry_run: bool = Field(False, description="Only say whether it would be taken; nothing is sent or used up.")
+
+
 class CheckFlow(Body):
     """Check a flow without running it."""
 
@@ -177,7 +184,7 @@ class Execute(Body):
 
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
-    StartRun, RunFlow, SendEvent, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, BulkRuns,
+    StartRun, RunFlow, SendEvent, CallbackTest, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, BulkRuns,
     GatewayStart, Execute,
 )  # fmt: skip
 

@@ -1,41 +1,68 @@
-"""Callbacks: the public address under which an outside system, or a person, answers a step that waits."""
+"""Callbacks: the public address under which an outside system, or a person, answers a step that waits.
+
+Programs speak JSON and problem documents; a browser that asks for a page gets a form, and answers in plain words.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api.answers import CallbackShown, CallbackTaken, answer
-from segue.api.bodies import read_payload
+from segue.api.bodies import FORM_FIELDS_MAX, content_type, read_payload
+from segue.api.callback_page import FREE_TEXT, OWN_FIELDS, Question, form_page, message_page
 from segue.api.documented import answers_with
+from segue.api.errors import BadBodyError, details_of
+from segue.api.form_fields import Field, fields_of, value_of
 from segue.api.guard import CALLBACK_PREFIX
 from segue.api.routing import Routes
+from segue.engine.callback_history import CallbackHistory
 from segue.engine.host import Engine
-from segue.engine.views import rfc3339
+from segue.engine.ids import token_hash
+from segue.engine.views import masker_of, rfc3339
+from segue.errors import ConflictError, GoneError, InvalidInputError, NotFoundError, SegueError
+from segue.flow.model import JsonValue, RawMap
+from segue.kernel.state import RunState, StepState
+from segue.store.port import CallbackRow, RunRecord
 
-_HOW = "send the answer as JSON with POST to this same address"
+_HOW: Final = "send the answer as JSON with POST to this same address"
+_FORM: Final = "application/x-www-form-urlencoded"
+_WORDS: Final[tuple[tuple[type[SegueError], str, str], ...]] = (
+    (NotFoundError, "There is nothing here", "This address is not known. Look whether you copied all of it."),
+    (GoneError, "This came too late", "The time to answer is over. Nothing was changed."),
+    (ConflictError, "This has been answered", "It was answered before, or is not waited for any more."),
+)
 
 
 class CallbackRoutes:
     """`/api/v1/orchestrator/callback/{token}`: whoever has the token may speak."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, history: CallbackHistory) -> None:
         self._engine = engine
+        self._history = history
 
     def router(self) -> Routes:
         """The routes."""
         router = Routes(tags=["callbacks"])
         path = f"{CALLBACK_PREFIX}{{token}}"
         errors = (404, 409, 410)
-        kinds = ("application/json", "application/x-www-form-urlencoded", "text/plain")
+        kinds = ("application/json", _FORM, "text/plain")
         payload: dict[str, Any] = {"required": False, "content": {kind: {} for kind in kinds}}
+        page: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
+        taken = answers_with(200, CallbackTaken, 400, 403, *errors, 413, 415, 422)
+        shown = answers_with(200, CallbackShown, *errors)
+        for responses in (taken, shown):
+            for status in (200, *errors):
+                responses[status]["content"] |= page
+        taken[422]["content"] |= page
         router.add(
-            path, self.give, method="POST", needs=None, extra={"requestBody": payload},
-            responses=answers_with(200, CallbackTaken, 403, *errors, 413, 415, 422),
+            path, self.give, method="POST", needs=None, extra={"requestBody": payload}, responses=taken,
         )  # fmt: skip
-        router.add(path, self.show, needs=None, responses=answers_with(200, CallbackShown, *errors))
+        router.add(path, self.show, needs=None, responses=shown)
         return router
 
     async def give(self, token: str, request: Request) -> Response:
@@ -43,16 +70,141 @@ class CallbackRoutes:
         signal is kept. An unknown token is 404, a used or cancelled one 409, an expired one 410, an answer that is not
         what the step takes 422 (with every mistake), a missing or wrong signature 403; none of them changes anything.
         """
-        await self._engine.find_callback(token)
-        payload, raw = await read_payload(request), await request.body()
-        run_id = await self._engine.callback(token, payload, raw=raw, headers=request.headers)
+        if wants_page(request) and content_type(request.headers) in ("", _FORM):
+            return await self._give_form(token, request)
+        run_id = await self._give(token, request, await read_payload(request))
         return answer(CallbackTaken(run_id=run_id))
 
-    async def show(self, token: str) -> Response:
-        """What the callback is. Asking changes nothing, so that link previews do no harm."""
+    async def show(self, token: str, request: Request) -> Response:
+        """What the callback is; for a browser, the form to answer it. Asking changes nothing, so that link previews do
+        no harm.
+        """
+        if wants_page(request):
+            return await self._form(token)
         row, record = await self._engine.find_callback(token)
         return answer(
             CallbackShown(
                 flow=record.flow_id, step=row.step_path, status=row.state, expires_at=rfc3339(row.expires_at), how=_HOW
             )
         )
+
+    async def _give(self, token: str, request: Request, payload: JsonValue) -> str:
+        raw = await request.body()
+        try:
+            run_id = await self._engine.callback(token, payload, raw=raw, headers=request.headers)
+        except SegueError as error:
+            await self._note(token, request, payload, error)
+            raise
+        await self._note(token, request, payload)
+        return run_id
+
+    async def _note(self, token: str, request: Request, payload: JsonValue, error: SegueError | None = None) -> None:
+        found = await self._known(token)
+        if found is None:
+            return
+        sender, code, reason = "unknown" if request.client is None else request.client.host, None, None
+        if error is not None:
+            details, _ = details_of(error, instance="", request_id="")
+            code, reason = details.type.rpartition(":")[2], details.detail
+        await self._history.note(*found, payload, sender=sender, code=code, reason=reason)
+
+    async def _known(self, token: str) -> tuple[CallbackRow, RunRecord] | None:
+        """The callback in whatever state; None for a token that never was one, of which nothing is written down."""
+        row = await self._engine.store.find_callback(token_hash(token))
+        record = None if row is None else await self._engine.store.get_run_by_key(row.run_key)
+        return None if row is None or record is None else (row, record)
+
+    # ------------------------------------------------------------ for people
+
+    async def _form(self, token: str) -> Response:
+        try:
+            question, fields = await self._question(token)
+        except (NotFoundError, ConflictError, GoneError) as error:
+            return _told(error)
+        return _html(form_page(question, fields))
+
+    async def _give_form(self, token: str, request: Request) -> Response:
+        given = await _form_of(request)
+        try:
+            question, fields = await self._question(token)
+        except (NotFoundError, ConflictError, GoneError) as error:
+            sent: dict[str, JsonValue] = {name: list(values) for name, values in given.items()}
+            await self._note(token, request, sent, error)
+            return _told(error)
+        payload = _payload(question, fields, given)
+        try:
+            await self._give(token, request, payload)
+        except InvalidInputError as error:
+            return _html(form_page(question, fields, given=given, errors=error.details), 422)
+        except (NotFoundError, ConflictError, GoneError) as error:
+            return _told(error)
+        thanks = ["Your answer is kept. You can close this page."]
+        if question.need > 1 and isinstance(payload, dict) and payload.get("decision") == "approve":
+            have = min(len(question.decisions) + 1, question.need)
+            thanks.insert(0, f"{have} of {question.need} people have approved.")
+        return _html(message_page("Thank you", thanks))
+
+    async def _question(self, token: str) -> tuple[Question, list[Field] | None]:
+        row, record = await self._engine.find_callback(token)
+        state = await self._engine.state(record)
+        step = state.nodes[row.step] if row.step < len(state.nodes) else None
+        if step is None or step.plan.step.callback is None:
+            raise ConflictError("the step does not wait for this callback any more; nothing was changed")
+        callback = step.plan.step.callback
+        is_approval = step.plan.kind == "approve"
+        schema = callback.form if is_approval else callback.schema
+        fields = fields_of(schema, leave_out=OWN_FIELDS if is_approval else frozenset())
+        return question_of(state, step, row.expires_at), fields
+
+
+def question_of(state: RunState, step: StepState, until: int | None) -> Question:
+    """What a person is asked by a step that waits, masked."""
+    masker, callback = masker_of(state), step.plan.step.callback
+    shown: RawMap = step.answer if isinstance(step.answer, dict) else {}
+    message, to = shown.get("message"), shown.get("to")
+    return Question(
+        flow=state.plan.flow.title or state.plan.flow.id, step=step.address, is_approval=step.plan.kind == "approve",
+        message=None if message is None else masker.mask_text(str(message)),
+        to=[str(one) for one in to] if isinstance(to, list) else [], need=1 if callback is None else callback.uses,
+        decisions=[str(one["by"]) for one in step.signals or () if isinstance(one, dict) and one.get("by")],
+        until=rfc3339(until), signed=callback is not None and callback.signature is not None,
+    )  # fmt: skip
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks, for a person."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _payload(question: Question, fields: Sequence[Field] | None, given: Mapping[str, Sequence[str]]) -> JsonValue:
+    if fields is None and not question.is_approval:
+        return next(iter(given.get(FREE_TEXT, ())), "") or None
+    rejected = question.is_approval and "reject" in given.get("decision", ())
+    payload = {} if rejected else value_of(fields or (), given)
+    if question.is_approval:
+        for name in ("decision", "by", "comment"):
+            text = next((one.strip() for one in given.get(name, ()) if one.strip()), None)
+            if text is not None:
+                payload[name] = text
+    return payload
+
+
+async def _form_of(request: Request) -> dict[str, list[str]]:
+    body = await request.body()
+    found: dict[str, list[str]] = {}
+    try:
+        for name, value in parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX):
+            found.setdefault(name, []).append(value)
+    except ValueError as error:
+        raise BadBodyError(f"the form cannot be read: {error}") from None
+    return found
+
+
+def _told(error: SegueError) -> Response:
+    title, sentence = next((title, text) for kind, title, text in _WORDS if isinstance(error, kind))
+    details, _ = details_of(error, instance="", request_id="")
+    return _html(message_page(title, [sentence]), details.status)
+
+
+def _html(page: str, status: int = 200) -> Response:
+    return Response(page, status, media_type="text/html; charset=utf-8")

@@ -75,6 +75,10 @@ class InFlightError(ConflictError):
     """A request with the same idempotency key is being answered right now."""
 
 
+class NotAvailableError(RequestError):
+    """Something that this server has not got: the message says what is missing, and what would bring it."""
+
+
 class BusyError(EngineError):
     """More open streams than this server keeps."""
 
@@ -122,6 +126,7 @@ TABLE: Final = (
     Row(InvalidFlowError, 422, "invalid-flow", "The flow has errors"),
     Row(InvalidRequestError, 422, "invalid-request", "The request does not fit this route"),
     Row(InvalidInputError, 422, "invalid-input", "The inputs do not fit"),
+    Row(NotAvailableError, 501, "not-available", "This server cannot do that"),
     Row(RequestError, 400, "bad-request", "Request not understood"),
     Row(StoreUnavailableError, 503, "store-unavailable", "The database does not answer", retry_after=True),
     Row(StoreInUseError, 503, "store-in-use", "The database belongs to another process", retry_after=True),

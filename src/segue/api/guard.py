@@ -27,6 +27,10 @@ PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+FORM_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Of the page on which a person answers a callback: no script at all."""
 DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -67,7 +71,7 @@ class Guard:
         request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
         scope["segue.request_id"] = request_id
         scope["segue.shown_path"] = shown_path(scope["path"])
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, is_form=scope["path"].startswith(CALLBACK_PREFIX))
         with log_context(request_id=request_id):
             try:
                 self._check(scope, headers)
@@ -143,8 +147,9 @@ class Guard:
 class _Answer:
     """`send`, with the headers that every answer gets; remembers status and size for the log."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, *, is_form: bool) -> None:
         self._send = send
+        self._is_form = is_form
         self._request_id = request_id
         self.status: int | None = None
         self.bytes_sent = 0
@@ -156,8 +161,14 @@ class _Answer:
             headers["x-request-id"] = self._request_id
             for name, value in SECURITY_HEADERS.items():
                 headers[name] = value
-            is_page = headers.get("content-type", "").startswith("text/html")
-            headers["content-security-policy"] = PAGE_POLICY if is_page else DATA_POLICY
+            if not headers.get("content-type", "").startswith("text/html"):
+                headers["content-security-policy"] = DATA_POLICY
+            elif self._is_form:
+                headers["content-security-policy"] = FORM_POLICY
+                # With `no-referrer` a browser would send the form with `Origin: null`.
+                headers["referrer-policy"] = "same-origin"
+            else:
+                headers["content-security-policy"] = PAGE_POLICY
             headers.setdefault("cache-control", "no-store")
         elif message["type"] == "http.response.body":
             self.bytes_sent += len(message.get("body", b""))

@@ -10,9 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from segue.api.answers import (
-    CallbackList,
     LogPage,
-    OpenCallback,
     RunList,
     StartedRun,
     StepWhy,
@@ -24,7 +22,6 @@ from segue.api.answers import RunState as RunStateAnswer
 from segue.api.bodies import CURSOR, Cancellation, Reason, RunFlow, StartRun, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError, QuarantinedError
-from segue.api.guard import CALLBACK_PREFIX
 from segue.api.live import Position, Streams, stream
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.routing import Routes, principal_of
@@ -34,10 +31,10 @@ from segue.engine.host import Engine
 from segue.engine.later import begins_at
 from segue.engine.log_lines import LogLine, log_lines
 from segue.engine.versions import Version
-from segue.engine.views import RunView, UndoView, rfc3339, undo_view, view_of
+from segue.engine.views import RunView, UndoView, undo_view, view_of
 from segue.errors import JournalCorruptError, NotFoundError
 from segue.kernel.compensation import undo_preview
-from segue.kernel.state import RunState, StepState
+from segue.kernel.state import RunState
 from segue.kernel.status import RunStatus
 from segue.store.port import LogRow, RunRecord
 
@@ -89,7 +86,6 @@ class RunRoutes:
         add("/{run_id}", self.show, responses=answers_with(200, RunView, 404, 409, 422, 500))
         add("/{run_id}/logs", self.logs, responses=answers_with(200, LogPage, 404, 422))
         add("/{run_id}/why", self.why, responses=answers_with(200, Why, 404))
-        add("/{run_id}/callbacks", self.callbacks, responses=answers_with(200, CallbackList, 404))
         add(
             "/{run_id}/events", self.events,
             responses={
@@ -220,24 +216,6 @@ class RunRoutes:
                     for one in steps
                 ],
             )
-        )  # fmt: skip
-
-    async def callbacks(self, run_id: str, request: Request) -> Response:
-        """The signals that the run waits for now, with the addresses that give them."""
-        record = await self._engine.record(run_id)
-        state = await state_of(self._engine, record)
-        origin = f"{request.url.scheme}://{request.headers['host']}"
-        found = [self._open(state, step, origin) for step in state.nodes if step.callback and not state.ended]
-        return answer(CallbackList(callbacks=found))
-
-    def _open(self, state: RunState, step: StepState, origin: str) -> OpenCallback:
-        engine, run_id = self._engine, state.run_id
-        own = f"{origin}{CALLBACK_PREFIX}{engine.callback_token(run_id, step)}"
-        plan = step.plan.step.callback
-        return OpenCallback(
-            step=step.address, url=engine.callback_url(run_id, step) or own, expires_at=rfc3339(step.until),
-            uses=1 if plan is None else plan.uses, received=len(step.signals or ()),
-            json_schema=None if plan is None else plan.schema,
         )  # fmt: skip
 
     async def events(

@@ -29,7 +29,7 @@ from segue.flow.inputs import check_value
 from segue.flow.model import Flow, JsonValue, Signature
 from segue.kernel import inputs as inp
 from segue.kernel.approvals import verdict_of
-from segue.kernel.state import RunState
+from segue.kernel.state import RunState, StepState
 from segue.store.port import CallbackRow, RunRecord, Store
 
 _HASHES: Final = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
@@ -156,13 +156,17 @@ class Callbacks:
             raise ConflictError(f"run {state.run_id} is not waiting for this callback any more; nothing was changed")
         if callback.signature is not None:
             check_signature(callback.signature, self._secret(state.plan.flow, callback.signature), raw, headers)
-        details = [] if callback.schema is None else check_value(callback.schema, payload)
-        if not details and step.plan.kind == "approve" and verdict_of(payload) is None:
-            details = [("decision", "`decision` is approve or reject, and `approved` says the same if both are there")]
+        details = mistakes_in(step, payload)
         if details:
             path, sentence = details[0]
             message = f"the answer does not fit what {row.step_path} takes: {f'{path}: ' if path else ''}{sentence}"
             raise InvalidInputError(message, details)
+
+    def signed(self, state: RunState, signature: Signature, raw: bytes) -> dict[str, str]:
+        """The header with which the sender that the step expects would sign this body: for trying a callback out."""
+        digest = hmac.new(self._secret(state.plan.flow, signature), raw, _HASHES[signature.algorithm]).digest()
+        text = digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
+        return {signature.header: f"{signature.prefix}{text}"}
 
     def _secret(self, flow: Flow, signature: Signature) -> bytes:
         declared = {name: source for name, source in flow.secrets.items() if name == signature.secret}
@@ -170,6 +174,15 @@ class Callbacks:
         if found is None:
             raise SignatureError(f"the flow declares no secret {signature.secret!r}, so no signature can be checked")
         return str(found).encode()
+
+
+def mistakes_in(step: StepState, payload: JsonValue) -> list[tuple[str, str]]:
+    """What of an answer is not what the step takes: path and sentence of each mistake."""
+    callback = step.plan.step.callback
+    details = [] if callback is None or callback.schema is None else check_value(callback.schema, payload)
+    if not details and step.plan.kind == "approve" and verdict_of(payload) is None:
+        details = [("decision", "`decision` is approve or reject, and `approved` says the same if both are there")]
+    return details
 
 
 def check_signature(signature: Signature, secret: bytes, raw: bytes | None, headers: Mapping[str, str] | None) -> None:
