@@ -173,7 +173,7 @@ def _header(asked: Question, title: str) -> str:
     if asked.to:
         facts.append(("Asked", ", ".join(asked.to)))
     if asked.until:
-        facts.append(("Until", asked.until.replace("T", " ").replace("Z", " UTC")))
+        facts.append(("Until", f"{asked.until[:16].replace('T', ' ')} UTC"))
     if asked.need > 1:
         have = f"{len(asked.decisions)} of {asked.need} people have approved"
         facts.append(("So far", f"{have} ({', '.join(asked.decisions)})" if asked.decisions else have))
