@@ -122,6 +122,24 @@ def test_a_replay_with_nothing_changed_gives_the_same_and_calls_nothing_that_is_
         assert not called & ended
 
 
+@pytest.mark.req("BAR-10.rewind")
+@pytest.mark.parametrize("first", range(0, 120, 40))
+def test_a_rewind_that_undoes_first_comes_to_its_end(first: int) -> None:
+    begun = 0
+    for seed in range(first, first + 40):
+        play = Play(compile_plan(seeded_flow(seed)), INPUTS, seed=f"{seed:x}")
+        Chaos(play, seed).to_the_end()
+        addresses = [one.address for one in play.state.standing if has_name(one)]
+        if not addresses:
+            continue
+        play.give(inp.RewindRun((random.Random(seed).choice(addresses),), compensate=True))
+        begun += play.state.phase == "compensation"
+        if play.state.active and seed % 2:
+            play.crash()
+        Chaos(play, seed + 1).to_the_end()
+    assert begun
+
+
 @pytest.mark.req("DUR-6.rollback")
 @pytest.mark.parametrize("first", range(0, 60, 20))
 def test_a_journal_that_is_cut_off_anywhere_goes_on_from_there(first: int) -> None:

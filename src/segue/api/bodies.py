@@ -99,6 +99,7 @@ class Rewind(Reason):
     """Which steps a run goes back to."""
 
     to: list[str] = Field(min_length=1, max_length=1_000, description="Addresses of steps: `charge`, `each[3].enrich`.")
+    compensate: bool = Field(False, description="Undo first what is taken back; only of a run that is over.")
 
 
 class NewRunBody(Reason):

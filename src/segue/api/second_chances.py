@@ -45,7 +45,7 @@ class SecondChanceRoutes:
     async def rewind(self, run_id: str, request: Request) -> Response:
         """Go back to steps of the run, also of one that is over: they and all that depends on them are run again."""
         body = await read_model(request, Rewind)
-        await self._chances.rewind(run_id, body.to, _asked(request, body))
+        await self._chances.rewind(run_id, body.to, _asked(request, body), compensate=body.compensate)
         return await self._state(run_id)
 
     async def retry(self, run_id: str, request: Request) -> Response:

@@ -34,12 +34,19 @@ OutputsOption = Annotated[
 def rewind(
     run: RunArgument,
     to: Annotated[list[str], typer.Argument(metavar="STEP...", help="Steps to go back to: charge, each[3].enrich.")],
+    compensate: Annotated[
+        bool, typer.Option("--compensate", help="Undo first what is taken back; only of a run that is over.")
+    ] = False,
     reason: ReasonOption = None,
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
     """Go back to steps of a run, also of one that is over: they and all that depends on them are run again."""
-    return change(run, lambda desk, run_id: desk.rewind(run_id, to, reason), json=json, database=database)
+
+    async def ask(desk: Desk, run_id: str) -> None:
+        await desk.rewind(run_id, to, reason, compensate=compensate)
+
+    return change(run, ask, json=json, database=database)
 
 
 def retry(

@@ -121,7 +121,7 @@ class Desk(Protocol):
         """Let a paused run go on."""
         ...
 
-    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None) -> None:
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None, *, compensate: bool) -> None:
         """Go back to these steps."""
         ...
 
@@ -215,9 +215,9 @@ class EngineDesk:
         """See `Engine.resume`."""
         await self.engine.resume(run_id)
 
-    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None) -> None:
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None, *, compensate: bool) -> None:
         """See `SecondChances.rewind`."""
-        await self.engine.second_chances.rewind(run_id, to, Asked(by=_WHO, reason=reason))
+        await self.engine.second_chances.rewind(run_id, to, Asked(by=_WHO, reason=reason), compensate=compensate)
 
     async def retry(self, run_id: str, reason: str | None) -> None:
         """See `SecondChances.retry`."""
@@ -314,9 +314,9 @@ class RemoteDesk:
         """See `Engine.resume`."""
         await self.remote.act(run_id, "resume", None)
 
-    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None) -> None:
+    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None, *, compensate: bool) -> None:
         """See `SecondChances.rewind`."""
-        await self.remote.rewind(run_id, to, reason)
+        await self.remote.rewind(run_id, to, reason, compensate=compensate)
 
     async def retry(self, run_id: str, reason: str | None) -> None:
         """See `SecondChances.retry`."""

@@ -206,11 +206,13 @@ class Segue:
         state, moment = await engine.second_chances.as_of(record, at)
         return view_of(state, record, moment, as_of=True)
 
-    async def rewind(self, run_id: str, *to: str, reason: str | None = None) -> None:
+    async def rewind(self, run_id: str, *to: str, compensate: bool = False, reason: str | None = None) -> None:
         """Go back to these steps (`charge`, `each[3].enrich`), also of a run that is over: they and all that depends on
-        them are run again, what else has ended keeps its outputs. Raises NotFoundError, ConflictError.
+        them are run again, what else has ended keeps its outputs. `compensate`: undo first what is taken back, of a run
+        that is over. Raises NotFoundError, ConflictError.
         """
-        await self._host.engine.second_chances.rewind(run_id, to, Asked(by=_WHO, reason=reason))
+        asked = Asked(by=_WHO, reason=reason)
+        await self._host.engine.second_chances.rewind(run_id, to, asked, compensate=compensate)
 
     async def retry(self, run_id: str, *, reason: str | None = None) -> None:
         """Go on with a run that failed, was cancelled or timed out; what ended well is kept. What failed is called

@@ -173,9 +173,11 @@ class RemoteHost:
         body = further if reason is None else {"reason": reason, **further}
         await self._ask("POST", f"{_run_path(run_id)}/{action}", msgspec.Raw, json=body)
 
-    async def rewind(self, run_id: str, to: Sequence[str], reason: str | None = None) -> None:
+    async def rewind(
+        self, run_id: str, to: Sequence[str], reason: str | None = None, *, compensate: bool = False
+    ) -> None:
         """See `Segue.rewind`."""
-        body = {"to": list(to), "reason": reason}
+        body = {"to": list(to), "reason": reason, "compensate": compensate}
         await self._ask("POST", f"{_run_path(run_id)}/rewind", msgspec.Raw, json=body)
 
     async def rollback(self, run_id: str, reason: str | None = None) -> RolledBackTo:

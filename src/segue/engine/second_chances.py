@@ -74,13 +74,18 @@ class SecondChances:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def rewind(self, run_id: str, to: Sequence[str], asked: Asked | None = None) -> None:
+    async def rewind(
+        self, run_id: str, to: Sequence[str], asked: Asked | None = None, *, compensate: bool = False
+    ) -> None:
         """Go back to these steps (addresses): they and all that depends on them are run again, what else has ended
         keeps its results. Also of a run that is over. Raises NotFoundError, ConflictError for a step that the run has
         not reached.
+
+        `compensate`: what is taken back is undone first, by the steps' own `compensate`; if one of those fails, the run
+        ends as it had ended. Only of a run that is over.
         """
         asked = asked or Asked()
-        await self._engine.reopen(run_id, inp.RewindRun(tuple(to), asked.reason, asked.by))
+        await self._engine.reopen(run_id, inp.RewindRun(tuple(to), asked.reason, asked.by, compensate))
 
     async def retry(self, run_id: str, asked: Asked | None = None) -> None:
         """Go on with a run that failed, was cancelled or timed out: what failed or was cut off is run again, also what

@@ -3,7 +3,8 @@
 When a run is going to end badly, after the flow's own `on_error` steps and before its `finally`, the compensations of
 its steps are run in the reverse order in which the steps settled (H. Garcia-Molina and K. Salem, "Sagas", SIGMOD 1987).
 One that fails is recorded on its step, and the others still run. What has been undone is in the journal, so a crash at
-any point goes on with the next. A run that is over is undone the same way when it is asked for.
+any point goes on with the next. A run that is over is undone the same way when it is asked for; or only what a rewind
+takes back, before the run goes back.
 
 A block with a `compensate` of its own is undone by that alone; the compensations of the steps inside it are then not
 run. A step that was recovered has failed, so there is nothing of it to undo.
@@ -11,10 +12,15 @@ run. A step that was recovered has failed, so there is nothing of it to undo.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from segue.errors import ConflictError
 from segue.kernel import events as ev
+from segue.kernel.going_back import check, go_back
+from segue.kernel.inputs import RewindRun
+from segue.kernel.rewind import plan_rewind, taken_back
 from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState
 from segue.kernel.status import StepStatus
 
@@ -86,8 +92,34 @@ def begin(decider: Decider, outcome: ev.FinallyStarted) -> bool:
     return True
 
 
+def begin_going_back(decider: Decider, to: Sequence[StepState], given: RewindRun) -> bool:
+    """Undo what a rewind to these steps takes back, and then go back. False if there is nothing of it to undo.
+
+    Raises ConflictError for a run that is not over, or that cannot go back.
+    """
+    state = decider.state
+    if not state.ended:
+        raise ConflictError(
+            f"run {state.run_id} is not over ({state.status}): cancel it first, or go back without undoing"
+        )
+    check(decider)
+    back = {step.id for step in taken_back(plan_rewind(state, list(to)))}
+    steps = tuple(step.id for step in due_compensations(state) if step.id in back)
+    if not steps:
+        return False
+    outcome = outcome_of(state)
+    decider.emit(RUN_STEP, ev.UndoRequested(reason=given.reason))
+    started = ev.CompensationStarted(
+        steps=steps, outcome=outcome.outcome, error=outcome.error, back=tuple(step.id for step in to), by=given.by,  # pyright: ignore[reportArgumentType]
+        reason=given.reason,
+    )  # fmt: skip
+    decider.emit(RUN_STEP, started)
+    go_on(decider)
+    return True
+
+
 def go_on(decider: Decider) -> None:
-    """Undo the next step; after the last one the run goes on to its end."""
+    """Undo the next step; after the last one the run goes on to its end, or back."""
     state = decider.state
     started = state.compensating
     assert started is not None
@@ -95,7 +127,11 @@ def go_on(decider: Decider) -> None:
         if state.nodes[number].undone is None:
             decider.emit(number, ev.empty(ev.StepCompensationStarted))
             return
-    decider.finish(ev.FinallyStarted(outcome=started.outcome, error=started.error))
+    if started.back and all(state.nodes[number].undone == "done" for number in started.steps):
+        to = [state.nodes[number] for number in started.back]
+        go_back(decider, to, "rewind", by=started.by, reason=started.reason)
+    else:
+        decider.finish(ev.FinallyStarted(outcome=started.outcome, error=started.error))
 
 
 def on_ended(decider: Decider, step: StepState, failure: ev.Failure | None) -> None:

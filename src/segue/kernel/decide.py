@@ -11,7 +11,6 @@ This module says what each input means; `segue.kernel.decider` drives the steps 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
@@ -24,6 +23,7 @@ from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
 from segue.kernel.decision import Decision, Row
 from segue.kernel.evaluate import StopNow, expression_failure
+from segue.kernel.going_back import go_back
 from segue.kernel.retry import retry_at
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.state import RUN_STEP, RunState, StepState, TimerKind, total_seconds
@@ -390,34 +390,13 @@ def _resume(decider: Decider, _given: inp.ResumeRun) -> None:
 
 
 def _rewind(decider: Decider, given: inp.RewindRun) -> None:
-    _go_back(decider, rewind.steps_at(decider.state, given.to), "rewind", given)
+    to = rewind.steps_at(decider.state, given.to)
+    if not (given.compensate and compensation.begin_going_back(decider, to, given)):
+        go_back(decider, to, "rewind", by=given.by, reason=given.reason)
 
 
 def _retry(decider: Decider, given: inp.RetryRun) -> None:
-    _go_back(decider, rewind.steps_to_retry(decider.state), "retry", given)
-
-
-def _go_back(
-    decider: Decider, to: list[StepState], how: Literal["rewind", "retry"], given: inp.RewindRun | inp.RetryRun
-) -> None:
-    state = decider.state
-    if state.root is None:
-        raise ConflictError(f"run {state.run_id} has not begun")
-    if not state.first_vars:
-        try:
-            state.plan.vars.evaluate(RunScope(state), SeededImpure(state.seed, "vars", decider.now))
-        except ExprError as error:
-            raise ConflictError(
-                f"the vars of run {state.run_id} could not be computed ({error}); start it anew with other inputs"
-            ) from error
-    plan = rewind.plan_rewind(state, to)
-    begun = 0
-    for step in rewind.taken_back(plan):
-        begun += step.status is not StepStatus.PENDING
-        decider.let_go(step)
-    numbers = tuple(step.id for step in to)
-    decider.emit(RUN_STEP, ev.Rewound(to=numbers, how=how, taken_back=begun, by=given.by, reason=given.reason))
-    decider.decision.callbacks_opened += rewind.waiting_again(state, plan)
+    go_back(decider, rewind.steps_to_retry(decider.state), "retry", by=given.by, reason=given.reason)
 
 
 def _adopt(decider: Decider, given: inp.AdoptRun) -> None:

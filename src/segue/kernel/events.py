@@ -200,13 +200,16 @@ class FinallyStarted(Event, frozen=True):
 class CompensationStarted(Event, frozen=True):
     """What the run has done is undone: `steps` are instances with a `compensate` block, in the order of undoing.
 
-    The other fields say how the run ends after it.
+    `outcome` and `error` say how the run ends after it; unless it goes back to the steps `back` if all went well.
     """
 
     KIND: ClassVar[int] = 60
     steps: tuple[int, ...] = ()
     outcome: Literal["failed", "cancelled", "timed_out"] = "failed"
     error: Failure | None = None
+    back: tuple[int, ...] = ()
+    by: str | None = None
+    reason: str | None = None
 
 
 class RunEnding(Event, frozen=True):

@@ -164,11 +164,15 @@ class ResumeRun:
 
 @dataclass(slots=True)
 class RewindRun:
-    """Go back to these steps (addresses) and run them and all that depends on them again. `by`: who asks."""
+    """Go back to these steps (addresses) and run them and all that depends on them again. `by`: who asks.
+
+    `compensate`: undo first what is taken back; only of a run that is over.
+    """
 
     to: tuple[str, ...]
     reason: str | None = None
     by: str | None = None
+    compensate: bool = False
 
 
 @dataclass(slots=True)

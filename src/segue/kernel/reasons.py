@@ -127,10 +127,10 @@ def _undoing(state: RunState, started: CompensationStarted) -> Reason:
     over = sum(1 for step in steps if step.undone in ("done", "failed"))
     now = next((f"undoes `{step.address}`" for step in steps if step.undone == "running"), "undoes what was done")
     cause = "" if started.error is None else f" ({told_failure(started.error)})"
-    how = started.outcome.replace("_", " ")
-    return Reason(
-        R.RUN_UNDOING, f"{now}, {over} of {counted(len(steps), 'step')} are over; then it ends as {how}{cause}"
-    )
+    how = f"ends as {started.outcome.replace('_', ' ')}{cause}"
+    if started.back:
+        how = f"goes back to {told_names(state.nodes[number].address for number in started.back)}"
+    return Reason(R.RUN_UNDOING, f"{now}, {over} of {counted(len(steps), 'step')} are over; then it {how}")
 
 
 def _undone(state: RunState) -> str:

@@ -240,3 +240,66 @@ def test_a_compensation_of_unknown_outcome_is_not_repeated_blindly() -> None:
 def test_an_empty_compensation_undoes_nothing_and_ends() -> None:
     play = Play(flow(step("a", compensate=Block(label="compensate")), step("b"))).run({"b": failure()})
     assert (play.status, play.step("a").undone) == ("failed", "done")
+
+
+# ---------------------------------------------------------------- what a rewind takes back
+
+
+def back(play: Play, *to: str) -> None:
+    play.give(inp.RewindRun(to, reason="wrong hotel", by="tester", compensate=True))
+
+
+@pytest.mark.req("DUR-3.rewind-undo", "BAR-10.rewind")
+def test_a_rewind_may_undo_first_what_it_takes_back() -> None:
+    play = Play(trip())
+    play.run({"flight": {"id": 1}, "hotel": {"id": 2}})
+    assert play.status == "succeeded"
+    back(play, "hotel")
+    assert (play.active, play.status) == (["hotel.compensate.no_hotel"], "running")
+    assert "undoes `hotel`, 0 of 1 step are over; then it goes back to `hotel`" in play.why()
+    play.ok("hotel.compensate.no_hotel")
+    assert play.active == ["hotel"]
+    play.ok("hotel", {"id": 3})
+    play.ok("car")
+    assert play.status == "succeeded"
+    assert undone(play) == ["hotel.compensate.no_hotel"]  # the flight was kept, so it was not undone
+    assert play.out("hotel") == {"id": 3}
+
+
+@pytest.mark.req("BAR-10.rewind")
+def test_where_something_cannot_be_undone_the_run_ends_as_it_had_ended() -> None:
+    play = Play(trip())
+    play.run({"car": failure("http.409")})
+    assert undone(play) == ["hotel.compensate.no_hotel", "flight.compensate.no_flight"]
+    play.run()
+    play = Play(trip())
+    play.run()
+    back(play, "flight")
+    play.bad("hotel.compensate.no_hotel", "http.404")
+    play.ok("flight.compensate.no_flight")
+    assert (play.status, play.of("hotel")) == ("cancelled", "succeeded")
+    assert play.step("hotel").undone == "failed"
+
+
+@pytest.mark.req("BAR-10.rewind")
+def test_nothing_to_undo_is_a_plain_rewind_and_a_run_that_is_not_over_is_refused() -> None:
+    play = Play(trip())
+    with pytest.raises(ConflictError, match=r"is not over .running.: cancel it first"):
+        back(play, "flight")
+    play.run()
+    back(play, "car")
+    assert play.active == ["car"]
+    assert undone(play) == []
+
+
+@pytest.mark.req("BAR-10.rewind", "DUR-1.undo")
+def test_a_host_that_dies_while_a_rewind_undoes_goes_on_with_it() -> None:
+    play = Play(trip())
+    play.run()
+    back(play, "flight")
+    play.ok("hotel.compensate.no_hotel")
+    play.crash()
+    play.ok("flight.compensate.no_flight")
+    assert play.active == ["flight"]
+    play.run()
+    assert play.status == "succeeded"
