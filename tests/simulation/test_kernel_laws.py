@@ -156,6 +156,10 @@ def test_a_journal_that_is_cut_off_anywhere_goes_on_from_there(first: int) -> No
         (9, 29),  # what had made the run fail was acted upon again while that was being undone
         (164, 13),  # a `stop` had ended the run, and nobody knew
         (390, 33),
+        (415, 26),  # what had ended in a try was acted upon in the next one
+        (607, 76),
+        (682, 25),  # in the undoing of an earlier try
+        (1283, 91),  # in a try after a handler
     ],
 )
 def test_a_cut_that_once_left_a_run_behind_does_no_more(seed: int, count: int) -> None:

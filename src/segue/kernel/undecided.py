@@ -35,11 +35,7 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     decider.decision.slots += state.awaiting.values()  # they may have left the queue in what was set aside
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
         decider.choose_edges(step)
-    for block in list(_blocks(state)):
-        if block.closed and _failure_is_open(state, block):
-            state.failed_blocks.append(block)
-        elif not block.remaining and not block.closed and _end_is_open(state, block):
-            state.ended_blocks.append(block)
+    _queue_ends(state)
     for step in state.standing:
         if step.failing is not None and not step.finishing:
             state.resumed.append(step)
@@ -55,10 +51,32 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
         _begin_anew(decider, given)
 
 
+def _queue_ends(state: RunState) -> None:
+    """Blocks whose failure or end nobody has acted upon. One word for each owner is enough: it looks at all its blocks;
+    and a failure goes before an end, since it may take the others back.
+    """
+    blocks = list(_blocks(state))
+    failed = [block for block in blocks if block.closed and _failure_is_open(state, block)]
+    told = {id(block.owner) for block in failed if block.owner is not None}
+    state.failed_blocks += failed
+    for block in blocks:
+        if block.remaining or block.closed or id(block.owner) in told or not _end_is_open(state, block):
+            continue
+        state.ended_blocks.append(block)
+        if block.owner is not None:
+            told.add(id(block.owner))
+
+
 def _begin_anew(decider: Decider, given: inp.GoOn) -> None:
     """Steps that had begun, and nothing of what they do; or, if nothing goes on at all, where the run stopped."""
     state = decider.state
-    stuck = [step for step in state.standing if _is_stuck(state, step)]
+    for step in [one for one in state.standing if _is_stuck(state, one) and not has_name(one)]:
+        # In the undoing of an earlier try, to which no rewind leads.
+        decider.give_up(step, ev.Failure(category="internal", code="cut_off", message="the journal was cut off in it"))
+        decider.drain()
+    if state.ended:
+        return
+    stuck = [step for step in state.standing if _is_stuck(state, step) and has_name(step)]
     if not stuck and (state.active or state.awaiting or state.ready or any(number >= 0 for number, _ in state.timers)):
         return
     waits = any(step.status is StepStatus.WAITING for step in state.standing)
@@ -75,7 +93,7 @@ def _begin_anew(decider: Decider, given: inp.GoOn) -> None:
 def _is_stuck(state: RunState, step: StepState) -> bool:
     """Whether it runs, and neither an attempt nor a block of it does."""
     runs = step.status is StepStatus.RUNNING and step.id not in state.active and not step.open_blocks
-    return runs and not step.finishing and not step.block.closed and has_name(step)
+    return runs and not step.finishing and not step.block.closed and (has_name(step) or is_shielded(step.block))
 
 
 def _has_not_chosen(step: StepState) -> bool:
@@ -111,7 +129,7 @@ def _failure_is_open(state: RunState, block: BlockState) -> bool:
         return _is_last(owner, block)
     if role in MODIFIER_ROLES:
         return _is_last(owner, block) and owner.status is StepStatus.RUNNING
-    if owner.failing is not None or owner.concluding is not None or owner.handling is not None:
+    if owner.failing is not None or owner.concluding is not None or _is_in_handler(owner):
         return False
     if owner.status is not StepStatus.RUNNING:
         return False
@@ -130,11 +148,16 @@ def _end_is_open(state: RunState, block: BlockState) -> bool:
         return False
     if role in MODIFIER_ROLES:
         return _is_last(owner, block)
-    if owner.failing is not None or owner.concluding is not None or owner.handling is not None:
+    if owner.failing is not None or owner.concluding is not None or _is_in_handler(owner):
         return False
     if owner.plan.kind in ("foreach", "parallel"):
         return not owner.open_blocks
     return _is_last(owner, block)
+
+
+def _is_in_handler(owner: StepState) -> bool:
+    """Whether one of its handlers runs, or has run, since it was last tried."""
+    return any(child.plan.role == "handler" for child in owner.children or ())
 
 
 def _is_last(owner: StepState, block: BlockState) -> bool:
