@@ -46,16 +46,13 @@ class JwtScheme:
     tolerance_seconds: int = 60
 
 
-def verify_token(
-    scheme: TokenScheme, secrets: Sequence[Secret], message: Message, query: Sequence[tuple[str, str]], now_ms: int
-) -> Verdict:
+def verify_token(scheme: TokenScheme, secrets: Sequence[Secret], message: Message, now_ms: int) -> Verdict:
     """Judge a message by its token."""
     active = [one.text for one in secrets if one.retire_at is None or now_ms < one.retire_at]
     if not active:
         return Verdict("no-secret")
     if scheme.query is not None:
-        values = [value for name, value in query if name == scheme.query]
-        given = values[0] if len(values) == 1 else None
+        given = message.query(scheme.query)
     else:
         given = _after_prefix(message, scheme.header or "authorization", scheme.prefix)
     if given is None:

@@ -46,10 +46,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a word about the message stands: a header, or a field of the body (`event.type`)."""
+    """Where a word about the message stands: a header, a field of the body (`event.type`), the address's query."""
 
     header: str | None = None
     field: str | None = None
+    query: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

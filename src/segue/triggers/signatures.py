@@ -55,14 +55,15 @@ class Secret:
 
 
 class Message:
-    """A request as it came: header names in lower case, the body's raw bytes."""
+    """A request as it came: its headers, the body's raw bytes, the address's query."""
 
-    def __init__(self, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+    def __init__(self, headers: Sequence[tuple[str, str]], body: bytes, query: Sequence[tuple[str, str]] = ()) -> None:
         self._headers: dict[str, str | None] = {}
         for name, value in headers:
             key = name.lower()
             self._headers[key] = None if key in self._headers else value
         self.body = body
+        self._query = query
         self._fields: object = None
 
     def header(self, name: str) -> str | None:
@@ -73,6 +74,11 @@ class Message:
     def has(self, name: str) -> bool:
         """Whether the header came at all."""
         return name in self._headers
+
+    def query(self, name: str) -> str | None:
+        """The parameter's value; None if it is missing or there more than once."""
+        values = [value for key, value in self._query if key == name]
+        return values[0] if len(values) == 1 else None
 
     def field(self, path: str) -> object:
         """A field of a JSON body; None if there is none, or if the body is no JSON."""
@@ -90,7 +96,10 @@ class Message:
         """What stands at a source, as text of 1 to 300 characters; None otherwise."""
         if source is None:
             return None
-        found = self.header(source.header) if source.header is not None else self.field(source.field or "")
+        if source.header is not None:
+            found = self.header(source.header)
+        else:
+            found = self.query(source.query) if source.query is not None else self.field(source.field or "")
         text = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
         return text if 0 < len(text) <= ID_MAX else None
 

@@ -1,0 +1,387 @@
+"""What comes to a webhook: judged on its raw bytes, then kept with the run that it starts, then answered.
+
+The order is the promise. Nothing of the body is looked at before it is known whose it is; and a 2xx is sent only when
+the delivery and its run are on disk, in one commit. A second delivery of the sender's id finds the first one in the
+way there, and is answered as that one was.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from segue.engine.ids import new_run_id
+from segue.errors import (
+    ConflictError,
+    InvalidInputError,
+    LimitReachedError,
+    NotFoundError,
+    RequestError,
+    SegueError,
+    SignatureError,
+    StoreUnavailableError,
+)
+from segue.flow.model import JsonValue, RawMap
+from segue.store.tables import Sql, Tables
+from segue.triggers import deliveries
+from segue.triggers.bearers import JwtScheme, TokenScheme, verify_jwt, verify_token
+from segue.triggers.deliveries import Delivery, Seen
+from segue.triggers.errors import EncodingNotTakenError, MethodNotTakenError
+from segue.triggers.records import TriggerRow, new_id, note_fired
+from segue.triggers.registry import Registry
+from segue.triggers.schemes import Source
+from segue.triggers.secrets import TriggerSecrets
+from segue.triggers.signatures import Message, Verdict, verify
+from segue.triggers.starting import Ready, Starter
+from segue.triggers.webhook_settings import Answer, WebhookSettings, read_webhook_settings
+
+REFUSAL: Final = "the request does not prove that it comes from the webhook's sender"
+"""The same for everything that can be wrong with a proof."""
+_ECHOED: Final = re.compile(r"[A-Za-z0-9_.~:/+=-]{1,512}\Z")
+_log = logging.getLogger("segue.triggers")
+
+
+class Body(NamedTuple):
+    """A body that was read: `is_base64` if it is neither JSON, a form nor text."""
+
+    value: JsonValue
+    is_base64: bool = False
+
+
+Read: TypeAlias = Callable[[str, bytes], Body]
+"""Reads a body by its content type. Raises RequestError for one that is not what it says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A request to a webhook's address, its body as it came."""
+
+    workspace: str
+    flow_id: str
+    random: str | None
+    method: str
+    headers: Sequence[tuple[str, str]]
+    query: Sequence[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """The header's value, or nothing."""
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    @property
+    def content_type(self) -> str:
+        """Without parameters, in lower case."""
+        return self.header("content-type").partition(";")[0].strip().lower()[:200]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The delivery is kept. `run_id` None: no run begins, for the reason."""
+
+    delivery_id: str
+    run_id: str | None
+    answer: Answer = "now"
+    answer_seconds: float = 0.0
+    repeated: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The sender asks whether the address is ours: its own words go back."""
+
+    text: str
+
+
+class _Refused(Exception):
+    """What the sender is told, and the code for the record."""
+
+    def __init__(self, error: SegueError, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error
+        self.reason = reason
+
+
+class Intake:
+    """The webhooks of one host."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        registry: Registry,
+        secrets: TriggerSecrets,
+        starter: Starter,
+        now: Callable[[], int],
+    ) -> None:
+        self._tables = tables
+        self._registry = registry
+        self._secrets = secrets
+        self._starter = starter
+        self._now = now
+        self._settings: dict[str, tuple[RawMap, WebhookSettings]] = {}
+
+    async def take(self, incoming: Incoming, read: Read) -> Taken | Echo:
+        """Judge and keep what came. When this returns, it is kept.
+
+        Raises NotFoundError, MethodNotTakenError, SignatureError, and for a sender that is known: RequestError for a
+        body that cannot be read, InvalidInputError, LimitReachedError, FlowUnusableError, StoreUnavailableError.
+        """
+        row, settings = await self._webhook_at(incoming)
+        proof_in_query = settings.auth.scheme.query if isinstance(settings.auth.scheme, TokenScheme) else None
+        now = self._now()
+        delivery = Delivery(
+            id=new_id(now, "dlv_"), workspace=row.workspace, flow_id=row.flow_id, trigger_id=row.id, at=now,
+            method=incoming.method, content_type=incoming.content_type,
+            headers=deliveries.shown_headers(incoming.headers, settings.auth.secret_headers),
+            query=deliveries.shown_query(incoming.query, proof_in_query), body=incoming.body,
+            body_bytes=len(incoming.body), verdict="accepted", reason="ok",
+        )  # fmt: skip
+        message = Message(incoming.headers, incoming.body, incoming.query)
+        try:
+            verdict = await self._judged(row, settings, incoming, message)
+            echo = _echo_of(settings, incoming, message)
+            if echo is not None:
+                return echo
+            event = _event_of(row, settings, incoming, delivery, read)
+            if row.capture > 0:
+                return await self._captured(row, delivery, event, settings, message)
+            return await self._kept(row, settings, delivery, event, message, verdict.id)
+        except _Refused as refused:
+            await self._note_refused(row, delivery, refused)
+            raise refused.error from None
+
+    # ------------------------------------------------------------ whose it is
+
+    async def _webhook_at(self, incoming: Incoming) -> tuple[TriggerRow, WebhookSettings]:
+        found = self._registry.webhooks_at(incoming.workspace, incoming.flow_id, incoming.random)
+        known = [(row, self.settings_of(row)) for row in found]
+        if incoming.random is None:
+            known = [(row, settings) for row, settings in known if settings.auth.is_named and settings.auth.scheme]
+        known = [(row, settings) for row, settings in known if row.enabled]
+        if not known:
+            raise NotFoundError("no webhook has this address")
+        fits = [(row, settings) for row, settings in known if incoming.method in settings.methods]
+        if not fits:
+            raise MethodNotTakenError(f"this webhook takes {', '.join(sorted(known[0][1].methods))}")
+        if len(fits) > 1:
+            raise NotFoundError("several webhooks have this address; use the one with the unguessable part")
+        return fits[0]
+
+    def settings_of(self, row: TriggerRow) -> WebhookSettings:
+        """A webhook's settings. Raises RequestError if they are none."""
+        known = self._settings.get(row.id)
+        if known is None or known[0] is not row.settings:
+            known = self._settings[row.id] = (row.settings, read_webhook_settings(row.settings))
+        return known[1]
+
+    async def _judged(
+        self, row: TriggerRow, settings: WebhookSettings, incoming: Incoming, message: Message
+    ) -> Verdict:
+        if incoming.header("content-encoding").lower() not in ("", "identity"):
+            error = EncodingNotTakenError("send the body as it is: a webhook takes no Content-Encoding")
+            raise _Refused(error, "content-encoding")
+        scheme, now = settings.auth.scheme, self._now()
+        verdict = Verdict("ok")
+        if scheme is not None:
+            secrets = await self._secrets.of(row, settings.auth)
+            if isinstance(scheme, TokenScheme):
+                verdict = verify_token(scheme, secrets, message, now)
+            elif isinstance(scheme, JwtScheme):
+                verdict = verify_jwt(scheme, secrets, settings.auth.jwks, message, now)
+            else:
+                verdict = verify(scheme, secrets, message, now)
+        if not verdict.accepted:
+            raise _Refused(SignatureError(REFUSAL), verdict.reason)
+        if settings.dedupe is not None:
+            return replace(verdict, id=message.word(settings.dedupe))
+        return verdict
+
+    # ------------------------------------------------------------ keeping
+
+    async def _kept(
+        self,
+        row: TriggerRow,
+        settings: WebhookSettings,
+        delivery: Delivery,
+        event: RawMap,
+        message: Message,
+        seen: str | None,
+    ) -> Taken:
+        earlier = await self._earlier(row, seen)
+        if earlier is not None:
+            return _again(earlier, settings)
+        ready = await self._ready(row, settings, event, message)
+        if ready.version is None:
+            return await self._ignored(row, settings, delivery, seen, ready.reason)
+        run_id = new_run_id(delivery.at)
+        kept = msgspec.structs.replace(delivery, run_id=run_id)
+
+        def also(sql: Sql) -> None:
+            if seen is not None:
+                deliveries.put_seen(sql, kept, seen)
+            deliveries.put_delivery(sql, kept)
+            note_fired(sql, row.id, kept.at, run_id)
+
+        try:
+            await self._starter.start(row, ready, event, run_id=run_id, also=also)
+        except LimitReachedError as error:
+            raise _Refused(error, "limit-reached") from None
+        except ConflictError:
+            earlier = await self._earlier(row, seen)
+            if earlier is None:
+                raise
+            return _again(earlier, settings)
+        return Taken(
+            delivery_id=kept.id, run_id=run_id, answer=settings.answer, answer_seconds=settings.answer_seconds
+        )  # fmt: skip
+
+    async def _ready(self, row: TriggerRow, settings: WebhookSettings, event: RawMap, message: Message) -> Ready:
+        name = settings.auth.event_of(message)
+        if settings.events and name not in settings.events:
+            return Ready(version=None, inputs={}, reason=f"the webhook takes other events than {name}")
+        try:
+            return await self._starter.ready(row, event)
+        except InvalidInputError as error:
+            raise _Refused(error, "inputs") from None
+
+    async def _ignored(
+        self, row: TriggerRow, settings: WebhookSettings, delivery: Delivery, seen: str | None, reason: str | None
+    ) -> Taken:
+        kept = msgspec.structs.replace(delivery, verdict="ignored", reason=reason or "ignored")
+
+        def do(sql: Sql) -> None:
+            if seen is not None:
+                deliveries.put_seen(sql, kept, seen)
+            deliveries.put_delivery(sql, kept)
+
+        try:
+            await self._tables.change(do)
+        except ConflictError:
+            earlier = await self._earlier(row, seen)
+            if earlier is None:
+                raise
+            return _again(earlier, settings)
+        return Taken(delivery_id=kept.id, run_id=None, reason=reason)
+
+    async def _captured(
+        self, row: TriggerRow, delivery: Delivery, event: RawMap, settings: WebhookSettings, message: Message
+    ) -> Taken:
+        """Look only: keep it, and say what would have come of it."""
+        reason = "ok"
+        try:
+            reason = (await self._ready(row, settings, event, message)).reason or "ok"
+        except _Refused as refused:
+            reason = f"{refused.reason}: {refused.error.message}"[:500]
+        kept = msgspec.structs.replace(delivery, verdict="captured", reason=reason)
+        await self._tables.change(lambda sql: deliveries.put_delivery(sql, kept))
+        await self._registry.change(row, capture=row.capture - 1)
+        return Taken(delivery_id=kept.id, run_id=None, reason="captured")
+
+    async def _earlier(self, row: TriggerRow, seen: str | None) -> Seen | None:
+        if seen is None:
+            return None
+        return await self._tables.ask(lambda sql: deliveries.find_seen(sql, row.id, seen))
+
+    async def _note_refused(self, row: TriggerRow, delivery: Delivery, refused: _Refused) -> None:
+        _log.info("webhook %s of %s: refused: %s", row.id, row.flow_id, refused.reason)
+        kept = msgspec.structs.replace(delivery, verdict="refused", reason=refused.reason)
+
+        def do(sql: Sql) -> None:
+            deliveries.put_delivery(sql, kept)
+            deliveries.drop_refused(sql, row.id)
+
+        try:
+            await self._tables.change(do)
+        except StoreUnavailableError as error:
+            _log.warning("webhook %s: a refused delivery was not kept: %s", row.id, error)
+
+    # ------------------------------------------------------------ once more
+
+    async def replay(self, workspace: str, id: str, read: Read) -> Taken:
+        """Start a new run with what came, linked to the old delivery.
+
+        Raises NotFoundError, ConflictError for a refused one, and what `take` raises for a sender that is known.
+        """
+        old = await self._tables.ask(lambda sql: deliveries.get_delivery(sql, workspace, id))
+        if old.verdict == "refused":
+            raise ConflictError(f"the delivery {id} was refused ({old.reason}): nobody says whose it is")
+        row = self._registry.get(old.trigger_id, workspace)
+        now = self._now()
+        kept = msgspec.structs.replace(
+            old, id=new_id(now, "dlv_"), at=now, verdict="replayed", reason="ok", replay_of=old.id,
+            run_id=new_run_id(now),
+        )  # fmt: skip
+        body = read(old.content_type, old.body)
+        event = _made_event(row, kept, body, dict(old.headers), dict(old.query)) | {"replay_of": old.id}
+        ready = await self._starter.ready(row, event)
+        if ready.version is None:
+            raise ConflictError(f"no run begins: {ready.reason}")
+
+        def also(sql: Sql) -> None:
+            deliveries.put_delivery(sql, kept)
+            note_fired(sql, row.id, kept.at, kept.run_id)
+
+        run_id = await self._starter.start(row, ready, event, run_id=kept.run_id, also=also)
+        return Taken(delivery_id=kept.id, run_id=run_id)
+
+    async def deliveries(
+        self, workspace: str, *, trigger_id: str | None, verdict: str | None, before: str | None, limit: int
+    ) -> list[Delivery]:
+        """Newest first."""
+        where = {"trigger_id": trigger_id, "verdict": verdict}
+        return await self._tables.ask(
+            lambda sql: deliveries.list_deliveries(sql, workspace, where, before=before, limit=limit)
+        )
+
+    async def delivery(self, workspace: str, id: str) -> Delivery:
+        """Raises NotFoundError."""
+        return await self._tables.ask(lambda sql: deliveries.get_delivery(sql, workspace, id))
+
+
+def _again(earlier: Seen, settings: WebhookSettings) -> Taken:
+    return Taken(
+        delivery_id=earlier.delivery_id, run_id=earlier.run_id, answer=settings.answer,
+        answer_seconds=settings.answer_seconds, repeated=True,
+    )  # fmt: skip
+
+
+def _echo_of(settings: WebhookSettings, incoming: Incoming, message: Message) -> Echo | None:
+    source = settings.challenge
+    if settings.auth.kind == "slack" and message.field("type") == "url_verification":
+        source = Source(field="challenge")
+    word = None if source is None else message.word(source)
+    if word is None:
+        return None
+    if not _ECHOED.match(word):
+        raise _Refused(RequestError("the challenge is no plain word"), "challenge")
+    return Echo(word)
+
+
+def _event_of(row: TriggerRow, settings: WebhookSettings, incoming: Incoming, delivery: Delivery, read: Read) -> RawMap:
+    try:
+        body = read(incoming.content_type, incoming.body)
+    except RequestError as error:
+        raise _Refused(error, "body") from None
+    proofs = settings.auth.secret_headers
+    headers: RawMap = {}
+    for name, value in incoming.headers[: deliveries.HEADERS_MAX]:
+        key = name.lower()
+        if key not in proofs:
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    hidden = settings.auth.scheme.query if isinstance(settings.auth.scheme, TokenScheme) else None
+    query: RawMap = {name: value for name, value in incoming.query if name != hidden}
+    return _made_event(row, delivery, body, headers, query)
+
+
+def _made_event(row: TriggerRow, delivery: Delivery, body: Body, headers: RawMap, query: RawMap) -> RawMap:
+    """What the run knows as `$trigger`."""
+    event: RawMap = {
+        "kind": "webhook", "name": row.name, "method": delivery.method, "headers": headers, "query": query,
+        "content_type": delivery.content_type, "delivery": delivery.id, "body": body.value,
+    }  # fmt: skip
+    return event | {"encoding": "base64"} if body.is_base64 else event

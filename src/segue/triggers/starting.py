@@ -1,0 +1,88 @@
+"""Starting a run for a trigger: its flow as it stands now, whether it begins, with which inputs; once for all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from segue.engine.flow_source import FlowSource
+from segue.engine.host import Engine
+from segue.engine.ids import new_seed
+from segue.engine.versions import Version
+from segue.errors import InvalidFlowError
+from segue.flow.inputs import resolve_inputs
+from segue.flow.model import Flow, JsonValue, RawMap
+from segue.flow.starting import begin_from
+from segue.kernel.scope import SeededImpure
+from segue.store.tables import Sql
+from segue.triggers.errors import FlowUnusableError
+from segue.triggers.records import TriggerRow
+from segue.triggers.registry import trigger_of
+
+MAX_DEPTH = 16
+"""Runs that start each other by their ends and events: as many as sub-flows within each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What would be started. `version` None: no run begins, for the reason."""
+
+    version: Version | None
+    inputs: RawMap
+    reason: str | None = None
+
+
+class Starter:
+    """Starts runs for the triggers of one host."""
+
+    def __init__(self, engine: Engine, flows: FlowSource) -> None:
+        self.engine = engine
+        self._flows = flows
+        self._known: dict[tuple[str, str], tuple[Flow, Version]] = {}
+
+    async def version(self, workspace: str, flow_id: str) -> Version:
+        """The flow's version that a trigger starts now. Raises FlowUnusableError, StoreUnavailableError."""
+        try:
+            found = await self._flows.find(flow_id, workspace=workspace)
+        except InvalidFlowError as error:
+            raise FlowUnusableError(f"the flow {flow_id} has errors and cannot run: {error.message}") from error
+        if found is None:
+            raise FlowUnusableError(f"there is no flow {flow_id} to run: it is gone, or was never published")
+        known = self._known.get((workspace, flow_id))
+        if known is not None and known[0] is found.flow:
+            return known[1]
+        try:
+            version = await self.engine.versions.keep(found.flow, found.source, self.engine.now(), workspace=workspace)
+        except InvalidFlowError as error:
+            raise FlowUnusableError(f"the flow {flow_id} cannot run: {error.message}") from error
+        self._known[workspace, flow_id] = (found.flow, version)
+        return version
+
+    async def ready(self, row: TriggerRow, event: Mapping[str, JsonValue]) -> Ready:
+        """Whether a run begins at an event. Raises FlowUnusableError; InvalidInputError if what the event brings does
+        not fit the flow.
+        """
+        version = await self.version(row.workspace, row.flow_id)
+        impure = SeededImpure(new_seed(), "trigger", self.engine.now())
+        beginning = begin_from(version.flow, trigger_of(row), event, impure)
+        if not beginning.begins:
+            return Ready(version=None, inputs={}, reason=beginning.reason)
+        return Ready(version=version, inputs=resolve_inputs(version.flow, beginning.inputs), reason=beginning.reason)
+
+    async def start(
+        self,
+        row: TriggerRow,
+        ready: Ready,
+        event: RawMap,
+        *,
+        run_id: str | None = None,
+        parent_run_id: str | None = None,
+        also: Callable[[Sql], None],
+    ) -> str:
+        """Have the run kept together with `also`; its id. Raises what `Engine.start` raises."""
+        assert ready.version is not None
+        started = await self.engine.start(
+            ready.version, ready.inputs, trigger=event, workspace=row.workspace, run_id=run_id,
+            parent_run_id=parent_run_id, also=also,
+        )  # fmt: skip
+        return started.run_id
