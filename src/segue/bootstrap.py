@@ -24,6 +24,7 @@ from segue.steps.http import http_action
 from segue.store import open_store, tables_of
 from segue.store.port import Store
 from segue.store.tables import Tables
+from segue.triggers.service import Triggers
 
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
@@ -75,6 +76,8 @@ class Host:
     """Flows that a program gives to this host by their names."""
     library: FlowLibrary
     """Flows in files that steps find by their names."""
+    triggers: Triggers
+    """What starts runs by itself."""
 
     async def open(self) -> None:
         """Open the store and take over interrupted runs. Raises StoreInUseError, StoreUnavailableError."""
@@ -115,18 +118,22 @@ def build_host(
     catalogue = RegistryCatalogue(registry, find=sources.spec)
     library = FlowLibrary(folders, catalogue)
     sources.add(library)
+    key, resolver = server_key or ring.keys[-1].secret, secrets or SecretResolver()
     engine = Engine(
         kept,
         registry,
-        server_key=server_key or ring.keys[-1].secret,
+        server_key=key,
         clock=clock,
-        secrets=secrets,
+        secrets=resolver,
         callback_base_url=callback_base_url,
         flows=sources,
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    return Host(engine, kept, tables_of(kept), http, registry, catalogue, threads, Vault(ring), registered, library)
+    tables, vault = tables_of(kept), Vault(ring)
+    triggers = Triggers(engine, tables, sources, vault, resolver, key)
+    engine.listeners.add(triggers)
+    return Host(engine, kept, tables, http, registry, catalogue, threads, vault, registered, library, triggers)
 
 
 def _collect_less_often() -> None:

@@ -21,6 +21,7 @@ import msgspec
 from segue.engine.clock import Clock
 from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
+from segue.engine.reactions import Listeners
 from segue.errors import RequestError, SegueError, StoreUnavailableError
 from segue.flow.durations import MAX_BUFFER_SECONDS
 from segue.flow.model import JsonValue
@@ -48,12 +49,14 @@ class Bus:
         loading: Loading,
         committing: Committing,
         in_background: Callable[[Awaitable[None]], None],
+        listeners: Listeners,
     ) -> None:
         self._store = store
         self._clock = clock
         self._loading = loading
         self._committing = committing
         self._in_background = in_background
+        self._listeners = listeners
         self._queues: dict[tuple[str, str], deque[EventRow]] = {}
         self._dropped_at: int | None = None
         self._takers: set[str] | None = None
@@ -118,6 +121,12 @@ class Bus:
 
     async def _offer_until_done(self, event: EventRow) -> None:
         await self._until_kept(partial(self._offer_to_all, event))
+        try:
+            await self._until_kept(partial(self._listeners.event_kept, event))
+        except SegueError as error:
+            # The host is being closed, say: the next one offers it again.
+            _log.warning("event %s: what follows from it could not be begun: %s", event.id, error)
+            return
         done = Commit(run_key=0, rows=(), events_done=(event.id,))
         await self._until_kept(partial(commit_and_wait, self._store, done))
         await self._until_kept(self._drop_old)

@@ -92,6 +92,7 @@ class Committing:
         callback_token: Callable[[str, StepState], str],
         effects: Effects,
         results: ResultCache,
+        watches_end: outbox.WatchesEnd,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -100,6 +101,7 @@ class Committing:
         self._callback_token = callback_token
         self._effects = effects
         self._results = results
+        self._watches_end = watches_end
         self.starts = True
         """Whether decisions may begin steps."""
         self.closing = False
@@ -228,7 +230,7 @@ class Committing:
                 (token_hash(self._callback_token(run.run_id, step)), how) for step, how in closed
             ]
         if decision.outside is not None or state.ended:
-            outbox.fill(commit, run, decision, self._clock.now())
+            outbox.fill(commit, run, decision, self._clock.now(), watches_end=self._watches_end)
         if state.plan.limited:
             _note_slots(run, decision, commit)
         if run.logs:

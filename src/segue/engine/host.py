@@ -32,6 +32,7 @@ from segue.engine.loading import Loading
 from segue.engine.mailbox import Mailbox
 from segue.engine.parents import Parent
 from segue.engine.port import ActionRegistry
+from segue.engine.reactions import Listeners
 from segue.engine.replays import ReplayOf, Replays
 from segue.engine.residents import Residents
 from segue.engine.result_cache import ResultCache
@@ -114,7 +115,12 @@ class Engine:
         self.residents = Residents()
         self.logs = RunLogs(store, self._clock, self.residents)
         self.wakes = Wakes(self._clock, self._wake, lambda: self.in_background(self.loading.wake_rested()))
-        self.committing = Committing(store, self._clock, maker, self.residents, self.callback_token, self, results)
+        self.listeners = Listeners()
+        """Who starts further runs when runs end and events come."""
+        self.committing = Committing(
+            store, self._clock, maker, self.residents, self.callback_token, self, results,
+            self.listeners.watches_end,
+        )  # fmt: skip
         self.flows = flows or RegisteredFlows()
         self.children = Children(self.versions, self.flows, maker, self, store.get_run, self.now)
         self.pool = AttemptPool(
@@ -122,8 +128,8 @@ class Engine:
             max_attempts_in_flight,
         )  # fmt: skip
         self.loading = Loading(store, self._clock, self.versions, maker, self.residents, self.committing, self.wakes)
-        self.mailbox = Mailbox(store, self.loading, self.committing, self.in_background)
-        self.bus = Bus(store, self._clock, self.loading, self.committing, self.in_background)
+        self.mailbox = Mailbox(store, self.loading, self.committing, self.in_background, self.listeners)
+        self.bus = Bus(store, self._clock, self.loading, self.committing, self.in_background, self.listeners)
         self.callbacks = Callbacks(store, self.loading, self.committing, resolver, self.now)
         self.run_slots = RunSlots(
             store, self._clock, self.versions, self.residents, self.committing, self.loading, self.in_background
@@ -153,6 +159,7 @@ class Engine:
         self.logs.open()
         await self.store.open()
         self._opened = True
+        await self.listeners.open()
         if not adopt:
             self._stop_effects()
             self.wakes.stop()

@@ -14,7 +14,8 @@ from typing import Final
 
 from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
-from segue.engine.outbox import CANCEL, decode_ended
+from segue.engine.outbox import CANCEL, CHAIN, decode_end, decode_ended
+from segue.engine.reactions import Listeners
 from segue.errors import ConflictError, SegueError, StoreUnavailableError
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
@@ -35,11 +36,13 @@ class Mailbox:
         loading: Loading,
         committing: Committing,
         in_background: Callable[[Awaitable[None]], None],
+        listeners: Listeners,
     ) -> None:
         self._store = store
         self._loading = loading
         self._committing = committing
         self._in_background = in_background
+        self._listeners = listeners
         self.delivers = True
 
     async def open(self) -> set[str]:
@@ -71,6 +74,9 @@ class Mailbox:
         return None
 
     async def _hand_over(self, message: Message) -> None:
+        if message.kind == CHAIN:
+            await self._listeners.run_ended(decode_end(message.data))
+            return await self._take(message)
         record = await self._store.get_run(message.run_id)
         if record is None or record.status in RUN_ENDED:
             return await self._take(message)

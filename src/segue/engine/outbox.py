@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from segue.engine.live_run import LiveRun
-from segue.engine.parents import child_run_id, parent_of
+from segue.engine.parents import child_run_id, depth_of, parent_of
+from segue.engine.reactions import RunEnd
 from segue.kernel import events as ev
 from segue.kernel.decide import Decision
 from segue.store.port import Commit, EventRow, EventWait, Message
 
+WatchesEnd: TypeAlias = Callable[[str, str], bool]
 CANCEL: Final = "cancel"
 """To a sub-flow's run: nobody waits for it any more. Its data is the reason, as text."""
 ENDED: Final = "ended"
 """To a run that waits for a sub-flow's run: it is over. Its data is an `Ended`."""
+CHAIN: Final = "chain"
+"""To those who listen to the ends of a flow's runs, under the run's own id. Its data is a `RunEnd`."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +37,13 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 decode_ended = msgspec.json.Decoder(Ended).decode
-Kind = Literal["cancel", "ended"]
+decode_end = msgspec.json.Decoder(RunEnd).decode
+Kind = Literal["cancel", "ended", "chain"]
+_ENDS: Final = (ev.RunSucceeded, ev.RunFailed, ev.RunCancelled, ev.RunTimedOut)
 
 
-def fill(commit: Commit, run: LiveRun, decision: Decision, now: int) -> None:
-    """Add it to the commit."""
+def fill(commit: Commit, run: LiveRun, decision: Decision, now: int, *, watches_end: WatchesEnd) -> None:
+    """Add it to the commit. `watches_end`: whether anybody listens to the ends of a flow's runs."""
     messages: list[Message] = []
     outside, state = decision.outside, run.state
     if outside is not None:
@@ -60,5 +67,21 @@ def fill(commit: Commit, run: LiveRun, decision: Decision, now: int) -> None:
             generation=parent.generation, attempt=parent.attempt,
         )  # fmt: skip
         messages.append(Message(f"{ENDED}:{run.run_id}:{state.seq}", parent.run, ENDED, now, _encode(told)))
+    if state.ended and watches_end(run.workspace, state.plan.flow.id):
+        messages += _told_end(run, decision, now)
     if messages:
         commit.messages = messages
+
+
+def _told_end(run: LiveRun, decision: Decision, now: int) -> list[Message]:
+    """One word for each end that the decision brings: what happens to a run that is over ends it no second time."""
+    seq = next((row.seq for row in decision.rows if isinstance(row.event, _ENDS)), None)
+    if seq is None:
+        return []
+    state = run.state
+    flow = state.plan.flow
+    end = RunEnd(
+        run=run.run_id, workspace=run.workspace, flow=flow.id, version=flow.version, status=state.status.value, seq=seq,
+        depth=depth_of(state),
+    )  # fmt: skip
+    return [Message(f"{CHAIN}:{run.run_id}:{seq}", run.run_id, CHAIN, now, _encode(end))]

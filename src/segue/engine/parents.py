@@ -33,6 +33,15 @@ def child_run_id(state: RunState, child: Child) -> str:
     return new_run_id(state.accepted_at or 0, entropy=hashlib.sha256(text.encode()).digest()[:10])
 
 
+def depth_of(state: RunState) -> int:
+    """How many runs led to this one, each started by a step, the end or an event of the one before."""
+    parent = parent_of(state)
+    if parent is not None:
+        return parent.depth
+    told = state.trigger.get("depth")
+    return told if isinstance(told, int) else 0
+
+
 def parent_of(state: RunState) -> Parent | None:
     """Who started the run, if a step of another run did."""
     told = state.trigger.get("parent") if state.trigger.get("kind") == "flow" else None

@@ -29,7 +29,7 @@ from segue.errors import (
 from segue.flow.model import JsonValue, RawMap
 from segue.store.tables import Sql, Tables
 from segue.triggers import deliveries
-from segue.triggers.bearers import JwtScheme, TokenScheme, verify_jwt, verify_token
+from segue.triggers.bearers import JwtScheme, TokenScheme, verify_token
 from segue.triggers.deliveries import Delivery, Seen
 from segue.triggers.errors import EncodingNotTakenError, MethodNotTakenError
 from segue.triggers.records import TriggerRow, new_id, note_fired
@@ -192,6 +192,8 @@ class Intake:
             if isinstance(scheme, TokenScheme):
                 verdict = verify_token(scheme, secrets, message, now)
             elif isinstance(scheme, JwtScheme):
+                from segue.triggers.jwt import verify_jwt  # noqa: PLC0415 - its library takes long to load
+
                 verdict = verify_jwt(scheme, secrets, settings.auth.jwks, message, now)
             else:
                 verdict = verify(scheme, secrets, message, now)

@@ -22,7 +22,6 @@ from typing import Final, Literal
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from segue.triggers.schemes import Encoding, KeyForm, Moment, Proof, Scheme, Source, TimeUnit
 
@@ -272,6 +271,9 @@ def _loose_base64(text: str) -> bytes | None:
 def _public_key(text: str) -> bytes | None:
     text = text.strip()
     if text.startswith("-----BEGIN"):
+        # Reading PEM takes a third of the time that all of Segue takes to load.
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
         try:
             key = load_pem_public_key(text.encode())
         except (ValueError, UnsupportedAlgorithm):
