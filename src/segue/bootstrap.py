@@ -86,6 +86,7 @@ class Host:
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
         """See `Engine.close`."""
+        await self.triggers.stop()
         await self.engine.close(grace_seconds=grace_seconds)
         await self.http.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
@@ -131,7 +132,7 @@ def build_host(
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
     tables, vault = tables_of(kept), Vault(ring)
-    triggers = Triggers(engine, tables, sources, vault, resolver, key)
+    triggers = Triggers(engine, tables, sources, library, vault, resolver, key)
     engine.listeners.add(triggers)
     return Host(engine, kept, tables, http, registry, catalogue, threads, vault, registered, library, triggers)
 

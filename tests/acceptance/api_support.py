@@ -115,13 +115,19 @@ async def serve(
         port = int(listener.getsockname()[1])
         host = build_host(
             database, egress=EgressPolicy.local(), clock=clock, store=store,
-            callback_base_url=lambda: f"http://127.0.0.1:{port}", server_key=b"k" * 32,
+            callback_base_url=lambda: f"http://127.0.0.1:{port}", server_key=b"k" * 32, folders=folders,
         )  # fmt: skip
         await host.open()
+        await host.triggers.begin()
         access = Access(TOKEN, allowed_hosts=allowed_hosts)
         library = FlowLibrary(folders, host.catalogue)
         services = Services(
-            engine=host.engine, catalogue=host.catalogue, library=library, tables=host.tables, vault=host.vault
+            engine=host.engine,
+            catalogue=host.catalogue,
+            library=library,
+            tables=host.tables,
+            triggers=host.triggers,
+            vault=host.vault,
         )
         app = create_app(services, access, body_bytes_max=body_bytes_max)
         async with running(app, listener) as server:

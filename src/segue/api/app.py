@@ -20,6 +20,7 @@ from segue.api.flows import FlowRoutes
 from segue.api.gateway import GatewayRoutes
 from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
+from segue.api.hooks import HookRoutes
 from segue.api.live import Streams
 from segue.api.page import PageRoutes
 from segue.api.run_details import RunDetailRoutes
@@ -28,6 +29,7 @@ from segue.api.second_chances import SecondChanceRoutes
 from segue.api.services import Services
 from segue.api.signals import SignalRoutes
 from segue.api.starts import Starter
+from segue.api.triggers import TriggerRoutes
 from segue.engine.callback_history import CallbackHistory
 from segue.errors import SegueError
 
@@ -55,6 +57,8 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         SecondChanceRoutes(engine, starter),
         FlowRoutes(library, catalogue),
         CallbackRoutes(engine, history),
+        HookRoutes(services.triggers),
+        TriggerRoutes(services.triggers),
         CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
         GatewayRoutes(engine, starter),

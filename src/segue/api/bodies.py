@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from segue.api.errors import BadBodyError, InvalidRequestError, TooLargeError, UnsupportedTypeError
 from segue.flow.model import JsonValue
 from segue.flow.nearest import did_you_mean
+from segue.triggers.intake import Content
 
 JSON_DEPTH_MAX: Final = 100
 FORM_FIELDS_MAX: Final = 1_000
@@ -228,6 +230,27 @@ async def read_payload(request: Request) -> JsonValue:
     if kind == "text/plain":
         return _text(body)
     return cast("JsonValue", _json_of(request, body))
+
+
+def read_content(kind: str, body: bytes) -> Content:
+    """The body of a webhook by its content type: JSON, a form as a map, text as it stands, anything else as base64.
+
+    Raises BadBodyError, TooLargeError for one that is not what it says.
+    """
+    if not body:
+        return Content(None)
+    if kind == "application/json" or kind.endswith("+json"):
+        return Content(cast("JsonValue", parse_json(body)))
+    if kind == "application/x-www-form-urlencoded":
+        return Content(_form(body))
+    if kind.startswith("text/") or kind == "application/xml" or kind.endswith("+xml"):
+        return Content(_text(body))
+    if not kind:
+        try:
+            return Content(cast("JsonValue", parse_json(body)))
+        except BadBodyError:
+            pass  # it did not say that it was JSON
+    return Content(base64.b64encode(body).decode(), is_base64=True)
 
 
 def content_type(headers: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ import segue
 from segue.api.answers import ANSWERS
 from segue.api.bodies import MODELS
 from segue.api.errors import PROBLEM_TYPE, TABLE
+from segue.api.trigger_answers import TRIGGER_ANSWERS, TRIGGER_MODELS
 
 _REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
@@ -75,8 +76,10 @@ def _with_our_problem(responses: dict[str, Any]) -> None:
 
 
 def _schemas() -> dict[str, Mapping[str, Any]]:
-    _, schemas = msgspec.json.schema_components(ANSWERS, ref_template=_REF)
-    made = models_json_schema([(model, "validation") for model in MODELS], ref_template=_REF.replace("name", "model"))
+    _, schemas = msgspec.json.schema_components((*ANSWERS, *TRIGGER_ANSWERS), ref_template=_REF)
+    made = models_json_schema(
+        [(model, "validation") for model in (*MODELS, *TRIGGER_MODELS)], ref_template=_REF.replace("name", "model")
+    )
     models = made[1]
     return {**schemas, **models["$defs"]}
 

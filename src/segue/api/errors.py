@@ -29,6 +29,7 @@ from segue.errors import (
 )
 from segue.flow.problems import Problem
 from segue.observe.masking import DEFAULT_MASKER, MASK
+from segue.triggers.errors import EncodingNotTakenError, FlowUnusableError, MethodNotTakenError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:segue:problem:"
@@ -114,6 +115,8 @@ TABLE: Final = (
     Row(MisdirectedError, 421, "misdirected", "Not this server"),
     Row(BadBodyError, 400, "bad-body", "Body cannot be read"),
     Row(TooLargeError, 413, "too-large", "Body too large"),
+    Row(MethodNotTakenError, 405, "method-not-allowed", "Method not taken here"),
+    Row(EncodingNotTakenError, 415, "unsupported-encoding", "Content encoding not read here"),
     Row(TooSlowError, 408, "too-slow", "Body came too slowly"),
     Row(UnsupportedTypeError, 415, "unsupported-type", "Content type not read here"),
     Row(KeyReusedError, 422, "idempotency-key-reused", "Idempotency key used for another request"),
@@ -130,6 +133,7 @@ TABLE: Final = (
     Row(RequestError, 400, "bad-request", "Request not understood"),
     Row(StoreUnavailableError, 503, "store-unavailable", "The database does not answer", retry_after=True),
     Row(StoreInUseError, 503, "store-in-use", "The database belongs to another process", retry_after=True),
+    Row(FlowUnusableError, 503, "flow-unusable", "The flow cannot run as it stands", retry_after=True),
     Row(BusyError, 503, "busy", "Too many open streams", retry_after=True),
     Row(ClosingError, 503, "closing", "The server is being stopped", retry_after=True),
     Row(QuarantinedError, 500, "run-quarantined", "The run is set aside"),

@@ -23,6 +23,9 @@ from segue.observe.logs import get_logger, log_context
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
 CALLBACK_PREFIX: Final = "/api/v1/orchestrator/callback/"
+HOOK_PREFIX: Final = "/hooks/"
+HOOK_BYTES_MAX: Final = 1024 * 1024
+"""Anyone may send to a webhook's address, so less is read there before it is known who it is."""
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,7 +43,7 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
-_PROGRAM_PATHS: Final = ("/api/", "/v1/")
+_PROGRAM_PATHS: Final = ("/api/", "/v1/", HOOK_PREFIX)
 
 _log = get_logger("segue.api.access")
 
@@ -75,7 +78,9 @@ class Guard:
         with log_context(request_id=request_id):
             try:
                 self._check(scope, headers)
-                await self._app(scope, await self._with_body(headers, receive), answer)
+                is_hook = scope["path"].startswith(HOOK_PREFIX)
+                limit = min(HOOK_BYTES_MAX, self._body_bytes_max) if is_hook else self._body_bytes_max
+                await self._app(scope, await self._with_body(headers, receive, limit), answer)
             except asyncio.CancelledError:
                 answer.status = answer.status or 499
                 raise
@@ -106,16 +111,16 @@ class Guard:
         if self._closing() and path.startswith(_PROGRAM_PATHS):
             raise ClosingError("the server is being stopped; what it has accepted is kept. Ask again in a moment")
 
-    async def _with_body(self, headers: Headers, receive: Receive) -> Receive:
+    async def _with_body(self, headers: Headers, receive: Receive, limit: int) -> Receive:
         """The whole body, counted as it comes, before any route runs: a half-read request changes nothing."""
         length = headers.get("content-length")
         if length is None and "transfer-encoding" not in headers:
             return receive
-        if length is not None and length.isascii() and length.isdigit() and int(length) > self._body_bytes_max:
-            raise self._too_large()
+        if length is not None and length.isascii() and length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
         try:
             async with asyncio.timeout(BODY_SECONDS_MAX):
-                last = await self._read(receive)
+                last = await _read(receive, limit)
         except TimeoutError:
             raise TooSlowError(f"the body did not come within {BODY_SECONDS_MAX:g} s") from None
         pending = [last]
@@ -125,23 +130,25 @@ class Guard:
 
         return replay
 
-    async def _read(self, receive: Receive) -> Message:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return message
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._body_bytes_max:
-                raise self._too_large()
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
 
-    def _too_large(self) -> TooLargeError:
-        return TooLargeError(f"the body is larger than {self._body_bytes_max:,} bytes")
+async def _read(receive: Receive, limit: int) -> Message:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return {"type": "http.request", "body": b"".join(chunks), "more_body": False}
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {limit:,} bytes")
 
 
 class _Answer:
@@ -181,13 +188,15 @@ def is_public(path: str) -> bool:
     """
     if path.startswith(CALLBACK_PREFIX):
         return not path.removeprefix(CALLBACK_PREFIX).startswith(("run_", "eng_"))
-    return path == "/" or path.startswith(("/assets/", "/health/"))
+    return path == "/" or path.startswith(("/assets/", "/health/", HOOK_PREFIX))
 
 
 def shown_path(path: str) -> str:
     """The path for logs and problems: a callback's token opens a door, so it is not written down."""
     if path.startswith(CALLBACK_PREFIX) and is_public(path):
         return CALLBACK_PREFIX + "***"
+    if path.startswith(HOOK_PREFIX):
+        return "/".join([*path[:500].split("/")[:4], "***"])
     return path[:500]
 
 

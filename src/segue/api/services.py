@@ -9,6 +9,7 @@ from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.flow import Catalogue
 from segue.store.tables import Tables
+from segue.triggers.service import Triggers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,5 +21,6 @@ class Services:
     library: FlowLibrary
     """The flows of folders."""
     tables: Tables
+    triggers: Triggers
     vault: Vault
     """Seals what is kept encrypted."""

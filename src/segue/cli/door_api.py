@@ -48,7 +48,7 @@ def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds
         host.library.add_folder(folder)
     services = Services(
         engine=host.engine, catalogue=host.catalogue, library=FlowLibrary(list(folders), host.catalogue),
-        tables=host.tables, vault=host.vault,
+        tables=host.tables, triggers=host.triggers, vault=host.vault,
     )  # fmt: skip
     app = create_app(services, Access(token))
     config = uvicorn.Config(

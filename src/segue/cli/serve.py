@@ -97,6 +97,7 @@ async def _serve(
         try:
             await hosting.begin()
             await door.open(hosting.host, folders)
+            await hosting.host.triggers.begin()
             _tell(door, url, json=json)
             await interrupts.wait()
             notice(f"stopping: what is in flight may end within {GRACE_SECONDS:g} s; once more stops at once")

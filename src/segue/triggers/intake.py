@@ -46,14 +46,14 @@ _ECHOED: Final = re.compile(r"[A-Za-z0-9_.~:/+=-]{1,512}\Z")
 _log = logging.getLogger("segue.triggers")
 
 
-class Body(NamedTuple):
+class Content(NamedTuple):
     """A body that was read: `is_base64` if it is neither JSON, a form nor text."""
 
     value: JsonValue
     is_base64: bool = False
 
 
-Read: TypeAlias = Callable[[str, bytes], Body]
+Read: TypeAlias = Callable[[str, bytes], Content]
 """Reads a body by its content type. Raises RequestError for one that is not what it says."""
 
 
@@ -380,7 +380,7 @@ def _event_of(row: TriggerRow, settings: WebhookSettings, incoming: Incoming, de
     return _made_event(row, delivery, body, headers, query)
 
 
-def _made_event(row: TriggerRow, delivery: Delivery, body: Body, headers: RawMap, query: RawMap) -> RawMap:
+def _made_event(row: TriggerRow, delivery: Delivery, body: Content, headers: RawMap, query: RawMap) -> RawMap:
     """What the run knows as `$trigger`."""
     event: RawMap = {
         "kind": "webhook", "name": row.name, "method": delivery.method, "headers": headers, "query": query,

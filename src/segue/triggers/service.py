@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from typing import Final
 
 from segue.access.vault import Vault
 from segue.engine.flow_source import FlowSource
 from segue.engine.host import Engine
+from segue.engine.ids import WORKSPACE
+from segue.engine.library import FlowLibrary
 from segue.engine.reactions import RunEnd
 from segue.engine.secrets import SecretResolver
+from segue.errors import SegueError
 from segue.flow.model import Flow
 from segue.store.port import EventRow
 from segue.store.tables import Tables
@@ -19,6 +24,10 @@ from segue.triggers.registry import Registry
 from segue.triggers.secrets import TriggerSecrets
 from segue.triggers.starting import Starter
 
+LOOK_SECONDS: Final = 5.0
+"""How soon a changed file's triggers are those that it declares."""
+_log = logging.getLogger("segue.triggers")
+
 
 class Triggers:
     """Everything that starts runs by itself. Listens to its engine (`segue.engine.reactions.Reactions`)."""
@@ -28,6 +37,7 @@ class Triggers:
         engine: Engine,
         tables: Tables,
         flows: FlowSource,
+        library: FlowLibrary,
         vault: Vault,
         resolver: SecretResolver,
         server_key: bytes,
@@ -37,6 +47,9 @@ class Triggers:
         self.secrets = TriggerSecrets(tables, vault, resolver, engine.now)
         self.starter = Starter(engine, flows)
         self.intake = Intake(tables, self.registry, self.secrets, self.starter, engine.now)
+        self._library = library
+        self._followed: dict[str, bytes] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._chains = Chains(engine, tables, self.registry, self.starter)
 
     async def open(self) -> None:
@@ -59,13 +72,43 @@ class Triggers:
         """A flow was published, or its file changed: its triggers are those that it declares now. Safe to repeat."""
         await self.registry.follow(workspace, flow, origin)
 
-    async def follow_all(self, flows: Iterable[tuple[str, Flow]], *, present: Iterable[tuple[str, str]]) -> None:
-        """The flows of the folders as they stand: (workspace, flow) pairs of those without errors, and (workspace, id)
-        of all that are there, so that one with an error keeps the triggers that it had.
+    async def begin(self) -> None:
+        """Follow the flows of the folders, and start what is due, until `stop`. For a server: a command that runs one
+        flow on the side starts no others by the clock.
         """
-        for workspace, flow in flows:
-            await self.registry.follow(workspace, flow, "folder")
+        await self.follow_folders()
+        self._looking = asyncio.create_task(self._look_again())
+
+    async def stop(self) -> None:
+        """Begin nothing more by itself. Safe to repeat."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            self._looking = None
+
+    async def follow_folders(self) -> None:
+        """The flows of the folders as they stand. One with an error keeps the triggers that it had."""
+        present: list[tuple[str, str]] = []
+        for found in await asyncio.to_thread(self._library.all):
+            present.append((WORKSPACE, found.id))
+            flow = found.flow
+            # Of two files with the same flow the first one counts.
+            if flow is None or not found.runnable or found.id != flow.id:
+                continue
+            if self._followed.get(flow.id) != found.digest:
+                await self.registry.follow(WORKSPACE, flow, "folder")
+                self._followed[flow.id] = found.digest
         await self.registry.retire_others("folder", present)
+        there = {flow_id for _, flow_id in present}
+        self._followed = {flow_id: digest for flow_id, digest in self._followed.items() if flow_id in there}
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.follow_folders()
+            except SegueError as error:
+                _log.warning("the folders' triggers could not be looked at: %s", error.message)
 
     async def retire(self, workspace: str, flow_id: str) -> None:
         """A flow was archived or deleted: the triggers that it declared rest."""
