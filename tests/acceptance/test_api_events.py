@@ -12,7 +12,8 @@ import pytest
 
 from acceptance.api_support import Event, Served, events, has_begun, problem, serve
 from segue.api import stop_streams
-from segue.api.live import STREAMS_MAX, Position
+from segue.api.live import STREAMS_MAX
+from segue.api.run_feed import Position
 from segue.engine.port import AttemptContext
 from segue.steps.python import python_action
 

@@ -28,6 +28,7 @@ from segue.api.runs import RunRoutes
 from segue.api.second_chances import SecondChanceRoutes
 from segue.api.services import Services
 from segue.api.signals import SignalRoutes
+from segue.api.sockets import SocketRoutes
 from segue.api.starts import Starter
 from segue.api.triggers import TriggerRoutes
 from segue.engine.callback_history import CallbackHistory
@@ -47,7 +48,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     )  # fmt: skip
     engine, catalogue, library = services.engine, services.catalogue, services.library
     starter = Starter(engine, catalogue, library)
-    streams = Streams()
+    streams = Streams(engine)
     history = CallbackHistory(services.tables, engine.versions, engine.now)
     app.state.streams = streams
     app.state.engine = engine
@@ -56,6 +57,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
         FlowRoutes(library, catalogue),
+        SocketRoutes(engine, streams),
         CallbackRoutes(engine, history),
         HookRoutes(services.triggers),
         TriggerRoutes(services.triggers),

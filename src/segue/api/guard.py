@@ -15,9 +15,11 @@ from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from segue.api.access import Access
-from segue.api.errors import ClosingError, TooLargeError, TooSlowError, details_of, problem_response
+from segue.api.errors import ClosingError, ForbiddenError, TooLargeError, TooSlowError, details_of, problem_response
+from segue.errors import SegueError
 from segue.observe.logs import get_logger, log_context
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
@@ -62,10 +64,25 @@ class Guard:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket is served here"})
+            await self._websocket(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same checks as for a request, before the handshake is answered. A session's cookie goes with a handshake
+        from any page, so with one an `Origin` is a must.
+        """
+        headers = Headers(scope=scope)
+        scope["segue.request_id"] = request_id = f"req_{secrets.token_hex(12)}"
+        scope["segue.shown_path"] = shown_path(scope["path"])
+        with log_context(request_id=request_id):
+            try:
+                self._check(scope, _with_token_of_protocol(headers))
+                if scope["segue.principal"].is_browser and "origin" not in headers:
+                    raise ForbiddenError("a WebSocket with a session must say by `Origin` that it is from our own page")
+                await self._app(scope, receive, send)
+            except SegueError as error:
+                await refuse_socket(scope, receive, send, error)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
@@ -98,7 +115,7 @@ class Guard:
                 )  # fmt: skip
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        path, method = scope["path"], scope["method"]
+        path, method = scope["path"], scope.get("method", "GET")
         if path.startswith("/health/"):
             return
         self._access.check_host(headers.get("host"), scope.get("server"))
@@ -180,6 +197,21 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self.bytes_sent += len(message.get("body", b""))
         await self._send(message)
+
+
+async def refuse_socket(scope: Scope, receive: Receive, send: Send, error: SegueError) -> None:
+    """Answer a handshake with a problem document where the server can (ASGI's `websocket.http.response`)."""
+    response = problem_response(error, instance=scope["segue.shown_path"], request_id=scope["segue.request_id"])
+    await WebSocket(scope, receive, send).send_denial_response(response)
+
+
+def _with_token_of_protocol(headers: Headers) -> Headers:
+    """Browsers' WebSocket can set no header but `Sec-WebSocket-Protocol`: a token may come as `bearer.TOKEN` there."""
+    if "authorization" in headers:
+        return headers
+    offered = [one.strip() for one in headers.get("sec-websocket-protocol", "").split(",")]
+    token = next((one.removeprefix("bearer.") for one in offered if one.startswith("bearer.")), None)
+    return headers if token is None else Headers({**headers, "authorization": f"Bearer {token}"})
 
 
 def is_public(path: str) -> bool:

@@ -22,9 +22,10 @@ from segue.api.answers import RunState as RunStateAnswer
 from segue.api.bodies import CURSOR, Cancellation, Reason, RunFlow, StartRun, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError, QuarantinedError
-from segue.api.live import Position, Streams, stream
+from segue.api.live import Streams, stream
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.routing import Routes, principal_of
+from segue.api.run_feed import Position
 from segue.api.run_filters import SEARCH_LENGTH_MAX, WORDS, run_filter
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import Engine
@@ -232,7 +233,7 @@ class RunRoutes:
         if known.is_end:
             return Response(status_code=204)
         self._streams.refuse_if_full()
-        content = stream(self._engine, self._streams, record, known, level)
+        content = stream(self._streams, record, known, level)
         return StreamingResponse(content, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     async def cancel(self, run_id: str, request: Request) -> Response:

@@ -497,7 +497,7 @@ class Engine:
                 self.pool.launch(run, step, attempt)
         if run.state.plan.limited:
             self.step_slots.kept(run, decision)
-        if self.residents.watchers:
+        if self.residents.watchers or self.residents.watchers_of_all:
             self.residents.notify(run.run_id)
 
     def tell_outside(self, commit: Commit) -> None:

@@ -1,0 +1,199 @@
+"""Live by WebSocket (RFC 6455): the events of one run, or of all that a filter finds, in one connection.
+
+The messages of a run are those of its Server-Sent Events, as `{event, id, data}`. A reader that is too slow is told to
+`resume` and closed with 1013 (try again later): it comes back with the id, and has missed nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Annotated, Final, Literal
+
+import msgspec
+from fastapi import Query
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from segue.access.principal import Principal
+from segue.api.answers import RunItem, run_item
+from segue.api.errors import ClosingError
+from segue.api.guard import refuse_socket
+from segue.api.live import Streams
+from segue.api.routing import Routes, refuse_unless
+from segue.api.run_feed import Position, Told
+from segue.api.run_filters import run_filter
+from segue.engine.host import Engine
+from segue.engine.residents import CHANGED_MAX
+from segue.errors import NotFoundError, SegueError
+from segue.store.port import RunFilter
+
+PROTOCOL: Final = "segue.v1"
+SNAPSHOT: Final = 50
+"""Runs that a watcher of many is told at its start."""
+TICK_SECONDS: Final = 0.1
+"""Changes of runs are told together, so often at most."""
+RECEIVED_MAX: Final = 1_000
+"""Messages from a watcher that are overlooked before it is taken for broken."""
+GOING_AWAY: Final = 1012
+TRY_AGAIN: Final = 1013
+POLICY: Final = 1008
+_encode = msgspec.json.Encoder().encode
+
+
+class SocketRoutes:
+    """`/api/v1/runs/{run_id}/socket` and `/api/v1/live`."""
+
+    def __init__(self, engine: Engine, streams: Streams) -> None:
+        self._engine = engine
+        self._streams = streams
+
+    def router(self) -> Routes:
+        """The routes. OpenAPI has no words for WebSockets; docs/api.md has."""
+        router = Routes()
+        router.add_api_websocket_route("/api/v1/runs/{run_id}/socket", self.run)
+        router.add_api_websocket_route("/api/v1/live", self.many)
+        return router
+
+    async def run(
+        self,
+        websocket: WebSocket,
+        run_id: str,
+        after: str = "",
+        level: Literal["debug", "info", "warning", "error"] = "debug",
+    ) -> None:
+        """One run: `log`, `run`, and `end`. `after`: the id of the last message that is known."""
+
+        async def begin() -> AsyncGenerator[list[str]]:
+            record = await self._engine.record(run_id)
+            principal = _principal(websocket)
+            if record.workspace != principal.workspace:
+                raise NotFoundError(f"no run has the id {run_id!r}")
+            refuse_unless(principal, "run:read", record.flow_id)
+            known = Position.parse(after)
+            return self._told(self._streams.watch(record, known, level), known)
+
+        await self._serve(websocket, begin)
+
+    async def many(
+        self,
+        websocket: WebSocket,
+        status: Annotated[list[str] | None, Query()] = None,
+        flow: str | None = None,
+        trigger: str | None = None,
+        parent: str | None = None,
+    ) -> None:
+        """Runs of a filter: a list of the newest (`runs`), then each that changes (`run`), as rows of the list. A run
+        that has left the filter's statuses is told once more, so that it can be taken off.
+        """
+
+        async def begin() -> AsyncGenerator[list[str]]:
+            principal = _principal(websocket)
+            refuse_unless(principal, "run:read", flow)
+            where = run_filter(principal.workspace, statuses=status or (), flow=flow, trigger=trigger, parent=parent)
+            return self._changes(where)
+
+        await self._serve(websocket, begin)
+
+    async def _told(self, batches: AsyncGenerator[list[Told]], known: Position) -> AsyncGenerator[list[str]]:
+        if known.is_end:
+            return
+        async with aclosing(batches) as told:
+            async for batch in told:
+                yield [one.socket for one in batch]
+
+    async def _changes(self, where: RunFilter) -> AsyncGenerator[list[str]]:
+        """The list, and then what changes of it."""
+        engine, streams = self._engine, self._streams
+        shown: set[str] = set()
+        async with streams.watcher() as changed:
+            dirty: set[str] = set()
+            with engine.residents.watching_all(dirty, changed):
+                overflow = True
+                while not streams.over:
+                    changed.clear()
+                    taken, rows = set(dirty), list[RunItem]()
+                    dirty.clear()
+                    if overflow or len(taken) > CHANGED_MAX:
+                        rows, overflow = await self._list(where), False
+                        shown = {row.id for row in rows}
+                        yield [_message("runs", rows)]
+                    elif taken:
+                        yield [_message("run", row) for row in await self._rows(where, taken, shown)]
+                    else:
+                        yield []
+                    await asyncio.sleep(TICK_SECONDS)
+                    await streams.news(changed)
+
+    async def _list(self, where: RunFilter) -> list[RunItem]:
+        page = await self._engine.store.list_runs(where, limit=SNAPSHOT)
+        return [run_item(record, self._engine.now()) for record in page.runs]
+
+    async def _rows(self, where: RunFilter, changed: set[str], shown: set[str]) -> list[RunItem]:
+        rows: list[RunItem] = []
+        for run_id in sorted(changed):
+            record = await self._engine.store.get_run(run_id)
+            if record is None or not _is_meant(record.workspace, record.flow_id, record.trigger, where):
+                continue
+            if where.parent_run_id not in (None, record.parent_run_id):
+                continue
+            fits = not where.statuses or record.status in where.statuses
+            if fits or run_id in shown:
+                rows.append(run_item(record, self._engine.now()))
+            (shown.add if fits else shown.discard)(run_id)
+        return rows
+
+    async def _serve(self, websocket: WebSocket, begin: Callable[[], Awaitable[AsyncGenerator[list[str]]]]) -> None:
+        """Accept the connection and send until either side is done."""
+        try:
+            self._streams.refuse_if_full()
+            if self._streams.over:
+                raise ClosingError("the server is being stopped; ask again in a moment")
+            batches = await begin()
+        except SegueError as error:
+            await refuse_socket(websocket.scope, websocket.receive, websocket.send, error)
+            return
+        offered = websocket.scope.get("subprotocols", ())
+        await websocket.accept(PROTOCOL if PROTOCOL in offered else None)
+        listening = asyncio.create_task(_until_gone(websocket))
+        sending = asyncio.create_task(self._send(websocket, batches))
+        try:
+            await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (listening, sending):
+                task.cancel()
+            await asyncio.gather(listening, sending, return_exceptions=True)
+
+    async def _send(self, websocket: WebSocket, batches: AsyncGenerator[list[str]]) -> None:
+        resume = False
+        async with aclosing(batches) as told:
+            async for batch in told:
+                for text in batch:
+                    await websocket.send_text(text)
+                resume = bool(batch) and batch[-1].startswith('{"event":"resume"')
+        code = TRY_AGAIN if resume else GOING_AWAY if self._streams.over else 1000
+        await websocket.close(code)
+
+
+async def _until_gone(websocket: WebSocket) -> None:
+    """Watchers have nothing to say; one that says much is broken."""
+    try:
+        for _ in range(RECEIVED_MAX):
+            await websocket.receive_text()
+    except (WebSocketDisconnect, KeyError):
+        return
+    await websocket.close(POLICY, "this connection is for listening")
+
+
+def _principal(websocket: WebSocket) -> Principal:
+    principal = websocket.scope["segue.principal"]
+    assert isinstance(principal, Principal)
+    return principal
+
+
+def _is_meant(workspace: str, flow_id: str, trigger: str, where: RunFilter) -> bool:
+    return workspace == where.workspace and where.flow_id in (None, flow_id) and where.trigger in (None, trigger)
+
+
+def _message(event: str, value: object) -> str:
+    return f'{{"event":"{event}","data":{_encode(value).decode()}}}'
