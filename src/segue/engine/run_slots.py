@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from segue.engine.clock import Clock, Handle
+from segue.engine.clock import Clock
 from segue.engine.committing import Committing
 from segue.engine.live_run import LiveRun
 from segue.engine.loading import Loading
@@ -66,18 +66,15 @@ class RunSlots:
         self._loading = loading
         self._in_background = in_background
         self._requests: dict[LimitGroup, list[_Request]] = {}
-        self._alarms: dict[LimitGroup, Handle] = {}
-        self._turns = Turns[LimitGroup](self._serve, in_background)
+        self._turns = Turns[LimitGroup](self._serve, clock, in_background)
 
     async def open(self) -> None:
         """Look at all queues once: slots may have become free while no host was there."""
-        await self._stir_from(None)
+        await self._turns.stir_all(lambda after: self._store.queue_groups(after=after, limit=AT_ONCE), AT_ONCE)
 
     def stop(self) -> None:
         """Nothing begins from here from now on; who asks is told so."""
-        self._turns.stopped = True
-        for alarm in self._alarms.values():
-            alarm.cancel()
+        self._turns.stop()
         for requests in self._requests.values():
             for one in requests:
                 _answer(one, EngineError(_CLOSING))
@@ -112,24 +109,6 @@ class RunSlots:
         self.stir(group)
         return None
 
-    async def _stir_from(self, after: LimitGroup | None) -> None:
-        """One page now, the others in the background: their questions stand behind those of the page before, so that no
-        host is flooded by its past.
-        """
-        found = await self._store.queue_groups(after=after, limit=AT_ONCE)
-        for one in found:
-            self._turns.stir(one)
-        if len(found) == AT_ONCE:
-            self._in_background(self._stir_rest(found[-1]))
-
-    async def _stir_rest(self, after: LimitGroup) -> None:
-        while True:
-            try:
-                return await self._stir_from(after)
-            except StoreUnavailableError as error:
-                _log.warning("the store is unavailable: %s", error)
-                await asyncio.sleep(1)
-
     # ------------------------------------------------------------ one group
 
     async def _serve(self, group: LimitGroup) -> None:
@@ -141,7 +120,7 @@ class RunSlots:
             if replaces or is_blocked:
                 await self._replace(group)
             if room.retry_at is not None:
-                self._ring(group, room.retry_at)
+                self._turns.stir_at(group, room.retry_at)
         except BaseException as error:
             failure = error if isinstance(error, SegueError) else EngineError(f"the run could not be begun: {error!r}")
             for one in requests:
@@ -258,17 +237,6 @@ class RunSlots:
 
     async def _limits_of(self, record: RunRecord) -> Limits:
         return (await self._versions.get(record.flow_version)).flow.run_limits or Limits()
-
-    def _ring(self, group: LimitGroup, at: int) -> None:
-        earlier = self._alarms.pop(group, None)
-        if earlier is not None:
-            earlier.cancel()
-
-        def ring() -> None:
-            self._alarms.pop(group, None)
-            self._turns.stir(group)
-
-        self._alarms[group] = self._clock.call_at(at, ring)
 
 
 def _answer(one: _Request, error: SegueError | None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from segue.engine.attempts import AttemptMaker
-from segue.engine.clock import Clock, Handle
+from segue.engine.clock import Clock
 from segue.engine.committing import Committing
 from segue.engine.live_run import LiveRun
 from segue.engine.loading import Loading
@@ -63,18 +63,15 @@ class StepSlots:
         self._holders: dict[str, dict[tuple[int, int], None]] = {}
         """By what is counted together: (run key, step) of the attempts that hold a slot, the oldest first."""
         self._held: dict[tuple[int, int], str] = {}
-        self._alarms: dict[str, Handle] = {}
-        self._turns = Turns[str](self._serve, in_background)
+        self._turns = Turns[str](self._serve, clock, in_background)
 
     async def open(self) -> None:
         """Give what is free to the steps that wait, now that all attempts of the host before ask for their slots."""
-        await self._stir_from("")
+        await self._turns.stir_all(lambda after: self._store.awaited_slots(after=after or "", limit=AT_ONCE), AT_ONCE)
 
     def stop(self) -> None:
         """No slot is given from now on."""
-        self._turns.stopped = True
-        for alarm in self._alarms.values():
-            alarm.cancel()
+        self._turns.stop()
 
     def kept(self, run: LiveRun, decision: Decision) -> None:
         """A decision of a run whose steps have limits is kept: slots are asked for and given back."""
@@ -114,24 +111,6 @@ class StepSlots:
         self._holders.setdefault(slots, {})[key, step] = None
         self._held[key, step] = slots
 
-    async def _stir_from(self, after: str) -> None:
-        """One page now, the others in the background: their questions stand behind those of the page before, so that no
-        host is flooded by its past.
-        """
-        found = await self._store.awaited_slots(after=after, limit=AT_ONCE)
-        for one in found:
-            self._turns.stir(one)
-        if len(found) == AT_ONCE:
-            self._in_background(self._stir_rest(found[-1]))
-
-    async def _stir_rest(self, after: str) -> None:
-        while True:
-            try:
-                return await self._stir_from(after)
-            except StoreUnavailableError as error:
-                _log.warning("the store is unavailable: %s", error)
-                await asyncio.sleep(1)
-
     # ------------------------------------------------------------ one group
 
     async def _serve(self, slots: str) -> None:
@@ -156,7 +135,7 @@ class StepSlots:
                 room.take()
             told.append(self._tell(slots, record, wait, limits, why))
         if room.retry_at is not None:
-            self._ring(slots, room.retry_at)
+            self._turns.stir_at(slots, room.retry_at)
         outcomes = await asyncio.gather(*told, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -239,14 +218,3 @@ class StepSlots:
         if error is not None:
             raise error
         return True
-
-    def _ring(self, slots: str, at: int) -> None:
-        earlier = self._alarms.pop(slots, None)
-        if earlier is not None:
-            earlier.cancel()
-
-        def ring() -> None:
-            self._alarms.pop(slots, None)
-            self._turns.stir(slots)
-
-        self._alarms[slots] = self._clock.call_at(at, ring)
