@@ -422,6 +422,11 @@ def _adopt(decider: Decider, given: inp.AdoptRun) -> None:
             decider.next_attempt(step)
 
 
+def _go_on(decider: Decider, given: inp.GoOn) -> None:
+    undecided.go_on(decider, given)
+    _timers_due(decider, inp.TimersDue())  # one of them may have been what the last decision was on
+
+
 _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: ignore[reportAssignmentType]
     inp.Begin: _begin,
     inp.BeginQueued: _begin_queued,
@@ -441,6 +446,6 @@ _HANDLERS: dict[type, Callable[[Decider, inp.Input], None]] = {  # pyright: igno
     inp.ResumeRun: _resume,
     inp.RewindRun: _rewind,
     inp.RetryRun: _retry,
-    inp.GoOn: undecided.go_on,
+    inp.GoOn: _go_on,
     inp.AdoptRun: _adopt,
 }
