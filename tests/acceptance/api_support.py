@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.identities import Identities
 from segue.api import Access, FlowLibrary, create_app, stop_streams
 from segue.api.services import Services
 from segue.bootstrap import Host, build_host
@@ -54,6 +55,11 @@ class Served:
     client: httpx2.AsyncClient
     """Speaks with the token."""
     server: QuietServer
+    access: Access
+
+    @property
+    def identities(self) -> Identities:
+        return self.app.state.identities
 
     @property
     def url(self) -> str:
@@ -136,7 +142,7 @@ async def serve(
                 base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False, timeout=20
             ) as client:
                 try:
-                    yield Served(host=host, app=app, port=port, client=client, server=server)
+                    yield Served(host=host, app=app, port=port, client=client, server=server, access=access)
                 finally:
                     stop_streams(app)
                     await host.close(grace_seconds=0)

@@ -327,10 +327,22 @@ def test_a_port_that_is_taken_is_said_or_passed_over(commands: Commands) -> None
 
 
 @pytest.mark.req("ACC-1.safe-by-default")
-def test_serve_listens_to_this_machine_only(commands: Commands) -> None:
-    answer = commands.segue("serve", "--host", "0.0.0.0")
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ((), "served only behind a proxy with TLS"),
+        (("--public-url", "http://segue.example.org"), "write it as https://"),
+        (("--public-url", "https://segue.example.org/x"), "without a path"),
+        (("--public-url", "https://segue.example.org", "--dev"), "--dev is for one person"),
+        (("--public-url", "https://segue.example.org", "--port", "0"), "has no owner yet"),
+    ],
+)
+def test_serve_lets_nobody_else_in_without_tls_and_an_owner(
+    commands: Commands, options: tuple[str, ...], fault: str
+) -> None:
+    answer = commands.segue("serve", "--host", "0.0.0.0", *options)
     assert (answer.code, answer.out) == (2, "")
-    assert "this release serves this machine only" in answer.err
+    assert fault in answer.err
 
 
 @pytest.mark.req("OPS-1.one-host")

@@ -1,7 +1,8 @@
-"""Who may speak to this server: one token for programs, one-time links that become browser sessions, own origin only.
+"""The door's own secrets and names: the printed token, one-time links of it, and which hosts and origins are ours.
 
-The server prints an address with a link token. Opening it once makes a session (a cookie); programs send the server's
-token as `Authorization: Bearer …`. Everything is compared in constant time and kept in memory only, hashed.
+The server prints an address with a link token. Opening it once makes a session (a cookie); programs of this machine
+send the server's token as `Authorization: Bearer …`. All is compared in constant time and kept in memory only, hashed.
+People and keys with names of their own: `segue.access.identities`, asked by `segue.api.gate`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from segue.access.principal import DEFAULT_WORKSPACE, ROLES, Principal
-from segue.api.errors import ForbiddenError, MisdirectedError, UnauthenticatedError
+from segue.api.errors import ForbiddenError, MisdirectedError
 
 TOKEN_BYTES: Final = 32
 LINK_SECONDS: Final = 10 * 60.0
@@ -29,10 +29,6 @@ LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _HTTP_PORT: Final = 80
 
 
-_SERVER: Final = Principal("server", "server", "the API", DEFAULT_WORKSPACE, ROLES["owner"])
-_PAGE: Final = Principal("server", "server", "a person", DEFAULT_WORKSPACE, ROLES["owner"], is_browser=True)
-
-
 class Access:
     """The identities of one server process. Belongs to one event loop."""
 
@@ -41,22 +37,43 @@ class Access:
         token: str | None = None,
         *,
         allowed_hosts: Iterable[str] = (),
+        public_url: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`token`: the secret of programs and of the first link; a random one if none is given. `allowed_hosts`: names
         under which the server is reached besides the address it is bound to (`segue.example.org`, with `:port` if
-        only that port is right). `clock` gives seconds.
+        only that port is right). `public_url`: the https address under which a proxy with TLS serves this server to
+        others; the printed token opens no browser then. `clock` gives seconds.
         """
         if token is not None and not token:
             raise ValueError("the token is empty; leave it out for a random one")
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
         self._digest = _digest(self.token)
-        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+        public = () if public_url is None else (urlsplit(public_url).netloc,)
+        self._allowed_hosts = frozenset(host.lower() for host in (*allowed_hosts, *public))
+        self.public_url = public_url
         self._clock = clock
-        self._links: OrderedDict[bytes, float | None] = OrderedDict({self._digest: None})
+        self._links: OrderedDict[bytes, float | None] = OrderedDict()
+        if public_url is None:
+            self._links[self._digest] = None
         self._sessions: OrderedDict[bytes, float] = OrderedDict()
+        self._setup: bytes | None = None
 
     # ------------------------------------------------------------ identity
+
+    def open_setup(self) -> str:
+        """A token with which the owner of a new server is made; an earlier one stops working."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._setup = _digest(token)
+        return token
+
+    def is_setup(self, token: str) -> bool:
+        """Whether this is the token with which the owner is made."""
+        return self._setup is not None and hmac.compare_digest(_digest(token), self._setup)
+
+    def close_setup(self) -> None:
+        """The owner has been made."""
+        self._setup = None
 
     def new_link_token(self) -> str:
         """A further token for `/?token=…`: good for one browser, within ten minutes."""
@@ -86,21 +103,13 @@ class Access:
         until = None if value is None else self._sessions.get(_digest(value))
         return until is not None and until > self._clock()
 
-    def identify(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Principal:
-        """Who sent these headers (lower-case names). Raises UnauthenticatedError; a wrong token is never overlooked for
-        a right cookie.
-        """
-        given = headers.get("authorization")
-        if given is not None:
-            kind, _, token = given.partition(" ")
-            if kind.lower() == "bearer" and hmac.compare_digest(_digest(token.strip()), self._digest):
-                return _SERVER
-            raise UnauthenticatedError("the token is not this server's; it is printed when the server starts")
-        if self.has_session(cookies.get(cookie_name(headers.get("host", "")))):
-            return _PAGE
-        raise UnauthenticatedError(
-            "send the server's token in the Authorization header, as Bearer, or open the address that it printed"
-        )
+    def is_server_token(self, token: str) -> bool:
+        """Whether this is the token that the server printed, or wrote down for the command line."""
+        return hmac.compare_digest(_digest(token), self._digest)
+
+    def close_session(self, value: str) -> None:
+        """End a session that a link has opened. Safe to repeat."""
+        self._sessions.pop(_digest(value), None)
 
     # ------------------------------------------------------------ origin
 
@@ -126,12 +135,37 @@ class Access:
         if server is None or (port or _HTTP_PORT) != server[1]:
             return False
         address = server[0].lower().removeprefix("::ffff:")
-        return name == address or (name in LOOPBACK_NAMES and address in LOOPBACK_NAMES)
+        if name in LOOPBACK_NAMES and address in LOOPBACK_NAMES:
+            return True
+        # Whoever serves others serves them under names that were said.
+        return name == address and self.public_url is None
+
+    def check_transport(self, headers: Mapping[str, str], client: tuple[str, int] | None) -> None:
+        """Others speak to this server through the proxy with TLS only. Raises ForbiddenError.
+
+        A proxy that says nothing of `X-Forwarded-Proto` is refused, too: passwords must not travel unencrypted because
+        somebody typed http.
+        """
+        if self.public_url is None or headers.get("x-forwarded-proto", "").strip().lower() == "https":
+            return
+        name = urlsplit(f"//{headers.get('host', '')}").hostname
+        if name not in LOOPBACK_NAMES or client is None or client[0] not in LOOPBACK_NAMES:
+            raise ForbiddenError(f"this server is reached at {self.public_url}; plain http is not answered")
+
+    def address_of(self, headers: Mapping[str, str], client: tuple[str, int] | None) -> str:
+        """The caller's address: the peer's, or what the proxy in front of this server says (its last entry)."""
+        told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if self.public_url is not None else ""
+        return told[:100] or ("" if client is None else client[0])
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether browsers reach this server by https."""
+        return self.public_url is not None
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
         """A page of another origin may not speak to this server. Raises ForbiddenError."""
         origin = headers.get("origin")
-        if origin is not None and not is_own_origin(origin, headers.get("host", "")):
+        if origin is not None and origin != self.public_url and not is_own_origin(origin, headers.get("host", "")):
             raise ForbiddenError("the request comes from a page of another origin")
 
     def check_same_origin(self, method: str, headers: Mapping[str, str]) -> None:

@@ -11,16 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import segue
+from segue.access.identities import Identities
 from segue.api.access import Access
 from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
 from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
 from segue.api.flows import FlowRoutes
+from segue.api.gate import Gate
 from segue.api.gateway import GatewayRoutes
 from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
 from segue.api.hooks import HookRoutes
+from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
 from segue.api.page import PageRoutes
 from segue.api.run_details import RunDetailRoutes
@@ -31,6 +34,7 @@ from segue.api.signals import SignalRoutes
 from segue.api.sockets import SocketRoutes
 from segue.api.starts import Starter
 from segue.api.triggers import TriggerRoutes
+from segue.api.workspaces import WorkspaceRoutes
 from segue.engine.callback_history import CallbackHistory
 from segue.errors import SegueError
 
@@ -52,6 +56,9 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     history = CallbackHistory(services.tables, engine.versions, engine.now)
     app.state.streams = streams
     app.state.engine = engine
+    identities = Identities(services.tables, engine.now)
+    app.state.identities = identities
+    gate = Gate(access, identities)
     for routes in (
         RunRoutes(engine, starter, streams),
         RunDetailRoutes(engine),
@@ -65,7 +72,9 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         SignalRoutes(engine),
         GatewayRoutes(engine, starter),
         HealthRoutes(engine),
-        PageRoutes(access),
+        IdentityRoutes(access, identities, engine.now, None),
+        WorkspaceRoutes(identities),
+        PageRoutes(gate, identities),
     ):
         app.include_router(routes.router())
 
@@ -76,7 +85,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     for error in (SegueError, HTTPException, TimeoutError):
         app.add_exception_handler(error, on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_query)
-    app.add_middleware(Guard, access=access, closing=lambda: engine.closing, body_bytes_max=body_bytes_max)
+    app.add_middleware(Guard, gate=gate, closing=lambda: engine.closing, body_bytes_max=body_bytes_max)
     return app
 
 

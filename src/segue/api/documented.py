@@ -18,15 +18,20 @@ import segue
 from segue.api.answers import ANSWERS
 from segue.api.bodies import MODELS
 from segue.api.errors import PROBLEM_TYPE, TABLE
+from segue.api.identity_answers import IDENTITY_ANSWERS
+from segue.api.identity_bodies import IDENTITY_MODELS
 from segue.api.trigger_answers import TRIGGER_ANSWERS, TRIGGER_MODELS
 
 _REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
-    "Start flows and watch their runs. Every error is a problem document (RFC 9457). Send the token that the server "
-    "printed as `Authorization: Bearer …`."
+    "Start flows and watch their runs. Every error is a problem document (RFC 9457). Send a key (`sgk_…`), or the "
+    "token that the server printed, as `Authorization: Bearer …`; `X-Segue-Workspace` names a workspace other than the "
+    "first of yours."
 )
 PUBLIC: Final[dict[str, Any]] = {"security": []}
 """The `openapi_extra` of a route that needs no identity."""
+REFUSALS: Final = (401, 403, 404, 429)
+"""No identity; none that may do this; one of another workspace; too often."""
 _TITLES: Final = {row.status: row.title for row in reversed(TABLE)}
 
 
@@ -34,15 +39,16 @@ def answers_with(
     status: int, record: type[msgspec.Struct], *errors: int, description: str = "OK"
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: its record, and the errors that are its own."""
-    found: dict[int | str, dict[str, Any]] = {
-        status: {"description": description, "content": {"application/json": {"schema": _ref(record.__name__)}}}
+    content = {"application/json": {"schema": _ref(record.__name__)}}
+    return {status: {"description": description, "content": content}, **errors_of(*errors)}
+
+
+def errors_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problem details, by status."""
+    return {
+        status: {"description": _TITLES[status], "content": {PROBLEM_TYPE: {"schema": _ref("ProblemDetails")}}}
+        for status in statuses
     }
-    for error in errors:
-        found[error] = {
-            "description": _TITLES[error],
-            "content": {PROBLEM_TYPE: {"schema": _ref("ProblemDetails")}},
-        }
-    return found
 
 
 def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -65,6 +71,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         for operations in cast("dict[str, dict[str, Any]]", made.get("paths", {})).values():
             for operation in operations.values():
                 _with_our_problem(operation["responses"])
+                if operation.get("security") != []:
+                    _with_refusals(operation["responses"])
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -75,10 +83,17 @@ def _with_our_problem(responses: dict[str, Any]) -> None:
         responses["422"] = {"description": _TITLES[422], "content": {PROBLEM_TYPE: {"schema": _ref("ProblemDetails")}}}
 
 
+def _with_refusals(responses: dict[str, Any]) -> None:
+    """What every route may answer that asks for an identity."""
+    for status, described in errors_of(*REFUSALS).items():
+        responses.setdefault(str(status), described)
+
+
 def _schemas() -> dict[str, Mapping[str, Any]]:
-    _, schemas = msgspec.json.schema_components((*ANSWERS, *TRIGGER_ANSWERS), ref_template=_REF)
+    _, schemas = msgspec.json.schema_components((*ANSWERS, *TRIGGER_ANSWERS, *IDENTITY_ANSWERS), ref_template=_REF)
     made = models_json_schema(
-        [(model, "validation") for model in (*MODELS, *TRIGGER_MODELS)], ref_template=_REF.replace("name", "model")
+        [(model, "validation") for model in (*MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS)],
+        ref_template=_REF.replace("name", "model"),
     )
     models = made[1]
     return {**schemas, **models["$defs"]}

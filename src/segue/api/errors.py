@@ -5,6 +5,7 @@ What is not in the table is our own mistake: the caller gets a 500 with the requ
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.limits import TooManyRequestsError
 from segue.errors import (
     ConflictError,
     EngineError,
@@ -42,6 +44,10 @@ class UnauthenticatedError(RequestError):
 
 class ForbiddenError(RequestError):
     """A request that a foreign page may have made, or that this identity may not make."""
+
+
+class FeatureOffError(RequestError):
+    """Something that was switched off for this workspace or the whole server."""
 
 
 class MisdirectedError(RequestError):
@@ -112,6 +118,7 @@ class Row(NamedTuple):
 TABLE: Final = (
     Row(UnauthenticatedError, 401, "unauthenticated", "Identity needed"),
     Row(ForbiddenError, 403, "forbidden", "Not allowed"),
+    Row(FeatureOffError, 403, "feature-off", "Switched off"),
     Row(MisdirectedError, 421, "misdirected", "Not this server"),
     Row(BadBodyError, 400, "bad-body", "Body cannot be read"),
     Row(TooLargeError, 413, "too-large", "Body too large"),
@@ -123,6 +130,7 @@ TABLE: Final = (
     Row(InFlightError, 409, "in-flight", "The same request is being answered", retry_after=True),
     Row(NotFoundError, 404, "not-found", "Not found"),
     Row(SignatureError, 403, "bad-signature", "Signature missing or wrong"),
+    Row(TooManyRequestsError, 429, "too-many-requests", "Too many requests", retry_after=True),
     Row(LimitReachedError, 429, "limit-reached", "The flow takes no further run now", retry_after=True),
     Row(GoneError, 410, "gone", "Expired"),
     Row(ConflictError, 409, "conflict", "Not possible in this state"),
@@ -198,7 +206,8 @@ def details_of(error: Exception, *, instance: str, request_id: str) -> tuple[Pro
         detail = f"the server made a mistake; its log says more under the request id {request_id}"
         return _problem(500, "internal", "Internal error", detail, instance, request_id), headers
     if row.retry_after:
-        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+        wait = error.retry_after_seconds if isinstance(error, TooManyRequestsError) else RETRY_AFTER_SECONDS
+        headers["retry-after"] = str(math.ceil(wait))
     if row.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return _problem(

@@ -17,9 +17,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from segue.api.access import Access
 from segue.api.errors import ClosingError, ForbiddenError, TooLargeError, TooSlowError, details_of, problem_response
-from segue.errors import SegueError
+from segue.api.gate import Gate
+from segue.errors import NotFoundError, SegueError
 from segue.observe.logs import get_logger, log_context
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
@@ -28,6 +28,7 @@ CALLBACK_PREFIX: Final = "/api/v1/orchestrator/callback/"
 HOOK_PREFIX: Final = "/hooks/"
 HOOK_BYTES_MAX: Final = 1024 * 1024
 """Anyone may send to a webhook's address, so less is read there before it is known who it is."""
+PUBLIC_PATHS: Final = frozenset({"/", "/login", "/setup", "/api/v1/login", "/api/v1/setup"})
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -53,9 +54,9 @@ _log = get_logger("segue.api.access")
 class Guard:
     """The outermost middleware. Puts `segue.request_id`, `segue.shown_path` and `segue.principal` into the scope."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, closing: Callable[[], bool], body_bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, closing: Callable[[], bool], body_bytes_max: int) -> None:
         self._app = app
-        self._access = access
+        self._gate = gate
         self._closing = closing
         self._body_bytes_max = body_bytes_max
 
@@ -77,7 +78,9 @@ class Guard:
         scope["segue.shown_path"] = shown_path(scope["path"])
         with log_context(request_id=request_id):
             try:
-                self._check(scope, _with_token_of_protocol(headers))
+                if is_public(scope["path"]):
+                    raise NotFoundError("no WebSocket is served here")
+                await self._check(scope, _with_token_of_protocol(headers))
                 if scope["segue.principal"].is_browser and "origin" not in headers:
                     raise ForbiddenError("a WebSocket with a session must say by `Origin` that it is from our own page")
                 await self._app(scope, receive, send)
@@ -94,7 +97,7 @@ class Guard:
         answer = _Answer(send, request_id, is_form=scope["path"].startswith(CALLBACK_PREFIX))
         with log_context(request_id=request_id):
             try:
-                self._check(scope, headers)
+                await self._check(scope, headers)
                 is_hook = scope["path"].startswith(HOOK_PREFIX)
                 limit = min(HOOK_BYTES_MAX, self._body_bytes_max) if is_hook else self._body_bytes_max
                 await self._app(scope, await self._with_body(headers, receive, limit), answer)
@@ -114,16 +117,21 @@ class Guard:
                     duration_ms=round((time.perf_counter() - begun) * 1000, 1), bytes=answer.bytes_sent,
                 )  # fmt: skip
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    async def _check(self, scope: Scope, headers: Headers) -> None:
         path, method = scope["path"], scope.get("method", "GET")
         if path.startswith("/health/"):
             return
-        self._access.check_host(headers.get("host"), scope.get("server"))
-        self._access.check_origin(headers)
-        if not is_public(path):
-            principal = self._access.identify(headers, cookies_of(headers))
+        access = self._gate.access
+        access.check_host(headers.get("host"), scope.get("server"))
+        access.check_transport(headers, scope.get("client"))
+        access.check_origin(headers)
+        address = scope["segue.address"] = access.address_of(headers, scope.get("client"))
+        if is_public(path):
+            self._gate.admit_anyone(address)
+        else:
+            principal = await self._gate.identify(headers, cookies_of(headers), address)
             if principal.is_browser:
-                self._access.check_same_origin(method, headers)
+                access.check_same_origin(method, headers)
             scope["segue.principal"] = principal
         if self._closing() and path.startswith(_PROGRAM_PATHS):
             raise ClosingError("the server is being stopped; what it has accepted is kept. Ask again in a moment")
@@ -216,11 +224,11 @@ def _with_token_of_protocol(headers: Headers) -> Headers:
 
 def is_public(path: str) -> bool:
     """Whether a path is answered without an identity. A callback's token is its own proof; the page at `/` looks at
-    the session itself.
+    the session itself; who signs in has no identity yet.
     """
     if path.startswith(CALLBACK_PREFIX):
         return not path.removeprefix(CALLBACK_PREFIX).startswith(("run_", "eng_"))
-    return path == "/" or path.startswith(("/assets/", "/health/", HOOK_PREFIX))
+    return path in PUBLIC_PATHS or path.startswith(("/assets/", "/health/", "/api/v1/oidc/", HOOK_PREFIX))
 
 
 def shown_path(path: str) -> str:

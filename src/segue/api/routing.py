@@ -13,13 +13,18 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.identities import Identities
 from segue.access.principal import PERMISSIONS, Principal
 from segue.api.documented import PUBLIC
-from segue.api.errors import ForbiddenError
+from segue.api.errors import FeatureOffError, ForbiddenError
 from segue.engine.host import Engine
 from segue.errors import NotFoundError
 
 PERMISSION: Final = "x-segue-permission"
+ANYBODY: Final = "identity"
+"""In place of a permission: every identity may ask, since the answer is about that one itself."""
+SWITCH: Final = "orchestrator"
+_SWITCHED: Final = ("flow:", "run:")
 
 
 class Routes(APIRouter):
@@ -35,7 +40,8 @@ class Routes(APIRouter):
         extra: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        """Add a route. `needs`: the permission; None if anyone may ask. `extra`: more of the OpenAPI operation.
+        """Add a route. `needs`: the permission, or `ANYBODY`; None if no identity is asked for. `extra`: more of the
+        OpenAPI operation.
 
         A path with `{run_id}` is answered only for runs of the caller's workspace: of others it knows nothing (404).
         """
@@ -43,7 +49,7 @@ class Routes(APIRouter):
             described: dict[str, Any] = {**(extra or {}), **PUBLIC}
             dependencies = []
         else:
-            assert needs in PERMISSIONS, needs
+            assert needs == ANYBODY or needs in PERMISSIONS, needs
             described = {**(extra or {}), PERMISSION: needs}
             dependencies = [Depends(_guard(needs, runs="{run_id}" in self.prefix + path))]
         self.add_api_route(
@@ -62,6 +68,12 @@ def refuse_unless(principal: Principal, permission: str, flow_id: str | None = N
         raise ForbiddenError(f"{principal.name} may not do this here; it needs the permission {permission}")
 
 
+async def refuse_if_off(identities: Identities, principal: Principal) -> None:
+    """Raises FeatureOffError where flows and runs are switched off (ACC-9)."""
+    if not await identities.is_on(principal.workspace, SWITCH):
+        raise FeatureOffError("flows and runs are switched off here; whoever runs the server can switch them on again")
+
+
 def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         principal = principal_of(request)
@@ -73,6 +85,10 @@ def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None
             if record.workspace != principal.workspace:
                 raise NotFoundError(f"no run has the id {run_id!r}")
             flow_id = record.flow_id
+        if permission == ANYBODY:
+            return
+        if permission.startswith(_SWITCHED):
+            await refuse_if_off(request.app.state.identities, principal)
         refuse_unless(principal, permission, flow_id)
 
     return check

@@ -20,7 +20,7 @@ from segue.api.answers import RunItem, run_item
 from segue.api.errors import ClosingError
 from segue.api.guard import refuse_socket
 from segue.api.live import Streams
-from segue.api.routing import Routes, refuse_unless
+from segue.api.routing import Routes, refuse_if_off, refuse_unless
 from segue.api.run_feed import Position, Told
 from segue.api.run_filters import run_filter
 from segue.engine.host import Engine
@@ -69,6 +69,7 @@ class SocketRoutes:
             principal = _principal(websocket)
             if record.workspace != principal.workspace:
                 raise NotFoundError(f"no run has the id {run_id!r}")
+            await refuse_if_off(websocket.app.state.identities, principal)
             refuse_unless(principal, "run:read", record.flow_id)
             known = Position.parse(after)
             return self._told(self._streams.watch(record, known, level), known)
@@ -89,6 +90,7 @@ class SocketRoutes:
 
         async def begin() -> AsyncGenerator[list[str]]:
             principal = _principal(websocket)
+            await refuse_if_off(websocket.app.state.identities, principal)
             refuse_unless(principal, "run:read", flow)
             where = run_filter(principal.workspace, statuses=status or (), flow=flow, trigger=trigger, parent=parent)
             return self._changes(where)

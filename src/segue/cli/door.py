@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from segue.cli.door_api import ApiServer
 
 LOOPBACK: Final = "127.0.0.1"
+ON_THIS_MACHINE: Final = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - looked up, not bound
+"""How this machine's own programs reach a server that listens at every address."""
 TOKEN_BYTES: Final = 32
 BACKLOG: Final = 1024
 GRACE_SECONDS: Final = 2
@@ -32,13 +35,25 @@ POLL_SECONDS: Final = 0.005
 _NEEDED: Final = ("fastapi", "uvicorn")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicAddress:
+    """How others than this machine reach a server."""
+
+    url: str | None = None
+    """`https://segue.example.org`: what a proxy with TLS serves; None if there is none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which requests may come."""
+
+
 class Door:
     """A bound socket, and the API served on it once `open` was called. Belongs to one event loop."""
 
-    def __init__(self, bound: socket.socket) -> None:
+    def __init__(self, bound: socket.socket, public: PublicAddress | None = None) -> None:
         self._socket = bound
-        host, port = bound.getsockname()[:2]
+        bound_to, port = bound.getsockname()[:2]
         self.port: int = port
+        host = ON_THIS_MACHINE.get(str(bound_to), str(bound_to))
+        self._public = public
         self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self._server: ApiServer | None = None
@@ -46,8 +61,8 @@ class Door:
         self._opening: asyncio.Task[None] | None = None
 
     @staticmethod
-    def bind(host: str = LOOPBACK, port: int = 0) -> Door:
-        """Bind and listen. Raises OSError if the port is taken."""
+    def bind(host: str = LOOPBACK, port: int = 0, public: PublicAddress | None = None) -> Door:
+        """Bind and listen. `public`: how others reach it. Raises OSError if the port is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -59,7 +74,23 @@ class Door:
         except OSError:
             bound.close()
             raise
-        return Door(bound)
+        return Door(bound, public)
+
+    @property
+    def told_address(self) -> str:
+        """The address that others are told: for callbacks, and for people."""
+        return self.address if self._public is None or self._public.url is None else self._public.url
+
+    @property
+    def link(self) -> str | None:
+        """The address that opens the page once; None if others reach this server, who sign in."""
+        return f"{self.address}/?token={self.token}" if self._public is None or self._public.url is None else None
+
+    async def setup_link(self) -> str | None:
+        """Where the owner of a new server is made; None if it has one. Only once the door is open."""
+        assert self._server is not None
+        token = await self._server.setup_token()
+        return None if token is None else f"{self.address}/setup#{token}"
 
     @property
     def is_open(self) -> bool:
@@ -85,7 +116,9 @@ class Door:
     async def _open(self, host: Host, folders: Sequence[Path]) -> None:
         # In a thread, since it takes half a second, in which steps go on.
         api = await asyncio.to_thread(import_module, "segue.cli.door_api")
-        server: ApiServer = api.api_server(host, folders, self.token, grace_seconds=GRACE_SECONDS)
+        server: ApiServer = api.api_server(
+            host, folders, self.token, public=self._public or PublicAddress(), grace_seconds=GRACE_SECONDS
+        )
         self._server = server
         self._serving = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started:

@@ -11,10 +11,12 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from segue.access.identities import Identities
 from segue.api.access import Access
 from segue.api.app import create_app, stop_streams
 from segue.api.services import Services
 from segue.bootstrap import Host
+from segue.cli.door import PublicAddress
 from segue.engine.library import FlowLibrary
 from segue.observe.logs import configure_logging
 
@@ -22,9 +24,15 @@ from segue.observe.logs import configure_logging
 class ApiServer(uvicorn.Server):
     """Leaves signals to the command that opened the door."""
 
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+    def __init__(self, app: FastAPI, access: Access, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._app = app
+        self._access = access
+
+    async def setup_token(self) -> str | None:
+        """The token with which the owner is made; None if the server has one."""
+        identities: Identities = self._app.state.identities
+        return None if await identities.accounts.exists_owner() else self._access.open_setup()
 
     def stop(self) -> None:
         """Take no more requests, and end live streams, whose readers come back to the next host."""
@@ -37,7 +45,9 @@ class ApiServer(uvicorn.Server):
         yield
 
 
-def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds: int) -> ApiServer:
+def api_server(
+    host: Host, folders: Sequence[Path], token: str, *, public: PublicAddress, grace_seconds: int
+) -> ApiServer:
     """A server of the host's API, to be given its socket."""
     if not structlog.is_configured():
         # A command that shows no log. Left alone, structlog would write to stdout.
@@ -50,7 +60,8 @@ def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds
         engine=host.engine, catalogue=host.catalogue, library=FlowLibrary(list(folders), host.catalogue),
         tables=host.tables, triggers=host.triggers, vault=host.vault,
     )  # fmt: skip
-    app = create_app(services, Access(token))
+    access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
+    app = create_app(services, access)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -59,4 +70,4 @@ def api_server(host: Host, folders: Sequence[Path], token: str, *, grace_seconds
         proxy_headers=False,
         timeout_graceful_shutdown=grace_seconds,
     )
-    return ApiServer(app, config)
+    return ApiServer(app, access, config)

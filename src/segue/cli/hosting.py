@@ -145,7 +145,7 @@ async def _hosting(
     """
     try:
         host = build_host(
-            url, egress=egress, store=store, callback_base_url=lambda: None if door is None else door.address
+            url, egress=egress, store=store, callback_base_url=lambda: None if door is None else door.told_address
         )
         await _add_actions(host, sources, beside)
     except BaseException:

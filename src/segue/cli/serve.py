@@ -16,19 +16,32 @@ from segue.cli.options import ActionsOption, DatabaseOption, JsonOption
 from segue.errors import RequestError
 
 if TYPE_CHECKING:
-    from segue.cli.door import Door
+    from segue.bootstrap import Host
+    from segue.cli.door import Door, PublicAddress
 
 DEFAULT_PORT: Final = 8080
 PORTS_TRIED: Final = 20
 GRACE_SECONDS: Final = 10.0
+HOSTS_SETTING: Final = "SEGUE_ALLOWED_HOSTS"
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(
-    host: Annotated[str, typer.Option("--host", help="The address to listen at; of this machine only.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen at. Others than this machine's: see --public-url.")
+    ] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option("--port", "-p", min=0, max=65535, help=f"Default: {DEFAULT_PORT}, or the next free one. 0: any."),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            envvar="SEGUE_PUBLIC_URL",
+            metavar="URL",
+            help="The https address under which a proxy with TLS serves this server to others, who sign in.",
+        ),
     ] = None,
     flows: Annotated[
         list[Path] | None, typer.Option("--flows", metavar="DIR", help="A folder of flows to offer. Repeatable.")
@@ -44,17 +57,13 @@ def serve(
     """Serve the HTTP API and the page at an address of this machine, and carry out runs, until Ctrl-C or SIGTERM.
 
     The address is printed with a token that opens it; the token is new each time. With --json one object is printed
-    once the server answers: {address, url, token, database, pid}.
+    once the server answers: {address, url, token, setup, database, pid}.
     """
     from segue.observe.logs import LEVELS, configure_logging
 
     if log_level not in LEVELS:
         raise typer.BadParameter(f"use one of {', '.join(LEVELS)}", param_hint="--log-level")
-    if host not in LOOPBACK_HOSTS:
-        raise RequestError(
-            f"--host {host}: this release serves this machine only (127.0.0.1 or ::1), since it has no sign-in yet; "
-            "put a reverse proxy with TLS and sign-in before it to reach it from elsewhere"
-        )
+    public = _public(host, public_url, dev=dev)
     folders = [folder.absolute() for folder in flows or ()]
     for folder in folders:
         if not folder.is_dir():
@@ -65,12 +74,20 @@ def serve(
     configure_logging(json=json, level=log_level)
     address = "127.0.0.1" if host == "localhost" else host
     return run_async(
-        _serve(address, port, folders, sources, database_url(database), dev=dev, json=json), is_server=True
+        _serve(address, port, public, folders, sources, database_url(database), dev=dev, json=json), is_server=True
     )
 
 
 async def _serve(
-    address: str, port: int | None, folders: list[Path], sources: list[str], url: str, *, dev: bool, json: bool
+    address: str,
+    port: int | None,
+    public: PublicAddress,
+    folders: list[Path],
+    sources: list[str],
+    url: str,
+    *,
+    dev: bool,
+    json: bool,
 ) -> int:
     from segue.cli.actions import sources_of
     from segue.cli.hosting import host_for_server
@@ -85,7 +102,7 @@ async def _serve(
         if found is not None:
             notice(f"using the actions of {found}")
             beside.append(found)
-    door = _bound(address, port)
+    door = _bound(address, port, public)
     if door is None:
         return FAILED
     try:
@@ -95,10 +112,12 @@ async def _serve(
         raise
     with Interrupts() as interrupts:
         try:
+            if address not in LOOPBACK_HOSTS:
+                await _refuse_without_owner(hosting.host)
             await hosting.begin()
             await door.open(hosting.host, folders)
             await hosting.host.triggers.begin()
-            _tell(door, url, json=json)
+            _tell(door, url, await door.setup_link(), json=json)
             await interrupts.wait()
             notice(f"stopping: what is in flight may end within {GRACE_SECONDS:g} s; once more stops at once")
         finally:
@@ -106,7 +125,40 @@ async def _serve(
     return SUCCEEDED
 
 
-def _bound(address: str, port: int | None) -> Door | None:
+def _public(host: str, public_url: str | None, *, dev: bool) -> PublicAddress:
+    """How others reach the server. Raises RequestError for what would let them in unencrypted."""
+    from urllib.parse import urlsplit
+
+    from segue.cli.door import PublicAddress
+
+    names = tuple(os.environ.get(HOSTS_SETTING, "").replace(",", " ").split())
+    url = None if public_url is None else public_url.rstrip("/")
+    if url is not None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.netloc or parts.path or parts.query or "@" in parts.netloc:
+            raise RequestError(f"--public-url {public_url}: write it as https://segue.example.org, without a path")
+    if host not in LOOPBACK_HOSTS:
+        if url is None:
+            raise RequestError(
+                f"--host {host}: others than this machine are served only behind a proxy with TLS; say its https "
+                "address with --public-url (or SEGUE_PUBLIC_URL)"
+            )
+        if dev:
+            raise RequestError(f"--host {host}: --dev is for one person on this machine; leave one of them out")
+    return PublicAddress(url=url, allowed_hosts=names)
+
+
+async def _refuse_without_owner(host: Host) -> None:
+    from segue.access.identities import Identities
+
+    if not await Identities(host.tables, host.engine.now).accounts.exists_owner():
+        raise RequestError(
+            "this server has no owner yet: start it once without --host and open the address that it prints, or use "
+            "`segue user add --role owner`"
+        )
+
+
+def _bound(address: str, port: int | None, public: PublicAddress) -> Door | None:
     """The socket at the port, or at the next free one if none was named."""
     from segue.cli.door import Door
 
@@ -114,7 +166,7 @@ def _bound(address: str, port: int | None) -> Door | None:
     last = wanted if port is not None else wanted + PORTS_TRIED
     for number in range(wanted, last + 1):
         try:
-            door = Door.bind(address, number)
+            door = Door.bind(address, number, public)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 notice(f"cannot listen at {address}:{number}: {error.strerror}")
@@ -128,14 +180,18 @@ def _bound(address: str, port: int | None) -> Door | None:
     return None
 
 
-def _tell(door: Door, url: str, *, json: bool) -> None:
-    link = f"{door.address}/?token={door.token}"
+def _tell(door: Door, url: str, setup: str | None, *, json: bool) -> None:
     if json:
         from segue.cli.output import print_json
 
-        print_json({"address": door.address, "url": link, "token": door.token, "database": url, "pid": os.getpid()})
+        print_json(
+            {"address": door.address, "url": door.link or door.told_address, "token": door.token, "setup": setup,
+             "database": url, "pid": os.getpid()}
+        )  # fmt: skip
     else:
-        print(f"Segue is running: {link}", flush=True)
+        print(f"Segue is running: {door.link or door.told_address}", flush=True)
+        if setup is not None:
+            notice(f"nobody signs in here yet; the owner is made at {setup}")
         path = file_of(url)
         notice(f"database {path or url}; stop with Ctrl-C")
 
