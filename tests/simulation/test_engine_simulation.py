@@ -55,6 +55,7 @@ NAMED = {
     45: "an unsafe step repeated by `then: retry` of its handler is no blind repetition",
     53: "a second pause was confirmed by a first one that was lost",
     64: "a run that was kept, but whose starter never heard of it, goes on",
+    1208: "a step that asked for a slot twice in one commit waited for ever in memory",
     1268: "a result that came after a cancellation that was lost counts",
     41: "a step that was refused a slot, and went on to its `finally`, was given one",
     43: "a run that was set aside waited for a slot, and was told so for ever",

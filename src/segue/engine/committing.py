@@ -359,10 +359,10 @@ def _note_slots(run: LiveRun, decision: Decision, commit: Commit) -> None:
             window = round(limits.rate_seconds * 1000)
             begun.append(SlotBegun(name_of(run.workspace, flow_id, step), at, at - window))
     commit.slots_left, commit.slots_begun = tuple(left), begun
+    asking = {step.id: step for step in decision.slots if step.id in state.awaiting}
     commit.slots_awaited = [
-        SlotWait(name_of(run.workspace, flow_id, step), decision.rows[0].at, run.key, step.id)
-        for step in decision.slots
-        if step.id in state.awaiting
+        SlotWait(name_of(run.workspace, flow_id, step), decision.rows[0].at, run.key, number)
+        for number, step in asking.items()
     ]
 
 

@@ -459,11 +459,12 @@ class MemoryStore:
         self._index(self._runs[key], there=True)
 
     def _apply_slots(self, commit: Commit) -> None:
-        for step in (*commit.slots_left, *(wait.step for wait in commit.slots_awaited)):
+        asked = {wait.step: wait for wait in commit.slots_awaited}
+        for step in (*commit.slots_left, *asked):
             wait = self._slot_wait_of.pop((commit.run_key, step), None)
             if wait is not None:
                 _take(self._slot_waits, wait.slots, wait)
-        for wait in commit.slots_awaited:
+        for wait in asked.values():
             self._slot_wait_of[wait.run_key, wait.step] = wait
             insort(self._slot_waits.setdefault(wait.slots, []), wait)
         for one in commit.slots_begun:

@@ -739,6 +739,11 @@ class StoreContract:
         assert await asyncio.gather(*answers) == [None, None]
         assert await store.slot_waits("s") == []
         assert await store.slot_waits("t") == [waits[2], moved]
+        twice = [SlotWait("u", START, two, 1), SlotWait("v", START + 1, two, 1)]
+        await keep(store, Commit(run_key=two, rows=(), slots_awaited=twice))
+        assert (await store.slot_waits("u"), await store.slot_waits("v")) == ([], [twice[1]])
+        await keep(store, Commit(run_key=two, rows=(), slots_left=(1,)))
+        assert await store.awaited_slots() == ["t"]
 
     # Results that are used again
 
