@@ -38,6 +38,10 @@ class ConflictError(RequestError):
     """The thing exists, but its state does not allow this (a finished run, a used token, a reused key)."""
 
 
+class StaleError(ConflictError):
+    """A change that was made for an older state of the thing; read it again, and decide anew."""
+
+
 class LimitReachedError(RequestError):
     """A limit that refuses what is one too many (`on_full: reject`); nothing was kept, and later it may be taken."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from segue.errors import NotFoundError
 from segue.flow.catalogue import FlowSpec
 from segue.flow.model import Flow
 
@@ -63,11 +64,18 @@ class FlowSources:
         self._sources.append(source)
 
     async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
-        """See `FlowSource.find`."""
+        """See `FlowSource.find`. What one source does not give, another one may."""
+        refused: NotFoundError | None = None
         for source in self._sources:
-            found = await source.find(flow_id, version, workspace=workspace)
+            try:
+                found = await source.find(flow_id, version, workspace=workspace)
+            except NotFoundError as error:
+                refused = error
+                continue
             if found is not None:
                 return found
+        if refused is not None:
+            raise refused
         return None
 
     def spec(self, flow_id: str) -> FlowSpec | None:

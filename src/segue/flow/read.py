@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -33,8 +35,13 @@ class ReadResult(msgspec.Struct, frozen=True, kw_only=True):
         return any(problem.severity == "error" for problem in self.problems)
 
 
-def read_flow(text: str | bytes, *, file: str | None = None) -> ReadResult:
-    """Read YAML or JSON text. Never raises for what the text holds: the answer has a flow, or problems, or both."""
+def read_flow(
+    text: str | bytes, *, file: str | None = None, saved: Mapping[str, Node] = MappingProxyType({})
+) -> ReadResult:
+    """Read YAML or JSON text. Never raises for what the text holds: the answer has a flow, or problems, or both.
+
+    `saved`: steps that are known by name beside the text's own `definitions`, which go first.
+    """
     document, problems = read_source(text, file=file)
     if document is None:
         if not problems:
@@ -43,7 +50,7 @@ def read_flow(text: str | bytes, *, file: str | None = None) -> ReadResult:
                 Problem(code=codes.NO_STEPS, message=message, file=file, suggestion="begin with `flow:` and `steps:`")
             ]
         return ReadResult(flow=None, problems=tuple(problems), document=None)
-    return _read(document, problems, None)
+    return _read(document, problems, None, saved)
 
 
 def read_document(value: object, *, file: str | None = None, form: Form | None = None) -> ReadResult:
@@ -75,9 +82,12 @@ def form_of(node: Node) -> Form | None:
     return None
 
 
-def _read(document: Document, problems: list[Problem], form: Form | None) -> ReadResult:
+def _read(
+    document: Document, problems: list[Problem], form: Form | None, saved: Mapping[str, Node] = MappingProxyType({})
+) -> ReadResult:
     chosen = form or form_of(document.root)
     reader = Reader(document, milliseconds=chosen in ("graph", "dag", "definition"))
+    reader.definitions = dict(saved)
     flow: Flow | None = None
     if document.root.entries is None:
         reader.problem(codes.NO_STEPS, document.root, f"a flow is a map, not {document.root.kind_name()}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from segue.flow import codes
 from segue.flow.document import Node
 from segue.flow.forms.header import read_header
@@ -29,15 +31,17 @@ def read_sequence(reader: Reader, node: Node) -> Flow:
 
 def take_definitions(reader: Reader, entries: dict[str, Node]) -> None:
     """Make `definitions` and `defaults` known to the reader, and report what is wrong in definitions nobody uses."""
+    own: Mapping[str, Node] = {}
     definitions = entries.get("definitions")
     if definitions is not None and not definitions.is_null:
-        reader.definitions = dict(reader.map_of(definitions, "definitions") or {})
+        own = reader.map_of(definitions, "definitions") or {}
+        reader.definitions.update(own)
     defaults = entries.get("defaults")
     if defaults is not None and not defaults.is_null:
         found = reader.map_of(defaults, "defaults") or {}
         reader.check_keys(found, MODIFIERS, "defaults")
         reader.defaults = {key: child for key, child in found.items() if key in MODIFIERS}
-    for name, body in list(reader.definitions.items()):
+    for name, body in own.items():
         if body.is_null:
             reader.problem(codes.NO_VERB, body, f"the definition {name} says nothing", at_key=True)
             continue

@@ -1,0 +1,167 @@
+"""Lists of stored flows: filters, order, cursors, full text search. Each order has its index."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Final
+
+import msgspec
+
+from segue.errors import InvalidInputError
+from segue.flows.records import FlowFilter, FlowInfo, FlowPage, Sort
+from segue.flows.rows import INFO, info_of
+from segue.store.tables import Sql, Value
+
+WORDS_MAX: Final = 20
+"""Words of one search; further ones are not looked at."""
+OFFSET_MAX: Final = 10_000
+"""Flows that one search can page through."""
+_COLUMNS: Final[dict[Sort, str]] = {"name": "f.sort_name", "updated": "f.updated_at", "created": "f.created_at"}
+_WORD: Final = re.compile(r"\w")
+_WEIGHTS: Final = "0.0, 8.0, 10.0, 2.0, 5.0, 1.0, 2.0"
+"""What a hit counts by column: id and name most, names of steps least."""
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page ended. `order` is the list's; `value` the last flow's in it, or how many flows of a search went
+    before.
+    """
+
+    order: str
+    value: str | int
+    id: str
+
+
+def encode_cursor(position: Position) -> str:
+    """A position as callers carry it."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).rstrip(b"=").decode()
+
+
+def decode_cursor(text: str, order: str) -> Position:
+    """Raises InvalidInputError for what no page of this list gave."""
+    try:
+        found = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Position)
+    except (msgspec.MsgspecError, binascii.Error, ValueError):
+        found = None
+    is_text = order == "name"
+    if found is None or found.order != order or isinstance(found.value, str) is not is_text:
+        message = "the cursor is not of this list; begin without one"
+        raise InvalidInputError(message, [("cursor", message)])
+    if isinstance(found.value, int) and not 0 <= found.value < 2**53:
+        raise InvalidInputError("the cursor is damaged; begin without one", [("cursor", "it is damaged")])
+    return found
+
+
+def order_of(where: FlowFilter) -> str:
+    """The order that a list is in: the best hits first if it is a search."""
+    return "relevance" if where.query is not None else where.sort
+
+
+def page(sql: Sql, workspace: str, where: FlowFilter, *, limit: int, cursor: str | None) -> FlowPage:
+    """See `StoredFlows.list`."""
+    order = order_of(where)
+    after = None if cursor is None else decode_cursor(cursor, order)
+    if where.query is not None:
+        return _found(sql, workspace, where, limit, after)
+    found = in_order(sql, workspace, where, limit=limit + 1, after=after)
+    if len(found) <= limit:
+        return FlowPage(tuple(found), None)
+    return FlowPage(tuple(found[:limit]), encode_cursor(position_of(found[limit - 1], where.sort)))
+
+
+def position_of(info: FlowInfo, sort: Sort) -> Position:
+    """Where a list stands after this flow."""
+    value = {"name": info.sort_name, "updated": info.updated_at, "created": info.created_at}[sort]
+    return Position(sort, value, info.id)
+
+
+def in_order(sql: Sql, workspace: str, where: FlowFilter, *, limit: int, after: Position | None) -> list[FlowInfo]:
+    """Flows by name from the first, or by time from the last; then by id."""
+    statement, values = statement_of(workspace, where, after)
+    return [info_of(row) for row in sql.rows(f"{statement} LIMIT ?", *values, limit)]
+
+
+def statement_of(workspace: str, where: FlowFilter, after: Position | None) -> tuple[str, list[Value]]:
+    """The statement of a list that is no search, and its values."""
+    column, comparison, direction = _COLUMNS[where.sort], "<", "DESC"
+    if where.sort == "name":
+        comparison, direction = ">", "ASC"
+    conditions, values = _conditions(workspace, where)
+    if after is not None:
+        conditions += f" AND ({column}, f.id) {comparison} (?, ?)"
+        values += [after.value, after.id]
+    return f"{INFO} WHERE {conditions} ORDER BY {column} {direction}, f.id {direction}", values
+
+
+def _conditions(workspace: str, where: FlowFilter) -> tuple[str, list[Value]]:
+    conditions, values = "f.workspace = ? AND f.state = ?", list[Value]((workspace, where.state))
+    if where.category is not None:
+        conditions += " AND f.category = ?"
+        values.append(where.category)
+    if where.is_published is not None:
+        conditions += " AND f.published IS NOT NULL" if where.is_published else " AND f.published IS NULL"
+    for tag in where.tags:
+        conditions += " AND f.key IN (SELECT t.flow FROM flow_tag t WHERE t.workspace = ? AND t.tag = ?)"
+        values += [workspace, tag]
+    return conditions, values
+
+
+def _found(sql: Sql, workspace: str, where: FlowFilter, limit: int, after: Position | None) -> FlowPage:
+    """A page of a search."""
+    searched = search_of(workspace, where.query or "")
+    if searched is None:
+        return FlowPage((), None)
+    offset = 0 if after is None else int(after.value)
+    if offset > OFFSET_MAX:
+        message = f"a search gives at most {OFFSET_MAX:,} flows; ask for more words"
+        raise InvalidInputError(message, [("cursor", message)])
+    conditions, values = _conditions(workspace, where)
+    statement = (
+        f"{INFO} JOIN flow_search s ON s.rowid = f.key WHERE flow_search MATCH ? AND {conditions}"
+        f" ORDER BY bm25(flow_search, {_WEIGHTS}), f.key LIMIT ? OFFSET ?"
+    )
+    found = [info_of(row) for row in sql.rows(statement, searched, *values, limit + 1, offset)]
+    if len(found) <= limit:
+        return FlowPage(tuple(found), None)
+    return FlowPage(tuple(found[:limit]), encode_cursor(Position("relevance", offset + limit, "")))
+
+
+def search_of(workspace: str, query: str) -> str | None:
+    """A query of SQLite's full text search (FTS5): every word begins one of the flow's. None: there is no word in it.
+
+    The only place that knows how this database searches.
+    """
+    words = [f'"{word}"*' for word in words_of(query)]
+    if not words:
+        return None
+    return (
+        f'workspace : "{_quoted(workspace)}" AND {{id name description tags steps actions}} : ({" AND ".join(words)})'
+    )
+
+
+def words_of(query: str) -> list[str]:
+    """The words that are looked for, without what would end a quoted one."""
+    return [_quoted(word) for word in query.split()[:WORDS_MAX] if _WORD.search(word)]
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '""').replace("\0", "")
+
+
+def ids(sql: Sql, workspace: str) -> frozenset[str]:
+    """See `StoredFlows.ids`."""
+    return frozenset(
+        row[0] for row in sql.rows("SELECT id FROM flow WHERE workspace = ? AND state <> 'deleted'", workspace)
+    )
+
+
+def tags(sql: Sql, workspace: str) -> list[tuple[str, int]]:
+    """See `StoredFlows.tags`."""
+    found = sql.rows(
+        "SELECT t.tag, count(*) FROM flow_tag t JOIN flow f ON f.key = t.flow AND f.state = 'live'"
+        " WHERE t.workspace = ? GROUP BY t.tag ORDER BY t.tag",
+        workspace,
+    )
+    return [(row[0], row[1]) for row in found]

@@ -1,0 +1,379 @@
+"""The service of stored flows: create, draft, version, publish, delete. What a door calls.
+
+A flow's id is what its text calls it, and stays. Its draft may hold anything; a version only what can run. Every change
+is one transaction, and every change of a draft names the revision that it was made for, so that nobody overwrites what
+they have not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from segue.errors import ConflictError, InvalidInputError, RequestError, StaleError
+from segue.flow import Catalogue, Flow, read_flow
+from segue.flow.catalogue import FlowSpec
+from segue.flow.edit import Edit, Graph, SetFlow, apply_edits, graph_of, update_text, write_document, write_graph
+from segue.flow.model import RawMap
+from segue.flows import listing, rows
+from segue.flows.numbers import canonical, next_number
+from segue.flows.reading import ReadText, TextReader
+from segue.flows.records import Author, Draft, FlowFilter, FlowInfo, FlowPage, StoredVersion, VersionInfo
+from segue.flows.saved_steps import SavedSteps
+from segue.store.tables import Sql, Tables
+
+ID: Final = re.compile(r"[^\W_][\w.-]{0,99}\Z")
+"""What a stored flow may be called: it stands in addresses."""
+
+
+class StoredFlows:
+    """The flows of all workspaces of one database. Belongs to one event loop.
+
+    `changed` is told (workspace, id) after every change, so that nobody goes on with what they knew.
+    """
+
+    def __init__(self, tables: Tables, catalogue: Catalogue, now: Callable[[], int], saved: SavedSteps) -> None:
+        self.saved = saved
+        self._tables = tables
+        self._now = now
+        self._reader = TextReader(catalogue, saved.nodes, self._specs)
+        self._listeners: list[Callable[[str, str], None]] = []
+
+    def on_change(self, listener: Callable[[str, str], None]) -> None:
+        """Call this with (workspace, id) after every change of a flow."""
+        self._listeners.append(listener)
+
+    # ------------------------------------------------------------ looking
+
+    async def find(self, workspace: str, id: str) -> FlowInfo | None:
+        """The flow, archived ones too; None if there is none."""
+        return await self._tables.ask(lambda sql: rows.find(sql, workspace, id))
+
+    async def get(self, workspace: str, id: str) -> FlowInfo:
+        """As `find`. Raises NotFoundError."""
+        return await self._tables.ask(lambda sql: rows.get(sql, workspace, id))
+
+    async def was_deleted(self, workspace: str, id: str) -> bool:
+        """Whether there was a flow of this id, and there is none now."""
+        return await self._tables.ask(
+            lambda sql: rows.find(sql, workspace, id) is None and rows.find_deleted(sql, workspace, id) is not None
+        )
+
+    async def list(
+        self, workspace: str, where: FlowFilter | None = None, *, limit: int = 50, cursor: str | None = None
+    ) -> FlowPage:
+        """Flows of a workspace, a page of them. Raises InvalidInputError for a cursor of another list."""
+        chosen = where or FlowFilter()
+        return await self._tables.ask(lambda sql: listing.page(sql, workspace, chosen, limit=limit, cursor=cursor))
+
+    async def tags(self, workspace: str) -> list[tuple[str, int]]:
+        """The tags of the workspace's live flows, and how many bear each."""
+        return await self._tables.ask(lambda sql: listing.tags(sql, workspace))
+
+    async def ids(self, workspace: str) -> frozenset[str]:
+        """The ids of all flows that are not deleted."""
+        return await self._tables.ask(lambda sql: listing.ids(sql, workspace))
+
+    async def check(self, workspace: str, id: str, text: str) -> ReadText:
+        """A text as it would be understood here, and everything that is wrong with it. Nothing is kept."""
+        return await self._reader.read(workspace, id, text)
+
+    # ------------------------------------------------------------ creating, deleting
+
+    async def create(self, workspace: str, text: str, author: Author, *, id: str | None = None) -> FlowInfo:
+        """A new flow with this draft; its id is `id`, else what the text calls it.
+
+        Raises ConflictError if the id is taken, InvalidInputError if it is none.
+        """
+        chosen = id if id is not None else id_of(text)
+        refuse_bad_id(chosen)
+        found = await self._reader.read(workspace, chosen, text)
+        made = await self._tables.change(lambda sql: rows.insert(sql, workspace, found, author, self._now()))
+        return self._told(workspace, made)
+
+    async def clone(
+        self, workspace: str, id: str, author: Author, *, to: str | None = None, version: str | None = None
+    ) -> FlowInfo:
+        """A new flow from another one's draft, or from a version of it; without `to` it is called `<id>-copy`.
+
+        The copy's text says its own id. Raises NotFoundError, ConflictError.
+        """
+        text = (await self.version(workspace, id, version)).source if version else (await self._draft(workspace, id))[1]
+        if to is None:
+            taken = await self.ids(workspace)
+            names = (f"{id}-copy" if number == 1 else f"{id}-copy-{number}" for number in range(1, len(taken) + 3))
+            to = next(name for name in names if name not in taken)
+        return await self.create(workspace, renamed(text, to), author, id=to)
+
+    async def delete(self, workspace: str, id: str, author: Author) -> None:
+        """Delete a flow: its id is free again, its runs go on and keep their versions. Raises NotFoundError."""
+        await self._set_state(workspace, id, "deleted", author)
+
+    async def archive(self, workspace: str, id: str, author: Author) -> FlowInfo:
+        """Put a flow away: it is kept with all its versions, and starts no run. Raises NotFoundError."""
+        return await self._set_state(workspace, id, "archived", author)
+
+    async def restore(self, workspace: str, id: str, author: Author) -> FlowInfo:
+        """Take an archived flow out again, or the last deleted one of this id. Raises NotFoundError, ConflictError."""
+
+        def restore(sql: Sql) -> FlowInfo:
+            there = rows.find(sql, workspace, id)
+            found = there if there is not None else rows.find_deleted(sql, workspace, id)
+            if found is None:
+                raise rows.unknown(id)
+            if found.state == "live":
+                raise ConflictError(f"the flow {id!r} is neither archived nor deleted")
+            rows.set_state(sql, found, "live", author, self._now())
+            return rows.get(sql, workspace, id)
+
+        return self._told(workspace, await self._tables.change(restore))
+
+    async def _set_state(self, workspace: str, id: str, state: rows.State, author: Author) -> FlowInfo:
+        def change(sql: Sql) -> FlowInfo:
+            found = rows.get(sql, workspace, id)
+            rows.set_state(sql, found, state, author, self._now())
+            return msgspec.structs.replace(found, state=state)
+
+        return self._told(workspace, await self._tables.change(change))
+
+    # ------------------------------------------------------------ drafts
+
+    async def draft(self, workspace: str, id: str) -> Draft:
+        """The draft, checked as things are now. Raises NotFoundError."""
+        info, text = await self._draft(workspace, id)
+        return rows.draft_of(info, await self._reader.read(workspace, id, text))
+
+    async def put_draft(self, workspace: str, id: str, text: str, author: Author, *, expected: int | None) -> Draft:
+        """Another text as the draft, whatever is wrong with it. `expected`: the revision that it was made from (None:
+        any). The text that stands there already changes nothing, so that a request whose answer was lost can be sent
+        again.
+
+        Raises NotFoundError; StaleError if the draft has another revision by now.
+        """
+        found = await self._reader.read(workspace, id, text)
+
+        def put(sql: Sql) -> FlowInfo:
+            info = rows.get(sql, workspace, id)
+            if rows.text_of(sql, info.key) == text:
+                return info
+            refuse_stale(info, expected)
+            rows.write_draft(sql, workspace, info, found, author, self._now())
+            return rows.get(sql, workspace, id)
+
+        return rows.draft_of(self._told(workspace, await self._tables.change(put)), found)
+
+    async def put_graph(self, workspace: str, id: str, graph: Graph, author: Author, *, expected: int | None) -> Draft:
+        """The draft brought up to a canvas graph: only what differs is changed. Raises as `put_draft`; RequestError
+        if no text says this graph.
+        """
+
+        def change(text: str) -> str:
+            read = read_flow(text, file=f"{id}.yaml")
+            return write_graph(graph) if read.flow is None else update_text(text, graph).text
+
+        return await self._edit(workspace, id, change, author, expected=expected)
+
+    async def put_document(
+        self, workspace: str, id: str, document: RawMap, author: Author, *, expected: int | None
+    ) -> Draft:
+        """A parsed document as the draft, written as text. Raises as `put_draft`."""
+        return await self.put_draft(workspace, id, write_document(document), author, expected=expected)
+
+    async def edit(self, workspace: str, id: str, edits: list[Edit], author: Author, *, expected: int | None) -> Draft:
+        """Single edits of the draft, all or none. Raises as `put_draft`; RequestError if one is not possible."""
+        return await self._edit(
+            workspace, id, lambda text: apply_edits(text, edits, file=f"{id}.yaml").text, author, expected=expected
+        )
+
+    async def graph(self, workspace: str, id: str, version: str | None = None) -> Graph:
+        """The draft, or a version, as a canvas draws it. Raises NotFoundError, RequestError if it cannot be read."""
+        text = (await self._draft(workspace, id))[1] if version is None else await self._source(workspace, id, version)
+        return graph_of(read_flow(text, file=f"{id}.yaml"))
+
+    async def _edit(
+        self, workspace: str, id: str, change: Callable[[str], str], author: Author, *, expected: int | None
+    ) -> Draft:
+        info, text = await self._draft(workspace, id)
+        refuse_stale(info, expected)
+        # From here on the edit belongs to this revision, whatever the caller said.
+        return await self.put_draft(workspace, id, change(text), author, expected=info.revision)
+
+    async def _draft(self, workspace: str, id: str) -> tuple[FlowInfo, str]:
+        def ask(sql: Sql) -> tuple[FlowInfo, str]:
+            info = rows.get(sql, workspace, id)
+            return info, rows.text_of(sql, info.key)
+
+        return await self._tables.ask(ask)
+
+    # ------------------------------------------------------------ versions
+
+    async def versions(
+        self, workspace: str, id: str, *, limit: int = 50, before: int | None = None
+    ) -> list[VersionInfo]:
+        """Versions, newest first; `before`: older than the one with this key. Raises NotFoundError."""
+        return await self._tables.ask(
+            lambda sql: rows.list_versions(sql, rows.get(sql, workspace, id), before=before, limit=limit)
+        )
+
+    async def version(self, workspace: str, id: str, number: str) -> StoredVersion:
+        """A version by its number. Raises NotFoundError."""
+        return await self._tables.ask(lambda sql: rows.get_version(sql, rows.get(sql, workspace, id), number))
+
+    async def save(
+        self, workspace: str, id: str, author: Author, *, message: str | None = None, publish: bool = False,
+        expected: int | None = None,
+    ) -> VersionInfo:  # fmt: skip
+        """Make the draft a version, and the published one if `publish`. The same content again is the version there is.
+
+        Raises NotFoundError; InvalidFlowError if the draft has errors; ConflictError if it states the number of a
+        version with other content; StaleError if it is not at the revision `expected`.
+        """
+        info, text = await self._draft(workspace, id)
+        refuse_stale(info, expected)
+        found = await self._reader.read(workspace, id, text)
+        flow = found.checked()
+        digest = digest_of(found)
+
+        def keep(sql: Sql) -> VersionInfo:
+            now = rows.get(sql, workspace, id)
+            refuse_stale(now, info.revision)
+            kept = _kept(sql, now, flow, digest)
+            if kept is None:
+                latest = rows.latest_version(sql, now)
+                number = next_number(flow.version, None if latest is None else latest.info.number)
+                numbered = msgspec.structs.replace(flow, version=number)
+                rows.insert_version(sql, workspace, now, (number, digest, text, numbered), message, author, self._now())
+                kept = rows.get_version(sql, now, number).info
+            if publish:
+                rows.publish(sql, now, kept, author, self._now())
+                kept = rows.get_version(sql, rows.get(sql, workspace, id), kept.number).info
+            return kept
+
+        made = await self._tables.change(keep)
+        self._tell(workspace, id)
+        return made
+
+    async def publish(self, workspace: str, id: str, number: str, author: Author) -> VersionInfo:
+        """Let a version be the one that runs: a newer one, or an older one to roll back. Raises NotFoundError."""
+
+        def publish(sql: Sql) -> VersionInfo:
+            info = rows.get(sql, workspace, id)
+            found = rows.get_version(sql, info, number)
+            rows.publish(sql, info, found.info, author, self._now())
+            return rows.get_version(sql, rows.get(sql, workspace, id), number).info
+
+        made = await self._tables.change(publish)
+        self._tell(workspace, id)
+        return made
+
+    async def runnable(self, workspace: str, id: str, number: str | None = None) -> StoredVersion | None:
+        """The version that a run of this flow takes: the published one, or that of a number. None: there is no such
+        flow, or no version of that number.
+
+        Raises ConflictError if it is archived, or if nothing of it is published.
+        """
+
+        def ask(sql: Sql) -> StoredVersion | None:
+            info = rows.find(sql, workspace, id)
+            if info is None:
+                return None
+            if info.state == "archived":
+                raise ConflictError(f"the flow {id!r} is archived and starts no run; restore it first")
+            found = rows.find_version(sql, info, number)
+            if found is None and number is None:
+                raise ConflictError(f"no version of the flow {id!r} is published; publish one, or run its draft")
+            return found
+
+        return await self._tables.ask(ask)
+
+    async def runnable_draft(self, workspace: str, id: str) -> tuple[Flow, str]:
+        """The draft as it would run, and its text. Raises NotFoundError, ConflictError, InvalidFlowError."""
+        info, text = await self._draft(workspace, id)
+        if info.state == "archived":
+            raise ConflictError(f"the flow {id!r} is archived and starts no run; restore it first")
+        return (await self._reader.read(workspace, id, text)).checked(), text
+
+    # ------------------------------------------------------------ inside
+
+    async def _source(self, workspace: str, id: str, number: str) -> str:
+        return (await self.version(workspace, id, number)).source
+
+    async def _specs(self, workspace: str, names: tuple[str, ...]) -> Mapping[str, FlowSpec]:
+        if not names:
+            return {}
+        found = await self._tables.ask(lambda sql: rows.inputs_of_published(sql, workspace, names))
+        return {name: FlowSpec(name=name, inputs=inputs) for name, inputs in found.items()}
+
+    def _told(self, workspace: str, info: FlowInfo) -> FlowInfo:
+        self._tell(workspace, info.id)
+        return info
+
+    def _tell(self, workspace: str, id: str) -> None:
+        for listener in self._listeners:
+            listener(workspace, id)
+
+
+def _kept(sql: Sql, info: FlowInfo, flow: Flow, digest: str) -> VersionInfo | None:
+    """The version that has this content already. Raises ConflictError if the stated number has another content."""
+    latest = rows.latest_version(sql, info)
+    if latest is not None and latest.info.digest == digest:
+        return latest.info
+    stated = None if flow.version is None else rows.find_version(sql, info, flow.version)
+    if stated is None:
+        return None
+    if stated.info.digest == digest:
+        return stated.info
+    raise ConflictError(
+        f"version {canonical(stated.info.number)} of the flow {info.id!r} has another content; raise `version:`, or"
+        " leave it out for the next number"
+    )
+
+
+def digest_of(found: ReadText) -> str:
+    """What tells two contents apart: the text, and what it means with the saved steps as they are."""
+    model = b"" if found.flow is None else msgspec.json.encode(found.flow)
+    return hashlib.sha256(found.text.encode("utf-8", "surrogatepass") + b"\n" + model).hexdigest()
+
+
+def refuse_stale(info: FlowInfo, expected: int | None) -> None:
+    """Raises StaleError if the draft is not at the revision that the caller knows."""
+    if expected is not None and info.revision != expected:
+        raise StaleError(
+            f"the draft of {info.id!r} is at revision {info.revision} by now, written by {info.updated_by}, and this"
+            f" change was made for revision {expected}; read it again"
+        )
+
+
+def refuse_bad_id(id: str) -> None:
+    """Raises InvalidInputError for what cannot stand in an address."""
+    if ID.match(id) is None:
+        message = f"{id[:100]!r} is no id; use up to 100 letters, digits, `-`, `_`, `.`, a letter or digit first"
+        raise InvalidInputError(message, [("id", message)])
+
+
+def id_of(text: str) -> str:
+    """What a text calls its flow. Raises InvalidInputError if it has no name."""
+    read = read_flow(text, file="")
+    root = None if read.document is None else read.document.root
+    named = root is not None and any(root.get(key) is not None for key in ("flow", "id", "name", "title"))
+    if read.flow is None or not named:
+        message = "the text has no name for its flow; write `flow: NAME`, or send an id"
+        raise InvalidInputError(message, [("id", message)])
+    return read.flow.id
+
+
+def renamed(text: str, id: str) -> str:
+    """The text, calling its flow by another id if it calls it by one at all. One that cannot be read stays as it is."""
+    read = read_flow(text)
+    root = None if read.document is None else read.document.root
+    key = None if root is None else next((key for key in ("flow", "id") if root.get(key) is not None), None)
+    if key is None or read.flow is None:
+        return text
+    try:
+        return apply_edits(text, [SetFlow(path=(key,), value=id)]).text
+    except RequestError:
+        return text
