@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Final
 from segue.access.keyring import Key, KeyRing, key_file_of, ring_of_environment
 from segue.access.vault import Vault
 from segue.engine.catalogue import RegistryCatalogue
-from segue.engine.clock import Clock
+from segue.engine.clock import Clock, SystemClock
 from segue.engine.flow_source import FlowSources, RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.engine.port import Action, ActionRegistry
 from segue.engine.secrets import SecretResolver
+from segue.flows.saved_steps import SavedSteps
+from segue.flows.service import StoredFlows
+from segue.flows.source import StoredFlowSource
 from segue.net.egress import EgressPolicy
 from segue.steps.http import http_action
 from segue.store import open_store, tables_of
@@ -75,7 +79,13 @@ class Host:
     registered: RegisteredFlows
     """Flows that a program gives to this host by their names."""
     library: FlowLibrary
-    """Flows in files that steps find by their names."""
+    """Flows in files that steps find by their names: those beside the flow of a command."""
+    served: FlowLibrary
+    """The flows of the folders that a server offers."""
+    sources: FlowSources
+    """Where the engine finds flows by name: what a program registered, the library, what is stored, what is served."""
+    flows: StoredFlows
+    stored: StoredFlowSource
     triggers: Triggers
     """What starts runs by itself."""
 
@@ -119,22 +129,31 @@ def build_host(
     catalogue = RegistryCatalogue(registry, find=sources.spec)
     library = FlowLibrary(folders, catalogue)
     sources.add(library)
+    tables, time_of, vault = tables_of(kept), clock or SystemClock(), Vault(ring)
+    flows = StoredFlows(tables, catalogue, time_of.now, SavedSteps(tables, time_of.now, time.monotonic))
+    stored, served = StoredFlowSource(flows, time.monotonic), FlowLibrary((), catalogue)
+    sources.add(stored)
+    sources.add(served)
     key, resolver = server_key or ring.keys[-1].secret, secrets or SecretResolver()
     engine = Engine(
         kept,
         registry,
         server_key=key,
-        clock=clock,
+        clock=time_of,
         secrets=resolver,
         callback_base_url=callback_base_url,
         flows=sources,
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    tables, vault = tables_of(kept), Vault(ring)
-    triggers = Triggers(engine, tables, sources, library, vault, resolver, key)
+    triggers = Triggers(engine, tables, sources, served, vault, resolver, key)
     engine.listeners.add(triggers)
-    return Host(engine, kept, tables, http, registry, catalogue, threads, vault, registered, library, triggers)
+    flows.reacts(triggers.follow, triggers.retire)
+    return Host(
+        engine=engine, store=kept, tables=tables, http=http, actions=registry, catalogue=catalogue, threads=threads,
+        vault=vault, registered=registered, library=library, served=served, sources=sources, flows=flows,
+        stored=stored, triggers=triggers,
+    )  # fmt: skip
 
 
 def _collect_less_often() -> None:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.access.identities import Identities
-from segue.api import Access, FlowLibrary, create_app, stop_streams
+from segue.api import Access, create_app, stop_streams
 from segue.api.services import Services
 from segue.bootstrap import Host, build_host
 from segue.engine.clock import Clock, SystemClock
@@ -121,20 +121,18 @@ async def serve(
         port = int(listener.getsockname()[1])
         host = build_host(
             database, egress=EgressPolicy.local(), clock=clock, store=store,
-            callback_base_url=lambda: f"http://127.0.0.1:{port}", server_key=b"k" * 32, folders=folders,
+            callback_base_url=lambda: f"http://127.0.0.1:{port}", server_key=b"k" * 32,
         )  # fmt: skip
+        for folder in folders:
+            host.served.add_folder(folder)
         await host.open()
+        await host.flows.settle()
         await host.triggers.begin()
         access = Access(TOKEN, allowed_hosts=allowed_hosts)
-        library = FlowLibrary(folders, host.catalogue)
         services = Services(
-            engine=host.engine,
-            catalogue=host.catalogue,
-            library=library,
-            tables=host.tables,
-            triggers=host.triggers,
-            vault=host.vault,
-        )
+            engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
+            tables=host.tables, triggers=host.triggers, vault=host.vault,
+        )  # fmt: skip
         app = create_app(services, access, body_bytes_max=body_bytes_max)
         async with running(app, listener) as server:
             headers = {"authorization": f"Bearer {TOKEN}"}

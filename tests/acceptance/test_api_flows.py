@@ -53,7 +53,7 @@ async def served(folder: Path) -> AsyncGenerator[Served]:
 @pytest.mark.req("API-1.flows", "FLOW-12.schemas")
 async def test_flows_are_listed_with_schema_steps_and_problems(served: Served) -> None:
     flows = {flow["id"]: flow for flow in (await served.get("/api/v1/flows"))["flows"]}
-    assert list(flows) == ["greet", "bad", "graph", "d-torn"]
+    assert list(flows) == ["bad", "d-torn", "graph", "greet"]
     greet = flows["greet"]
     assert (greet["name"], greet["description"], greet["file"]) == ("Greet a person", "Says hello.", "a-greet.yaml")
     assert greet["steps"] == 2

@@ -202,31 +202,6 @@ class CallbackTaken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: str = "accepted"
 
 
-class FlowItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A flow of the library. `inputs` is a JSON Schema; a flow with an error among its `problems` cannot run."""
-
-    id: str
-    name: str
-    description: str | None
-    file: str
-    inputs: dict[str, Any]
-    steps: int
-    problems: list[FlowProblem]
-
-
-class FlowDetail(FlowItem, frozen=True, kw_only=True):
-    """A flow with its text. `form`: yaml, graph, definition, tasks or dag (null if it cannot be read)."""
-
-    source: str
-    form: str | None
-
-
-class FlowList(msgspec.Struct, frozen=True, kw_only=True):
-    """The flows of the library, by file."""
-
-    flows: list[FlowItem]
-
-
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """What checking found; `ok` if nothing of it is an error."""
 
@@ -288,8 +263,8 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, JournalPage, BulkAnswer, StepData,
     RunComparison, RunView, UndoView, LogLine, LogPage, Why, OpenCallback, CallbackList, SignalPage, CallbackTested,
-    CallbackShown, CallbackTaken, EndedRun, EventTaken, FlowItem, FlowDetail, FlowList, CheckResult, Link, Health,
-    GatewayStarted, EngineStarted, GatewayRun, ProblemDetails,
+    CallbackShown, CallbackTaken, EndedRun, EventTaken, CheckResult, Link, Health, GatewayStarted, EngineStarted,
+    GatewayRun, ProblemDetails,
 )  # fmt: skip
 
 

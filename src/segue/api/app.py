@@ -17,6 +17,8 @@ from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
 from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
+from segue.api.flow_drafts import DraftRoutes
+from segue.api.flow_versions import VersionRoutes
 from segue.api.flows import FlowRoutes
 from segue.api.gate import Gate
 from segue.api.gateway import GatewayRoutes
@@ -37,6 +39,7 @@ from segue.api.triggers import TriggerRoutes
 from segue.api.workspaces import WorkspaceRoutes
 from segue.engine.callback_history import CallbackHistory
 from segue.errors import SegueError
+from segue.flows.shelf import Shelf
 
 
 def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
@@ -50,8 +53,9 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         title="Segue", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    engine, catalogue, library = services.engine, services.catalogue, services.library
-    starter = Starter(engine, catalogue, library)
+    engine, library = services.engine, services.library
+    starter = Starter(engine, services.flows, services.stored, library)
+    shelf = Shelf(services.flows, library)
     streams = Streams(engine)
     history = CallbackHistory(services.tables, engine.versions, engine.now)
     app.state.streams = streams
@@ -63,7 +67,9 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         RunRoutes(engine, starter, streams),
         RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
-        FlowRoutes(library, catalogue),
+        FlowRoutes(shelf),
+        DraftRoutes(shelf),
+        VersionRoutes(shelf),
         SocketRoutes(engine, streams),
         CallbackRoutes(engine, history),
         HookRoutes(services.triggers),

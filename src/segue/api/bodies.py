@@ -46,11 +46,19 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
+Version: TypeAlias = Annotated[
+    str | None, Field(max_length=100, description="The number of a version; left out: the published one.")
+]
+Draft: TypeAlias = Annotated[bool, Field(description="Run the draft of a stored flow.")]
+
+
 class StartRun(Body):
-    """Start a run of a flow that is sent along, or of one in the library."""
+    """Start a run of a flow that is sent along, or of one of the workspace."""
 
     flow: str | JsonObject | None = Field(None, description="The flow: YAML or JSON text, or its parsed document.")
-    flow_id: str | None = Field(None, min_length=1, max_length=300, description="The id of a flow in the library.")
+    flow_id: str | None = Field(None, min_length=1, max_length=300, description="The id of a flow of the workspace.")
+    version: Version = None
+    draft: Draft = False
     file: str | None = Field(None, max_length=300, description="A file name for messages.")
     inputs: JsonObject = Field(default_factory=dict)
     idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
@@ -63,8 +71,10 @@ class StartRun(Body):
 
 
 class RunFlow(Body):
-    """Run a flow of the library."""
+    """Run a flow of the workspace."""
 
+    version: Version = None
+    draft: Draft = False
     inputs: JsonObject = Field(default_factory=dict)
     idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
 

@@ -18,6 +18,8 @@ import segue
 from segue.api.answers import ANSWERS
 from segue.api.bodies import MODELS
 from segue.api.errors import PROBLEM_TYPE, TABLE
+from segue.api.flow_answers import FLOW_ANSWERS
+from segue.api.flow_bodies import FLOW_MODELS
 from segue.api.identity_answers import IDENTITY_ANSWERS
 from segue.api.identity_bodies import IDENTITY_MODELS
 from segue.api.trigger_answers import TRIGGER_ANSWERS, TRIGGER_MODELS
@@ -90,11 +92,10 @@ def _with_refusals(responses: dict[str, Any]) -> None:
 
 
 def _schemas() -> dict[str, Mapping[str, Any]]:
-    _, schemas = msgspec.json.schema_components((*ANSWERS, *TRIGGER_ANSWERS, *IDENTITY_ANSWERS), ref_template=_REF)
-    made = models_json_schema(
-        [(model, "validation") for model in (*MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS)],
-        ref_template=_REF.replace("name", "model"),
-    )
+    records = (*ANSWERS, *FLOW_ANSWERS, *TRIGGER_ANSWERS, *IDENTITY_ANSWERS)
+    bodies = (*MODELS, *FLOW_MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS)
+    _, schemas = msgspec.json.schema_components(records, ref_template=_REF)
+    made = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF.replace("name", "model"))
     models = made[1]
     return {**schemas, **models["$defs"]}
 

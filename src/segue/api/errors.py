@@ -26,6 +26,7 @@ from segue.errors import (
     NotFoundError,
     RequestError,
     SignatureError,
+    StaleError,
     StoreInUseError,
     StoreUnavailableError,
 )
@@ -56,6 +57,10 @@ class MisdirectedError(RequestError):
 
 class BadBodyError(RequestError):
     """A body that cannot be read at all."""
+
+
+class PreconditionRequiredError(RequestError):
+    """A change that does not say which state it was made for (RFC 6585, section 3)."""
 
 
 class TooLargeError(RequestError):
@@ -133,6 +138,8 @@ TABLE: Final = (
     Row(TooManyRequestsError, 429, "too-many-requests", "Too many requests", retry_after=True),
     Row(LimitReachedError, 429, "limit-reached", "The flow takes no further run now", retry_after=True),
     Row(GoneError, 410, "gone", "Expired"),
+    Row(StaleError, 412, "stale", "Changed by somebody else since"),
+    Row(PreconditionRequiredError, 428, "precondition-required", "If-Match needed"),
     Row(ConflictError, 409, "conflict", "Not possible in this state"),
     Row(InvalidFlowError, 422, "invalid-flow", "The flow has errors"),
     Row(InvalidRequestError, 422, "invalid-request", "The request does not fit this route"),

@@ -1,85 +1,202 @@
-"""The library's flows, and checking a flow without running it."""
+"""Flows of a workspace: lists, one flow, creating, cloning, archiving, deleting, tags, favourites; and checking."""
 
 from __future__ import annotations
 
-from anyio import to_thread
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.access.principal import DEFAULT_WORKSPACE
-from segue.api.answers import CheckResult, FlowDetail, FlowItem, FlowList, answer
+from segue.access.principal import Principal
+from segue.api.answers import CheckResult, answer
 from segue.api.bodies import CheckFlow, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import flow_problem
+from segue.api.etags import etag
+from segue.api.flow_answers import (
+    Favourites,
+    FlowDetail,
+    FlowItem,
+    FlowList,
+    TagCount,
+    TagList,
+    flow_detail,
+    flow_draft,
+    flow_item,
+)
+from segue.api.flow_answers import FlowDraft as FlowDraftAnswer
+from segue.api.flow_bodies import CloneFlow, CreateFlow, PutFavourites, PutTags
+from segue.api.flow_texts import text_of_new
 from segue.api.routing import Routes, principal_of
-from segue.engine.library import FlowLibrary, LibraryFlow
-from segue.errors import NotFoundError
-from segue.flow import Catalogue, Problem, check_flow, read_document, read_flow
+from segue.engine.library import LibraryFlow
+from segue.flow.edit import SetFlow
+from segue.flows.records import Author, FlowFilter, Sort, State
+from segue.flows.shelf import Shelf
+
+LIST_MAX = 200
+CURSOR_MAX = 1_000
 
 
 class FlowRoutes:
-    """`/api/v1/flows` and `/api/v1/check`. The library's folders belong to the default workspace."""
+    """`/api/v1/flows` and `/api/v1/check`. The folders that are served belong to the default workspace."""
 
-    def __init__(self, library: FlowLibrary, catalogue: Catalogue) -> None:
-        self._library = library
-        self._catalogue = catalogue
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._stored = shelf.stored
 
     def router(self) -> Routes:
         """The routes."""
         router = Routes(prefix="/api/v1", tags=["flows"])
         add = router.add
-        add("/flows", self.index, needs="flow:read", responses=answers_with(200, FlowList))
+        add("/flows", self.index, needs="flow:read", responses=answers_with(200, FlowList, 422))
+        add(
+            "/flows", self.create, method="POST", needs="flow:create", status_code=201, extra=body_of(CreateFlow),
+            responses=answers_with(201, FlowItem, 400, 409, 413, 422, description="Stored"),
+        )  # fmt: skip
+        add("/flow-tags", self.tags, needs="flow:read", responses=answers_with(200, TagList))
+        add("/favourites", self.favourites, needs="flow:read", responses=answers_with(200, Favourites))
+        add(
+            "/favourites", self.put_favourites, method="PUT", needs="flow:read", extra=body_of(PutFavourites),
+            responses=answers_with(200, Favourites, 400, 413, 422),
+        )  # fmt: skip
         add("/flows/{flow_id}", self.show, needs="flow:read", responses=answers_with(200, FlowDetail, 404))
+        add(
+            "/flows/{flow_id}", self.delete, method="DELETE", needs="flow:delete", status_code=204,
+            responses={204: {"description": "Deleted"}, **_errors(404, 409)},
+        )  # fmt: skip
+        for name, endpoint in (("archive", self.archive), ("restore", self.restore)):
+            add(
+                f"/flows/{{flow_id}}/{name}", endpoint, method="POST", needs="flow:update",
+                responses=answers_with(200, FlowItem, 404, 409),
+            )  # fmt: skip
+        add(
+            "/flows/{flow_id}/clone", self.clone, method="POST", needs="flow:create", status_code=201,
+            extra=body_of(CloneFlow, required=False),
+            responses=answers_with(201, FlowItem, 400, 404, 409, 413, 422, description="Stored"),
+        )  # fmt: skip
+        add(
+            "/flows/{flow_id}/tags", self.put_tags, method="PUT", needs="flow:update", extra=body_of(PutTags),
+            responses=answers_with(200, FlowDraftAnswer, 400, 404, 409, 413, 422),
+        )  # fmt: skip
         add(
             "/check", self.check, method="POST", needs="flow:read", extra=body_of(CheckFlow),
             responses=answers_with(200, CheckResult, 400, 413, 422),
         )  # fmt: skip
         return router
 
-    async def index(self, request: Request) -> Response:
-        """All flows of the library, those with errors too."""
-        is_here = principal_of(request).workspace == DEFAULT_WORKSPACE
-        found = await to_thread.run_sync(self._library.all) if is_here else []
-        return answer(FlowList(flows=[_item(flow) for flow in found]))
+    async def index(
+        self,
+        request: Request,
+        q: Annotated[
+            str | None, Query(max_length=200, description="Words of name, description, tags, steps or actions.")
+        ] = None,
+        tag: Annotated[list[str] | None, Query(description="Only flows with this tag; repeated: with all.")] = None,
+        category: Annotated[str | None, Query(max_length=200)] = None,
+        state: Annotated[State, Query(description="Deleted ones can be restored by their id.")] = "live",
+        published: Annotated[
+            bool | None, Query(description="Only flows with, or without, a version that runs.")
+        ] = None,
+        origin: Annotated[Literal["stored", "folder"] | None, Query()] = None,
+        sort: Annotated[Sort, Query(description="A search (`q`) gives the best hits first instead.")] = "name",
+        limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
+        cursor: Annotated[str | None, Query(max_length=CURSOR_MAX)] = None,
+    ) -> Response:
+        """Flows of the workspace, those with errors too."""
+        principal = principal_of(request)
+        where = FlowFilter(
+            query=q, tags=tuple(tag or ()), category=category, state=state, is_published=published, sort=sort
+        )
+        page = await self._shelf.list(principal.workspace, where, origin=origin, limit=limit, cursor=cursor)
+        liked = frozenset(await self._stored.favourites(principal.workspace, principal.id))
+        return answer(FlowList(flows=[flow_item(found, liked) for found in page.flows], next_cursor=page.cursor))
 
     async def show(self, flow_id: str, request: Request) -> Response:
-        """One flow, with its text as it stands in its file."""
-        if principal_of(request).workspace != DEFAULT_WORKSPACE:
-            raise NotFoundError(f"no flow has the id {flow_id!r}")
-        found = await to_thread.run_sync(self._library.get, flow_id)
-        item = _item(found)
-        return answer(
-            FlowDetail(
-                id=item.id, name=item.name, description=item.description, file=item.file, inputs=item.inputs,
-                steps=item.steps, problems=item.problems, source=found.source,
-                form=None if found.flow is None else found.flow.form,
-            )
-        )  # fmt: skip
+        """One flow, with its text: the draft of a stored one, or a folder's file as it stands."""
+        principal = principal_of(request)
+        found = await self._shelf.get(principal.workspace, flow_id)
+        liked = frozenset(await self._stored.favourites(principal.workspace, principal.id))
+        item = flow_item(found, liked)
+        if isinstance(found, LibraryFlow):
+            form = None if found.flow is None else found.flow.form
+            return answer(flow_detail(item, found.source, form))
+        draft = await self._stored.draft(principal.workspace, flow_id)
+        return answer(flow_detail(item, draft.text, draft.form), headers={"etag": etag(draft.revision)})
+
+    async def create(self, request: Request) -> Response:
+        """Store a new flow as a draft, whatever is wrong with it. Publish a version to let it run."""
+        body, principal = await read_model(request, CreateFlow), principal_of(request)
+        id, text = text_of_new(body)
+        made = await self._stored.create(principal.workspace, text, author_of(principal), id=id)
+        where = {"location": f"/api/v1/flows/{made.id}", "etag": etag(made.revision)}
+        return answer(flow_item(made), 201, where)
+
+    async def delete(self, flow_id: str, request: Request) -> Response:
+        """Delete a stored flow. Its id is free again; its runs go on and keep their versions."""
+        principal = principal_of(request)
+        await self._shelf.get_stored(principal.workspace, flow_id)
+        await self._stored.delete(principal.workspace, flow_id, author_of(principal))
+        return Response(status_code=204)
+
+    async def archive(self, flow_id: str, request: Request) -> Response:
+        """Put a stored flow away: it starts no runs, and is listed under `state=archived` only."""
+        principal = principal_of(request)
+        await self._shelf.get_stored(principal.workspace, flow_id)
+        return answer(flow_item(await self._stored.archive(principal.workspace, flow_id, author_of(principal))))
+
+    async def restore(self, flow_id: str, request: Request) -> Response:
+        """Take an archived flow out again, or the one of this id that was deleted last."""
+        principal = principal_of(request)
+        return answer(flow_item(await self._stored.restore(principal.workspace, flow_id, author_of(principal))))
+
+    async def clone(self, flow_id: str, request: Request) -> Response:
+        """A new stored flow from another one: from its draft, from a version, or from a folder's file."""
+        body, principal = await read_model(request, CloneFlow, optional=True), principal_of(request)
+        workspace, author = principal.workspace, author_of(principal)
+        found = await self._shelf.get(workspace, flow_id)
+        if isinstance(found, LibraryFlow):
+            made = await self._stored.clone_text(workspace, found.id, found.source, author, to=body.id)
+        else:
+            made = await self._stored.clone(workspace, flow_id, author, to=body.id, version=body.version)
+        return answer(flow_item(made), 201, {"location": f"/api/v1/flows/{made.id}", "etag": etag(made.revision)})
+
+    async def tags(self, request: Request) -> Response:
+        """All tags of stored flows, with how many bear each."""
+        found = await self._stored.tags(principal_of(request).workspace)
+        return answer(TagList(tags=[TagCount(tag=tag, flows=count) for tag, count in found]))
+
+    async def put_tags(self, flow_id: str, request: Request) -> Response:
+        """Set a flow's tags: `tags` of its draft."""
+        body, principal = await read_model(request, PutTags), principal_of(request)
+        await self._shelf.get_stored(principal.workspace, flow_id)
+        edit = SetFlow(path=("tags",), value=list(body.tags))
+        made = await self._stored.edit(principal.workspace, flow_id, [edit], author_of(principal), expected=None)
+        return answer(flow_draft(made), headers={"etag": etag(made.revision)})
+
+    async def favourites(self, request: Request) -> Response:
+        """The flows that the caller wants to see first, in order."""
+        principal = principal_of(request)
+        return answer(Favourites(flows=await self._stored.favourites(principal.workspace, principal.id)))
+
+    async def put_favourites(self, request: Request) -> Response:
+        """Set the flows that the caller wants to see first, in this order."""
+        body, principal = await read_model(request, PutFavourites), principal_of(request)
+        await self._stored.put_favourites(principal.workspace, principal.id, body.flows)
+        return answer(Favourites(flows=await self._stored.favourites(principal.workspace, principal.id)))
 
     async def check(self, request: Request) -> Response:
         """Everything that is wrong with a flow, at once. Nothing is run or kept."""
         body = await read_model(request, CheckFlow)
-        problems = await to_thread.run_sync(self._problems, body)
-        ok = all(problem.severity != "error" for problem in problems)
-        return answer(CheckResult(ok=ok, problems=[flow_problem(problem) for problem in problems]))
-
-    def _problems(self, body: CheckFlow) -> list[Problem]:
-        flow = body.flow
-        result = read_flow(flow, file=body.file) if isinstance(flow, str) else read_document(flow, file=body.file)
-        problems = list(result.problems)
-        if result.flow is not None:
-            problems += check_flow(result.flow, self._catalogue, runnable=True, document=result.document)
-        return problems
+        found = await self._stored.check_sent(principal_of(request).workspace, body.flow, file=body.file)
+        ok = all(problem.severity != "error" for problem in found.problems)
+        return answer(CheckResult(ok=ok, problems=[flow_problem(problem) for problem in found.problems]))
 
 
-def _item(found: LibraryFlow) -> FlowItem:
-    flow = found.flow
-    return FlowItem(
-        id=found.id,
-        name=found.id if flow is None else flow.title or flow.name or flow.id,
-        description=None if flow is None else flow.description,
-        file=found.file,
-        inputs={} if flow is None else flow.inputs,
-        steps=found.step_count,
-        problems=[flow_problem(problem) for problem in found.problems],
-    )
+def author_of(principal: Principal) -> Author:
+    """Who changes something."""
+    return Author(principal.id, principal.name)
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    found = answers_with(200, CheckResult, *statuses)
+    return {status: described for status, described in found.items() if status != 200}

@@ -67,7 +67,7 @@ class GatewayRoutes:
         flow = _document(body)
 
         async def version() -> Version:
-            return await self._starter.sent(flow)
+            return await self._starter.sent(flow, principal_of(request).workspace)
 
         started = await self._starter.start(
             version, body.inputs, workspace=principal_of(request).workspace,
@@ -83,7 +83,7 @@ class GatewayRoutes:
         flow: dict[str, Any] = {"flow": "dag", "dag": dag, "env": body.env}
 
         async def version() -> Version:
-            return await self._starter.sent(flow)
+            return await self._starter.sent(flow, principal_of(request).workspace)
 
         started = await self._starter.start(
             version, body.inputs, workspace=principal_of(request).workspace,

@@ -111,38 +111,40 @@ class RunRoutes:
         """
         body = await read_model(request, StartRun)
         if (body.flow is None) == (body.flow_id is None):
-            message = "send either `flow` (text or document) or `flow_id` (a flow of the library)"
+            message = "send either `flow` (text or document) or `flow_id` (a flow of the workspace)"
             raise InvalidRequestError(message, [("flow", message)])
         key = idempotency_key(request.headers, body.idempotency_key)
         principal = principal_of(request)
 
         async def version() -> Version:
             if body.flow is None:
-                return await self._starter.from_library(body.flow_id or "", principal.workspace)
-            return await self._starter.sent(body.flow, file=body.file)
+                return await self._starter.named(
+                    body.flow_id or "", principal.workspace, version=body.version, draft=body.draft
+                )
+            return await self._starter.sent(body.flow, principal.workspace, file=body.file)
 
         later = (body.start_at, body.start_in)
         started = await self._starter.start(
             version, body.inputs, workspace=principal.workspace, key=key,
             trigger={"kind": "manual" if principal.is_browser else "api"},
-            request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later)],
+            request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later), *_chosen(body)],
             at=begins_at(*later, self._engine.now()),
         )  # fmt: skip
         return await self._answer(started, wait)
 
     async def start_named(self, flow_id: str, request: Request, wait: Wait = None) -> Response:
-        """Run a flow of the library; as `POST /api/v1/runs` with its `flow_id`."""
+        """Run a flow of the workspace; as `POST /api/v1/runs` with its `flow_id`."""
         principal = principal_of(request)
         body = await read_model(request, RunFlow, optional=True)
         key = idempotency_key(request.headers, body.idempotency_key)
 
         async def version() -> Version:
-            return await self._starter.from_library(flow_id, principal.workspace)
+            return await self._starter.named(flow_id, principal.workspace, version=body.version, draft=body.draft)
 
         started = await self._starter.start(
             version, body.inputs, workspace=principal.workspace, key=key,
             trigger={"kind": "manual" if principal.is_browser else "api"},
-            request=["runs", None, flow_id, None, body.inputs],
+            request=["runs", None, flow_id, None, body.inputs, *_chosen(body)],
         )  # fmt: skip
         return await self._answer(started, wait)
 
@@ -264,6 +266,11 @@ class RunRoutes:
         await telling
         record = await self._engine.record(run_id)
         return answer(RunStateAnswer(run_id=run_id, status=record.status), 202)
+
+
+def _chosen(body: StartRun | RunFlow) -> list[str]:
+    """What of the flow is to run, as far as a request says it."""
+    return [*([f"version {body.version}"] if body.version else []), *(["draft"] if body.draft else [])]
 
 
 async def state_of(engine: Engine, record: RunRecord) -> RunState:

@@ -85,9 +85,9 @@ class SecondChanceRoutes:
             raise InvalidRequestError(message, [(given[1], message)])
         version: Version | str | None = body.version
         if body.flow is not None:
-            version = await self._starter.sent(body.flow, file=body.file)
+            version = await self._starter.sent(body.flow, principal_of(request).workspace, file=body.file)
         elif body.flow_id is not None:
-            version = await self._starter.from_library(body.flow_id, principal_of(request).workspace)
+            version = await self._starter.named(body.flow_id, principal_of(request).workspace)
         return Changes(version=version, inputs=body.inputs, outputs=body.outputs)
 
     async def _state(self, run_id: str) -> Response:

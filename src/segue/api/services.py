@@ -8,6 +8,8 @@ from segue.access.vault import Vault
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.flow import Catalogue
+from segue.flows.service import StoredFlows
+from segue.flows.source import StoredFlowSource
 from segue.store.tables import Tables
 from segue.triggers.service import Triggers
 
@@ -20,6 +22,10 @@ class Services:
     catalogue: Catalogue
     library: FlowLibrary
     """The flows of folders."""
+    flows: StoredFlows
+    """The flows that workspaces keep."""
+    stored: StoredFlowSource
+    """What of them runs."""
     tables: Tables
     triggers: Triggers
     vault: Vault

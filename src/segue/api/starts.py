@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from anyio import to_thread
 
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.api.answers import StartedRun
@@ -21,13 +20,13 @@ from segue.engine.host import Engine, Started
 from segue.engine.library import FlowLibrary
 from segue.engine.versions import Version
 from segue.errors import ConflictError, NotFoundError, RequestError
-from segue.flow import Catalogue, Flow, load_flow
+from segue.flow import Flow
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import JsonValue
+from segue.flows.service import StoredFlows
+from segue.flows.source import StoredFlowSource
 
 MAX_CACHED: Final = 500
-LARGE_TEXT: Final = 32 * 1024
-"""Flows of more characters are read in a thread, so that other requests are answered meanwhile."""
 KEY_SECONDS: Final = 24 * 3600
 KEY_LENGTH_MAX: Final = 255
 
@@ -38,46 +37,66 @@ _canonical = msgspec.json.Encoder(order="sorted").encode
 class Starter:
     """Starts runs for all doors of one server. Belongs to the engine's event loop."""
 
-    def __init__(self, engine: Engine, catalogue: Catalogue, library: FlowLibrary) -> None:
+    def __init__(self, engine: Engine, flows: StoredFlows, stored: StoredFlowSource, library: FlowLibrary) -> None:
         self.engine = engine
         self.library = library
-        self._catalogue = catalogue
+        self._flows = flows
+        self._stored = stored
         self._versions: OrderedDict[bytes, Version] = OrderedDict()
         self._in_flight: set[tuple[str, str]] = set()
 
-    async def sent(self, flow: FlowSource, *, file: str | None = None) -> Version:
+    async def sent(self, flow: FlowSource, workspace: str, *, file: str | None = None) -> Version:
         """The version of a flow that came with a request. Raises InvalidFlowError."""
         text = flow if isinstance(flow, str) else msgspec.json.encode(flow).decode()
-        digest = hashlib.sha256(f"{type(flow) is str}\n{file}\n{text}".encode("utf-8", "surrogatepass")).digest()
-
-        def load() -> Flow:
-            return load_flow(flow, self._catalogue, file=file)
+        what = f"{workspace}\n{self._flows.saved.changes}\n{type(flow) is str}\n{file}\n{text}"
+        digest = hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()
 
         async def read() -> Flow:
-            return load() if len(text) <= LARGE_TEXT else await to_thread.run_sync(load)
+            return (await self._flows.check_sent(workspace, flow, file=file)).checked()
 
-        return await self._kept(digest, text, read)
+        return await self._kept(digest, text, read, workspace)
 
-    async def from_library(self, id: str, workspace: str) -> Version:
-        """The version of a flow of the library, as its file stands. The folders belong to the default workspace.
+    async def named(self, id: str, workspace: str, *, version: str | None = None, draft: bool = False) -> Version:
+        """The version of a flow that the workspace has: the published one of a stored flow, or the one of a number, or
+        its draft; or what the file of a folder says now. Folders belong to the default workspace.
 
-        Raises NotFoundError, InvalidFlowError.
+        Raises NotFoundError; ConflictError for a flow that starts no runs; InvalidFlowError.
         """
+        if draft:
+            flow, text = await self._flows.runnable_draft(workspace, id)
+            return await self.engine.versions.keep(flow, text, self.engine.now(), workspace=workspace)
+        try:
+            found = await self._stored.version(workspace, id, version)
+        except NotFoundError:  # it was deleted; there may be a file of this id
+            found = None
+        if found is not None:
+            model = found.flow
+
+            async def stored() -> Flow:
+                return model
+
+            return await self._kept(b"stored\n%d" % found.info.key, found.source, stored, workspace)
         if workspace != DEFAULT_WORKSPACE:
             raise NotFoundError(f"no flow has the id {id!r}")
+        return await self._of_library(id, version)
+
+    async def _of_library(self, id: str, version: str | None) -> Version:
         found = self.library.get(id)
+        if version is not None and (found.flow is None or found.flow.version != version):
+            raise NotFoundError(f"the flow {id!r} has no version {version!r}; it is the file {found.file}")
 
         async def read() -> Flow:
             return found.checked()
 
-        return await self._kept(b"library\n" + found.file.encode() + b"\n" + found.digest, found.source, read)
+        digest = b"library\n" + found.file.encode() + b"\n" + found.digest
+        return await self._kept(digest, found.source, read, DEFAULT_WORKSPACE)
 
-    async def _kept(self, digest: bytes, source: str, read: Callable[[], Awaitable[Flow]]) -> Version:
+    async def _kept(self, digest: bytes, source: str, read: Callable[[], Awaitable[Flow]], workspace: str) -> Version:
         known = self._versions.get(digest)
         if known is not None:
             self._versions.move_to_end(digest)
             return known
-        version = await self.engine.versions.keep(await read(), source, self.engine.now())
+        version = await self.engine.versions.keep(await read(), source, self.engine.now(), workspace=workspace)
         self._versions[digest] = version
         if len(self._versions) > MAX_CACHED:
             self._versions.popitem(last=False)

@@ -17,7 +17,6 @@ from segue.api.app import create_app, stop_streams
 from segue.api.services import Services
 from segue.bootstrap import Host
 from segue.cli.door import PublicAddress
-from segue.engine.library import FlowLibrary
 from segue.observe.logs import configure_logging
 
 
@@ -55,9 +54,9 @@ def api_server(
     # Its start and stop are told by the command itself.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for folder in folders:
-        host.library.add_folder(folder)
+        host.served.add_folder(folder)
     services = Services(
-        engine=host.engine, catalogue=host.catalogue, library=FlowLibrary(list(folders), host.catalogue),
+        engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
         tables=host.tables, triggers=host.triggers, vault=host.vault,
     )  # fmt: skip
     access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)

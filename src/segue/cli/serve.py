@@ -116,6 +116,7 @@ async def _serve(
                 await _refuse_without_owner(hosting.host)
             await hosting.begin()
             await door.open(hosting.host, folders)
+            await hosting.host.flows.settle()
             await hosting.host.triggers.begin()
             _tell(door, url, await door.setup_link(), json=json)
             await interrupts.wait()

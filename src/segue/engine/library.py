@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,8 @@ class LibraryFlow:
     digest: bytes
     flow: Flow | None
     problems: tuple[Problem, ...]
+    changed_at: int = 0
+    """When the file was written (ms since the epoch)."""
 
     @property
     def runnable(self) -> bool:
@@ -145,7 +147,7 @@ class FlowLibrary:
                 continue
             if found.id in by_id:
                 # Both are shown; the second is known by its file's name.
-                found = _renamed(found, found.file)
+                found = replace(found, id=found.file)
             flows.append(found)
             by_id[found.id] = found
         for found in flows:
@@ -182,6 +184,8 @@ class FlowLibrary:
         if known is not None and known[0] == stamp:
             return known[1]
         found = self._load(path, status.st_size)
+        if found is not None:
+            found = replace(found, changed_at=status.st_mtime_ns // 1_000_000)
         self._read[path] = (stamp, found)
         return found
 
@@ -228,11 +232,4 @@ def _unreadable(path: Path, message: str, *, is_large: bool = False) -> LibraryF
     problem = Problem(code=codes.TOO_LARGE if is_large else codes.SYNTAX, message=message, file=path.name)
     return LibraryFlow(
         id=path.stem, file=path.name, path=path, source="", digest=b"", flow=None, problems=(problem,)
-    )  # fmt: skip
-
-
-def _renamed(found: LibraryFlow, id: str) -> LibraryFlow:
-    return LibraryFlow(
-        id=id, file=found.file, path=found.path, source=found.source, digest=found.digest, flow=found.flow,
-        problems=found.problems,
     )  # fmt: skip

@@ -53,12 +53,18 @@ def read_flow(
     return _read(document, problems, None, saved)
 
 
-def read_document(value: object, *, file: str | None = None, form: Form | None = None) -> ReadResult:
+def read_document(
+    value: object,
+    *,
+    file: str | None = None,
+    form: Form | None = None,
+    saved: Mapping[str, Node] = MappingProxyType({}),
+) -> ReadResult:
     """Read an already parsed JSON value (an API body, a stored definition). Problems have paths, but no lines."""
     document, problems = tree_of(value, file=file)
     if document is None:
         return ReadResult(flow=None, problems=tuple(problems), document=None)
-    return _read(document, problems, form)
+    return _read(document, problems, form, saved)
 
 
 def form_of(node: Node) -> Form | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -165,3 +166,16 @@ def tags(sql: Sql, workspace: str) -> list[tuple[str, int]]:
         workspace,
     )
     return [(row[0], row[1]) for row in found]
+
+
+def favourites(sql: Sql, workspace: str, owner: str) -> list[str]:
+    """See `StoredFlows.favourites`."""
+    statement = "SELECT flow_id FROM flow_favourite WHERE workspace = ? AND owner = ? ORDER BY place"
+    return [row[0] for row in sql.rows(statement, workspace, owner)]
+
+
+def put_favourites(sql: Sql, workspace: str, owner: str, ids: Sequence[str]) -> None:
+    """See `StoredFlows.put_favourites`."""
+    sql.run("DELETE FROM flow_favourite WHERE workspace = ? AND owner = ?", workspace, owner)
+    for place, id in enumerate(dict.fromkeys(ids)):
+        sql.run("INSERT INTO flow_favourite VALUES (?, ?, ?, ?)", workspace, owner, id, place)

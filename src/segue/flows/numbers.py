@@ -55,7 +55,7 @@ def canonical(text: str) -> str:
 
 
 def next_number(stated: str | None, latest: str | None) -> str:
-    """The number of a new version: the one that its text states if it is higher than the latest, else the next patch."""
+    """A new version's number: the one that its text states if it is higher than the latest, else the next patch."""
     wanted = None if stated is None else Number.parse(stated)
     before = None if latest is None else Number.parse(latest)
     if before is None:

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from segue.engine.ids import WORKSPACE
 from segue.errors import InvalidFlowError, InvalidInputError
-from segue.flow import Catalogue, Flow, Problem, bind_flow, check_flow, codes, read_flow
+from segue.flow import Catalogue, Flow, Problem, bind_flow, check_flow, codes, read_document, read_flow
 from segue.flow.catalogue import ActionSpec, FlowSpec
 from segue.flow.document import Node
 from segue.flow.model import walk, walk_flow
@@ -98,22 +98,37 @@ class TextReader:
         self._specs = specs
 
     async def read(self, workspace: str, id: str, text: str) -> ReadText:
-        """Everything that can be known of a text, whatever is wrong with it. Raises InvalidInputError if it is too
-        long.
+        """Everything that can be known of a text that is stored under an id, whatever is wrong with it.
+
+        Raises InvalidInputError if it is too long.
         """
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > TEXT_BYTES_MAX:
             message = f"the text has {size:,} bytes; a flow has at most {TEXT_BYTES_MAX:,}"
             raise InvalidInputError(message, [("flow", message)])
         saved = await self._steps(workspace)
-        file = f"{id}.yaml"
-        found = await _off_loop(text, lambda: read_flow(text, file=file, saved=saved))
+        found = await _off_loop(text, lambda: read_flow(text, file=f"{id}.yaml", saved=saved))
+        return await self._checked(workspace, id, text, found)
+
+    async def read_sent(self, workspace: str, flow: str | Mapping[str, object], file: str | None) -> ReadText:
+        """A flow that is stored nowhere: its text, or its parsed document."""
+        saved = await self._steps(workspace)
+        if isinstance(flow, str):
+            found = await _off_loop(flow, lambda: read_flow(flow, file=file, saved=saved))
+        else:
+            found = read_document(flow, file=file, saved=saved)
+        id = found.flow.id if found.flow is not None else file or "flow"
+        return await self._checked(workspace, id, flow if isinstance(flow, str) else "", found, is_stored=False)
+
+    async def _checked(
+        self, workspace: str, id: str, text: str, found: ReadResult, *, is_stored: bool = True
+    ) -> ReadText:
         flow = None if found.flow is None else msgspec.structs.replace(found.flow, id=id)
         specs: Specs = {} if flow is None else await self._specs(workspace, names_in(flow))
         catalogue = WorkspaceCatalogue(self._catalogue, specs, workspace)
 
         def check() -> list[Problem]:
-            problems = [*found.problems, *_other_id(found, id)]
+            problems = [*found.problems, *(_other_id(found, id) if is_stored else ())]
             if flow is not None:
                 problems += check_flow(flow, catalogue, runnable=True, document=found.document)
             return problems

@@ -29,7 +29,7 @@ _VERSION: Final = (
     "SELECT v.key, v.number, v.digest, v.message, v.created_at, v.created_by, v.key IS f.published, v.published_at,"
     " v.published_by, f.id, v.source, v.model FROM stored_version v JOIN flow f ON f.key = v.flow"
 )
-_PUBLISHED_MODEL: Final = f"SELECT v.model FROM flow f JOIN stored_version v ON v.key = f.published{_LIVE}"
+_PUBLISHED_MODEL: Final = f"SELECT v.model FROM flow f JOIN stored_version v ON v.key = f.published{_LIVE}"  # noqa: S608 - constants only
 _model = msgspec.json.Decoder(Flow)
 _problems = msgspec.json.Decoder(tuple[Problem, ...])
 PROBLEMS_KEPT: Final = 50
@@ -205,6 +205,29 @@ def insert_version(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         workspace, info.key, number, digest, source, msgspec.json.encode(flow), message, now, author.name,
     )  # fmt: skip
+
+
+UNSETTLED: Final = (
+    "SELECT f.key, f.workspace, f.id, f.state = 'live', v.key, v.model FROM flow f"
+    " LEFT JOIN stored_version v ON v.key = f.published"
+    " WHERE COALESCE(CASE WHEN f.state = 'live' THEN f.published END, -1) <> COALESCE(f.followed, -1)"
+    " ORDER BY f.state = 'live', f.key LIMIT ?"
+)
+
+
+def unsettled(sql: Sql, limit: int) -> list[tuple[int, str, str, int | None, Flow | None]]:
+    """Flows whose triggers are not those that they should have: key, workspace, id, and the version to follow (None:
+    theirs are to rest). Those that rest come first, so that another flow of the same id can take their place.
+    """
+    return [
+        (row[0], row[1], row[2], row[4] if row[3] else None, _model.decode(row[5]) if row[3] and row[5] else None)
+        for row in sql.rows(UNSETTLED, limit)
+    ]
+
+
+def set_followed(sql: Sql, key: int, version: int | None) -> None:
+    """Note that the triggers of this version are in force."""
+    sql.run("UPDATE flow SET followed = ? WHERE key = ?", version, key)
 
 
 def publish(sql: Sql, info: FlowInfo, version: VersionInfo, author: Author, now: int) -> None:

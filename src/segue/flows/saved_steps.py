@@ -43,6 +43,8 @@ class SavedSteps:
         self._tables = tables
         self._now = now
         self._nodes: Cache[str, Mapping[str, Node]] = Cache(seconds)
+        self.changes = 0
+        """Counts what this process changed: what was read before may read otherwise now."""
 
     async def list(self, workspace: str, *, after: str = "", limit: int = STEPS_MAX) -> list[SavedStep]:
         """By name, those after `after`."""
@@ -85,7 +87,7 @@ class SavedSteps:
             return _get(sql, workspace, name)
 
         made = await self._tables.change(put)
-        self._nodes.drop(workspace)
+        self._changed(workspace)
         return made
 
     async def delete(self, workspace: str, name: str) -> None:
@@ -96,11 +98,15 @@ class SavedSteps:
             sql.run("DELETE FROM saved_step WHERE workspace = ? AND name = ?", workspace, name)
 
         await self._tables.change(delete)
-        self._nodes.drop(workspace)
+        self._changed(workspace)
 
     async def nodes(self, workspace: str) -> Mapping[str, Node]:
         """All of a workspace as the reader of flows takes them; known for a while."""
         return await self._nodes.get(workspace, lambda: self._load(workspace))
+
+    def _changed(self, workspace: str) -> None:
+        self.changes += 1
+        self._nodes.drop(workspace)
 
     async def _load(self, workspace: str) -> Mapping[str, Node]:
         values = {step.name: _value(step.body) for step in await self.list(workspace)}

@@ -8,26 +8,23 @@ they have not seen.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from segue.errors import ConflictError, InvalidInputError, RequestError, StaleError
+from segue.errors import ConflictError, StaleError
 from segue.flow import Catalogue, Flow, read_flow
 from segue.flow.catalogue import FlowSpec
-from segue.flow.edit import Edit, Graph, SetFlow, apply_edits, graph_of, update_text, write_document, write_graph
+from segue.flow.edit import Edit, Graph, apply_edits, graph_of, update_text, write_document, write_graph
 from segue.flow.model import RawMap
 from segue.flows import listing, rows
+from segue.flows.names import id_of, refuse_bad_id, renamed
 from segue.flows.numbers import canonical, next_number
 from segue.flows.reading import ReadText, TextReader
 from segue.flows.records import Author, Draft, FlowFilter, FlowInfo, FlowPage, StoredVersion, VersionInfo
 from segue.flows.saved_steps import SavedSteps
+from segue.flows.settling import Follow, Retire, Settling
 from segue.store.tables import Sql, Tables
-
-ID: Final = re.compile(r"[^\W_][\w.-]{0,99}\Z")
-"""What a stored flow may be called: it stands in addresses."""
 
 
 class StoredFlows:
@@ -42,10 +39,19 @@ class StoredFlows:
         self._now = now
         self._reader = TextReader(catalogue, saved.nodes, self._specs)
         self._listeners: list[Callable[[str, str], None]] = []
+        self._settling = Settling(tables)
 
     def on_change(self, listener: Callable[[str, str], None]) -> None:
         """Call this with (workspace, id) after every change of a flow."""
         self._listeners.append(listener)
+
+    def reacts(self, follow: Follow, retire: Retire) -> None:
+        """See `Settling.reacts`."""
+        self._settling.reacts(follow, retire)
+
+    async def settle(self) -> None:
+        """See `Settling.settle`."""
+        await self._settling.settle()
 
     # ------------------------------------------------------------ looking
 
@@ -74,6 +80,14 @@ class StoredFlows:
         """The tags of the workspace's live flows, and how many bear each."""
         return await self._tables.ask(lambda sql: listing.tags(sql, workspace))
 
+    async def favourites(self, workspace: str, owner: str) -> list[str]:
+        """Ids of the flows that somebody wants to see first, in that one's order."""
+        return await self._tables.ask(lambda sql: listing.favourites(sql, workspace, owner))
+
+    async def put_favourites(self, workspace: str, owner: str, ids: Sequence[str]) -> None:
+        """Set them."""
+        await self._tables.change(lambda sql: listing.put_favourites(sql, workspace, owner, ids))
+
     async def ids(self, workspace: str) -> frozenset[str]:
         """The ids of all flows that are not deleted."""
         return await self._tables.ask(lambda sql: listing.ids(sql, workspace))
@@ -81,6 +95,12 @@ class StoredFlows:
     async def check(self, workspace: str, id: str, text: str) -> ReadText:
         """A text as it would be understood here, and everything that is wrong with it. Nothing is kept."""
         return await self._reader.read(workspace, id, text)
+
+    async def check_sent(
+        self, workspace: str, flow: str | Mapping[str, object], *, file: str | None = None
+    ) -> ReadText:
+        """A flow that is not stored, as it would be understood in this workspace."""
+        return await self._reader.read_sent(workspace, flow, file)
 
     # ------------------------------------------------------------ creating, deleting
 
@@ -103,6 +123,12 @@ class StoredFlows:
         The copy's text says its own id. Raises NotFoundError, ConflictError.
         """
         text = (await self.version(workspace, id, version)).source if version else (await self._draft(workspace, id))[1]
+        return await self.clone_text(workspace, id, text, author, to=to)
+
+    async def clone_text(
+        self, workspace: str, id: str, text: str, author: Author, *, to: str | None = None
+    ) -> FlowInfo:
+        """A new flow from the text of another one that is called `id`. Raises ConflictError, InvalidInputError."""
         if to is None:
             taken = await self.ids(workspace)
             names = (f"{id}-copy" if number == 1 else f"{id}-copy-{number}" for number in range(1, len(taken) + 3))
@@ -130,7 +156,9 @@ class StoredFlows:
             rows.set_state(sql, found, "live", author, self._now())
             return rows.get(sql, workspace, id)
 
-        return self._told(workspace, await self._tables.change(restore))
+        made = self._told(workspace, await self._tables.change(restore))
+        await self.settle()
+        return made
 
     async def _set_state(self, workspace: str, id: str, state: rows.State, author: Author) -> FlowInfo:
         def change(sql: Sql) -> FlowInfo:
@@ -138,7 +166,9 @@ class StoredFlows:
             rows.set_state(sql, found, state, author, self._now())
             return msgspec.structs.replace(found, state=state)
 
-        return self._told(workspace, await self._tables.change(change))
+        made = self._told(workspace, await self._tables.change(change))
+        await self.settle()
+        return made
 
     # ------------------------------------------------------------ drafts
 
@@ -255,6 +285,7 @@ class StoredFlows:
 
         made = await self._tables.change(keep)
         self._tell(workspace, id)
+        await self.settle()
         return made
 
     async def publish(self, workspace: str, id: str, number: str, author: Author) -> VersionInfo:
@@ -268,6 +299,7 @@ class StoredFlows:
 
         made = await self._tables.change(publish)
         self._tell(workspace, id)
+        await self.settle()
         return made
 
     async def runnable(self, workspace: str, id: str, number: str | None = None) -> StoredVersion | None:
@@ -346,34 +378,3 @@ def refuse_stale(info: FlowInfo, expected: int | None) -> None:
             f"the draft of {info.id!r} is at revision {info.revision} by now, written by {info.updated_by}, and this"
             f" change was made for revision {expected}; read it again"
         )
-
-
-def refuse_bad_id(id: str) -> None:
-    """Raises InvalidInputError for what cannot stand in an address."""
-    if ID.match(id) is None:
-        message = f"{id[:100]!r} is no id; use up to 100 letters, digits, `-`, `_`, `.`, a letter or digit first"
-        raise InvalidInputError(message, [("id", message)])
-
-
-def id_of(text: str) -> str:
-    """What a text calls its flow. Raises InvalidInputError if it has no name."""
-    read = read_flow(text, file="")
-    root = None if read.document is None else read.document.root
-    named = root is not None and any(root.get(key) is not None for key in ("flow", "id", "name", "title"))
-    if read.flow is None or not named:
-        message = "the text has no name for its flow; write `flow: NAME`, or send an id"
-        raise InvalidInputError(message, [("id", message)])
-    return read.flow.id
-
-
-def renamed(text: str, id: str) -> str:
-    """The text, calling its flow by another id if it calls it by one at all. One that cannot be read stays as it is."""
-    read = read_flow(text)
-    root = None if read.document is None else read.document.root
-    key = None if root is None else next((key for key in ("flow", "id") if root.get(key) is not None), None)
-    if key is None or read.flow is None:
-        return text
-    try:
-        return apply_edits(text, [SetFlow(path=(key,), value=id)]).text
-    except RequestError:
-        return text

@@ -13,7 +13,7 @@ from segue.flows.service import StoredFlows
 
 
 class StoredFlowSource:
-    """Satisfies `segue.engine.flow_source.FlowSource`. Knows a version for five minutes; a change here counts at once."""
+    """Satisfies `FlowSource` of the engine. Knows a version for five minutes; a change here counts at once."""
 
     def __init__(self, flows: StoredFlows, seconds: Callable[[], float]) -> None:
         self._flows = flows

@@ -9,7 +9,7 @@ from segue.engine.flow_source import FlowSource
 from segue.engine.host import Engine
 from segue.engine.ids import new_seed
 from segue.engine.versions import Version
-from segue.errors import InvalidFlowError
+from segue.errors import ConflictError, InvalidFlowError, NotFoundError
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.flow.starting import begin_from
@@ -46,6 +46,8 @@ class Starter:
             found = await self._flows.find(flow_id, workspace=workspace)
         except InvalidFlowError as error:
             raise FlowUnusableError(f"the flow {flow_id} has errors and cannot run: {error.message}") from error
+        except (NotFoundError, ConflictError) as error:
+            raise FlowUnusableError(f"the flow {flow_id} cannot run: {error.message}") from error
         if found is None:
             raise FlowUnusableError(f"there is no flow {flow_id} to run: it is gone, or was never published")
         known = self._known.get((workspace, flow_id))

@@ -8,24 +8,31 @@ import { fill, h, icon, toast } from "/assets/ui.js";
 export async function flowView(main, id, initial = {}) {
   const flow = await api("GET", `/api/v1/flows/${encodeURIComponent(id)}`);
   const errors = flow.problems.filter((problem) => problem.severity === "error");
+  const blocked = whyNot(flow, errors.length);
   const form = schemaForm(flow.inputs, initial);
   const general = h("div", { class: "notice s-failed", role: "alert", hidden: true });
-  const run = h("button", { type: "submit", class: "primary", disabled: errors.length > 0, "aria-describedby": errors.length ? "blocked" : null },
+  const run = h("button", { type: "submit", class: "primary", disabled: blocked !== null, "aria-describedby": blocked ? "blocked" : null },
     h("span", { class: "spinner", "aria-hidden": "true" }), "Run");
   const body = h("form", { novalidate: true, onsubmit: (event) => {
     event.preventDefault();
     start(flow, form, run, general, problems);
   } }, h("h2", {}, "Inputs"), form.isEmpty ? h("p", { class: "none" }, "This flow takes no inputs.") : form.element, general,
-  h("div", { class: "actions" }, run, errors.length
-    ? h("p", { id: "blocked", class: "blocked" }, `Cannot run yet: ${errors.length === 1 ? "one error is" : `${errors.length} errors are`} to be mended in ${flow.file}.`)
+  h("div", { class: "actions" }, run, blocked
+    ? h("p", { id: "blocked", class: "blocked" }, blocked)
     : h("p", { class: "help" }, `${flow.steps} ${flow.steps === 1 ? "step" : "steps"}`)));
   const problems = h("div", {});
   fill(problems, problemList(flow.problems));
   fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, flow.name),
     flow.description ? h("p", { class: "lead" }, flow.description) : null,
-    h("p", { class: "facts" }, h("span", {}, flow.file), flow.name === flow.id ? null : h("span", {}, flow.id))),
+    h("p", { class: "facts" }, h("span", {}, flow.file ?? (flow.version ? `version ${flow.version}` : "draft")), flow.name === flow.id ? null : h("span", {}, flow.id))),
   problems, h("section", { class: "card" }, body), source(flow));
   document.title = `${flow.name} – Segue`;
+}
+
+/** Why the flow cannot run, or null: a folder's file must have no errors, a stored flow a published version. */
+function whyNot(flow, errors) {
+  if (flow.origin === "stored") return flow.version ? null : "Cannot run yet: no version of it is published.";
+  return errors ? `Cannot run yet: ${errors === 1 ? "one error is" : `${errors} errors are`} to be mended in ${flow.file}.` : null;
 }
 
 async function start(flow, form, button, general, problems) {

@@ -19,7 +19,7 @@ export function lists({ current }) {
       const errors = flow.problems.filter((problem) => problem.severity === "error").length;
       return [`#/flows/${encodeURIComponent(flow.id)}`, `${flow.name} ${errors}`, () => [h("span", { class: "name" }, flow.name),
         errors ? h("span", { class: "badge s-failed" }, icon("failed"), errors === 1 ? "1 error" : `${errors} errors`) : null]];
-    }), known.flows?.length ? "No flow has that name." : "No flows here yet. Put a .yaml file into the folder that the server serves.");
+    }), known.flows?.length ? "No flow has that name." : "No flows here yet. Put a .yaml file into the folder that the server serves, or store one.");
   }
 
   function drawRuns() {
@@ -53,7 +53,7 @@ export function lists({ current }) {
     busy = true;
     try {
       if (!known.flows || Date.now() - flowsAt > FLOWS_EVERY_MS) {
-        known.flows = (await api("GET", "/api/v1/flows")).flows;
+        known.flows = (await api("GET", "/api/v1/flows?limit=200")).flows;
         flowsAt = Date.now();
       }
       known.runs = (await api("GET", "/api/v1/runs?limit=15")).runs;

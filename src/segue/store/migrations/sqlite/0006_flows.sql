@@ -19,7 +19,8 @@ ALTER TABLE flow_version_of_workspace RENAME TO flow_version;
 CREATE INDEX flow_version_by_id ON flow_version (workspace, flow_id, key);
 
 -- A flow with its one draft: the text as somebody wrote it, counted by `revision`. What can be listed and searched for
--- is drawn from the last draft that could be read. `published` is the version that runs; NULL: none yet.
+-- is drawn from the last draft that could be read. `published` is the version that runs; NULL: none yet. `followed` is the
+-- version whose triggers are in force: it lags behind if the process ended in between.
 CREATE TABLE flow (
     key         INTEGER PRIMARY KEY,
     workspace   TEXT NOT NULL,
@@ -36,6 +37,7 @@ CREATE TABLE flow (
     draft       TEXT NOT NULL,
     revision    INTEGER NOT NULL,
     published   INTEGER,
+    followed    INTEGER,
     created_at  INTEGER NOT NULL,
     created_by  TEXT NOT NULL,
     updated_at  INTEGER NOT NULL,
@@ -47,6 +49,8 @@ CREATE INDEX flow_by_name ON flow (workspace, state, sort_name, id);
 CREATE INDEX flow_by_update ON flow (workspace, state, updated_at, id);
 CREATE INDEX flow_by_creation ON flow (workspace, state, created_at, id);
 CREATE INDEX flow_by_category ON flow (workspace, category, state, sort_name, id);
+CREATE INDEX flow_unsettled ON flow (key)
+    WHERE COALESCE(CASE WHEN state = 'live' THEN published END, -1) <> COALESCE(followed, -1);
 CREATE INDEX flow_deleted ON flow (workspace, id, updated_at) WHERE state = 'deleted';
 
 -- What a flow was at a number, for good. `digest` is of the text and of what it meant.

@@ -1,0 +1,188 @@
+"""What callers get of flows: lists, drafts, versions, differences."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from segue.api.errors import FlowProblem, flow_problem
+from segue.engine.library import LibraryFlow
+from segue.engine.views import rfc3339
+from segue.flow.edit import Graph
+from segue.flows.records import Draft, FlowInfo, VersionInfo
+from segue.flows.shelf import FOLDER, STORED, Shown, name_of
+
+
+class FlowItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow. `inputs` is a JSON Schema; a flow with an error among its `problems` cannot run as it stands.
+
+    `origin`: `stored` in this server, or the file of a `folder` that is served, which is read-only here. Of a stored
+    one everything but `version` is that of its draft.
+    """
+
+    id: str
+    name: str
+    description: str | None
+    file: str | None
+    inputs: dict[str, Any]
+    steps: int
+    problems: list[FlowProblem]
+    origin: str = STORED
+    state: str = "live"
+    category: str | None = None
+    tags: list[str] = []
+    revision: int | None = None
+    """Of the draft."""
+    version: str | None = None
+    """The number of the published version, which runs take."""
+    latest_version: str | None = None
+    is_changed: bool = False
+    """Whether the draft is another text than the published version."""
+    is_favourite: bool = False
+    created_at: str | None = None
+    created_by: str | None = None
+    updated_at: str | None = None
+    updated_by: str | None = None
+
+
+class FlowDetail(FlowItem, frozen=True, kw_only=True):
+    """A flow with its text; of a stored one its draft. `form`: yaml, graph, definition, tasks or dag (null if it cannot
+    be read).
+    """
+
+    source: str
+    form: str | None
+
+
+class FlowList(msgspec.Struct, frozen=True, kw_only=True):
+    """Flows, in the order that was asked for. `next_cursor` continues after the last one (null: the end)."""
+
+    flows: list[FlowItem]
+    next_cursor: str | None = None
+
+
+class FlowDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """The draft of a flow. `revision` is its ETag; `problems` are what checking finds now."""
+
+    id: str
+    revision: int
+    text: str
+    form: str | None
+    problems: list[FlowProblem]
+    updated_at: str
+    updated_by: str
+
+
+class FlowGraph(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow as a canvas draws it. `revision` is that of the draft (null: of a version)."""
+
+    id: str
+    revision: int | None
+    graph: Graph
+
+
+class FlowVersionItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a flow: what it was at a number, for good."""
+
+    number: str
+    digest: str
+    message: str | None
+    created_at: str
+    created_by: str
+    is_published: bool
+    published_at: str | None
+    published_by: str | None
+
+
+class FlowVersionDetail(FlowVersionItem, frozen=True, kw_only=True):
+    """A version with its text."""
+
+    source: str
+    form: str
+
+
+class FlowVersionList(msgspec.Struct, frozen=True, kw_only=True):
+    """Versions, newest first. `next_cursor` continues after the last one (null: the end)."""
+
+    versions: list[FlowVersionItem]
+    next_cursor: str | None = None
+
+
+class TagCount(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag, and how many flows bear it."""
+
+    tag: str
+    flows: int
+
+
+class TagList(msgspec.Struct, frozen=True, kw_only=True):
+    """The tags of the workspace's stored flows."""
+
+    tags: list[TagCount]
+
+
+class Favourites(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids of flows that the caller wants to see first, in order."""
+
+    flows: list[str]
+
+
+FLOW_ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
+    FlowItem, FlowDetail, FlowList, FlowDraft, FlowGraph, FlowVersionItem, FlowVersionDetail, FlowVersionList, TagList,
+    Favourites,
+)  # fmt: skip
+
+
+def flow_item(found: Shown, favourites: frozenset[str] = frozenset()) -> FlowItem:
+    """A flow in a list."""
+    if isinstance(found, LibraryFlow):
+        return _folder_item(found, is_favourite=found.id in favourites)
+    return FlowItem(
+        id=found.id, name=found.name, description=found.description, file=None, inputs=found.inputs, steps=found.steps,
+        problems=[flow_problem(problem) for problem in found.problems], origin=STORED, state=found.state,
+        category=found.category, tags=list(found.tags), revision=found.revision, version=found.published,
+        latest_version=found.latest, is_changed=found.is_changed, is_favourite=found.id in favourites,
+        created_at=rfc3339(found.created_at), created_by=found.created_by, updated_at=rfc3339(found.updated_at),
+        updated_by=found.updated_by,
+    )  # fmt: skip
+
+
+def _folder_item(found: LibraryFlow, *, is_favourite: bool) -> FlowItem:
+    flow = found.flow
+    return FlowItem(
+        id=found.id, name=name_of(found), description=None if flow is None else flow.description, file=found.file,
+        inputs={} if flow is None else flow.inputs, steps=found.step_count,
+        problems=[flow_problem(problem) for problem in found.problems], origin=FOLDER,
+        category=None if flow is None else flow.category, tags=[] if flow is None else list(flow.tags),
+        version=None if flow is None else flow.version, is_favourite=is_favourite,
+        updated_at=rfc3339(found.changed_at),
+    )  # fmt: skip
+
+
+def flow_detail(item: FlowItem, source: str, form: str | None) -> FlowDetail:
+    """An item with its text."""
+    return FlowDetail(source=source, form=form, **{name: getattr(item, name) for name in FlowItem.__struct_fields__})
+
+
+def flow_draft(draft: Draft) -> FlowDraft:
+    """A draft."""
+    return FlowDraft(
+        id=draft.id, revision=draft.revision, text=draft.text, form=draft.form,
+        problems=[flow_problem(problem) for problem in draft.problems], updated_at=rfc3339(draft.updated_at) or "",
+        updated_by=draft.updated_by,
+    )  # fmt: skip
+
+
+def version_item(found: VersionInfo) -> FlowVersionItem:
+    """A version in a list."""
+    return FlowVersionItem(
+        number=found.number, digest=found.digest, message=found.message, created_at=rfc3339(found.created_at) or "",
+        created_by=found.created_by, is_published=found.is_published, published_at=rfc3339(found.published_at),
+        published_by=found.published_by,
+    )  # fmt: skip
+
+
+def info_item(found: FlowInfo) -> FlowItem:
+    """A stored flow that was just changed."""
+    return flow_item(found)
