@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from segue.engine.attempts import AttemptMaker
@@ -121,22 +122,22 @@ class StepSlots:
         """Look at the steps that wait longest. True if something changed, so that a further look may find more."""
         waits = await self._store.slot_waits(slots, limit=AT_ONCE)
         room = self._room(slots)
-        told: list[Awaitable[bool]] = []
+        told: list[Callable[[], Awaitable[bool]]] = []
         for wait in waits:
             record = await self._store.get_run_by_key(wait.run_key)
             limits = None if record is None else await self._limits_of(record.flow_version, slots)
             if record is None or limits is None:
-                told.append(self._strike(wait))
+                told.append(partial(self._strike, wait))
                 continue
             why = await room.why_not(limits)
             if why is not None and limits.on_full == "queue":
                 break
             if why is None:
                 room.take()
-            told.append(self._tell(slots, record, wait, limits, why))
+            told.append(partial(self._tell, slots, record, wait, limits, why))
         if room.retry_at is not None:
             self._turns.stir_at(slots, room.retry_at)
-        outcomes = await asyncio.gather(*told, return_exceptions=True)
+        outcomes = await asyncio.gather(*(tell() for tell in told), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
