@@ -162,6 +162,8 @@ def test_a_journal_that_is_cut_off_anywhere_goes_on_from_there(first: int) -> No
         (1283, 91),  # in a try after a handler
         (2168, 20),  # the timer that it was about was due
         (2239, 28),
+        (3567, 80),  # some of what a block cancelled as it closed was cancelled, and some not
+        (3597, 11),
     ],
 )
 def test_a_cut_that_once_left_a_run_behind_does_no_more(seed: int, count: int) -> None:

@@ -35,6 +35,7 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     decider.decision.slots += state.awaiting.values()  # they may have left the queue in what was set aside
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
         decider.choose_edges(step)
+    _cancel_in_closed(decider)  # first, since what is closed on their account waits for their `finally` steps
     _queue_ends(state)
     for step in state.standing:
         if step.failing is not None and not step.finishing:
@@ -44,11 +45,15 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     decider.drain()
     _end_the_run(decider)
     decider.drain()
-    for step in [one for one in state.standing if one.status in UNSETTLED and one.block.closed]:
-        decider.cancel_step(step, "the block around it is over")
+    _cancel_in_closed(decider)
     decider.drain()
     if not state.ended:
         _begin_anew(decider, given)
+
+
+def _cancel_in_closed(decider: Decider) -> None:
+    for step in [one for one in decider.state.standing if one.status in UNSETTLED and one.block.closed]:
+        decider.cancel_step(step, "the block around it is over")
 
 
 def _queue_ends(state: RunState) -> None:
