@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from segue.access.data_keys import DataKeys
 from segue.access.keyring import Key, KeyRing, key_file_of, ring_of_environment
 from segue.access.vault import Vault
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.clock import Clock, SystemClock
 from segue.engine.flow_source import FlowSources, RegisteredFlows
 from segue.engine.host import Engine
+from segue.engine.ids import new_run_id
 from segue.engine.library import FlowLibrary
 from segue.engine.port import Action, ActionRegistry
 from segue.engine.secrets import SecretResolver
@@ -143,10 +145,11 @@ def build_host(
         secrets=resolver,
         callback_base_url=callback_base_url,
         flows=sources,
+        sealing=DataKeys(tables, vault, lambda now: new_run_id(now, prefix="dk_")),
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    triggers = Triggers(engine, tables, sources, served, vault, resolver, key)
+    triggers = Triggers(engine, tables, sources, served, vault, resolver)
     engine.listeners.add(triggers)
     flows.reacts(triggers.follow, triggers.retire)
     return Host(

@@ -88,7 +88,7 @@ class CallbackDeskRoutes:
         token = engine.callback_token(run_id, waiting)
         raw, callback = msgspec.json.encode(body.payload), waiting.plan.step.callback
         signature = None if callback is None else callback.signature
-        headers = {} if signature is None else engine.callbacks.signed(state, signature, raw)
+        headers = {} if signature is None else await engine.callbacks.signed(state, signature, raw, record.workspace)
         row, sender = await self._row(token), f"{principal_of(request).name} (a test)"
         try:
             await engine.callback(token, body.payload, raw=raw, headers=headers)

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from segue.api.answers import EndedRun, StartedRun, answer
 from segue.engine.host import Engine
+from segue.expr.sealed import shown
+from segue.flow.model import RawMap
 from segue.kernel.state import RunState
 
 WAIT_SECONDS_MAX: Final = 300.0
@@ -35,10 +37,10 @@ async def response_of(engine: Engine, started: StartedRun, seconds: float, statu
 
 def answered(state: RunState, headers: dict[str, str], status: int) -> Response:
     """A run's answer as it gave it; without one, how it ended."""
-    given = state.response
+    given: RawMap | None = shown(state.response)
     if given is None:
         error = None if state.error is None else {"category": state.error.category, "message": state.error.message}
-        ended = EndedRun(run_id=state.run_id, status=state.status.value, outputs=state.outputs, error=error)
+        ended = EndedRun(run_id=state.run_id, status=state.status.value, outputs=shown(state.outputs), error=error)
         return answer(ended, status, headers)
     body, own = given.get("body"), given.get("headers")
     names = {name.lower(): str(value) for name, value in own.items()} if isinstance(own, dict) else {}

@@ -186,6 +186,7 @@ async def desk_for_reading(url: str) -> AsyncGenerator[Desk]:
     # Not opened as an engine: it carries out nothing and only folds journals.
     host = build_host(url, egress=EgressPolicy.local(), store=store)
     try:
+        await host.engine.look()
         yield EngineDesk(host.engine, hosts=False)
     finally:
         await store.close()

@@ -91,7 +91,7 @@ class Answers:
             if key not in self._hidden:
                 self._hidden[key] = compile_value(value.raw, placeholders={"secrets": MASK})
             value = self._hidden[key]
-        return cast("JsonValue", params_of(value, state, step, {}))
+        return cast("JsonValue", params_of(value, state, step))
 
     def misfit(self, step: StepState, params: JsonValue) -> str | None:
         """How the resolved parameters do not fit the action; values that hold a secret are not judged."""

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable, Iterator
-from typing import ClassVar, Final, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Final, cast
 
 from segue.engine.ids import idempotency_key
 from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
 from segue.engine.result_cache import ResultCache
+from segue.engine.sealing import Sealing
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
 from segue.errors import StepError, TerminalError
-from segue.expr import ExprError, Value, to_json
+from segue.expr import ExprError, MarkedScope, Scope, Value, to_json
+from segue.expr.sealed import Box, Sealed, opened, sealed_in, spread
 from segue.flow.model import JsonValue
 from segue.kernel.events import Failure
 from segue.kernel.inputs import AttemptEnded
-from segue.kernel.scope import RunScope, SeededImpure, step_scope
+from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
 from segue.observe.masking import DEFAULT_MASKER, MASK, Masker
 
@@ -49,11 +51,13 @@ class AttemptMaker:
         *,
         labels: frozenset[str] = frozenset(),
         results: ResultCache | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
         self.actions = actions
         self.labels = labels
         self._secrets = secrets
         self._results = results
+        self._sealing = sealing
 
     def action_of(self, step: StepState) -> Action | None:
         """The action that the step uses, or None if this host does not know it."""
@@ -80,14 +84,21 @@ class AttemptMaker:
         if action is None:
             return False
         try:
-            return _is_unsafe(action, step, self.params(state, step, {}) if callable(action.effect) else {})
+            return _is_unsafe(action, step, opened(kept_params(state, step, {})) if callable(action.effect) else {})
         except (ExprError, StepError):
             return False
 
-    def params(self, state: RunState, step: StepState, secrets: dict[str, object]) -> dict[str, object]:
-        """The step's parameters, as of its start. Raises ExprError."""
-        value = asked_value(step)
-        return {} if value is None else params_of(value, state, step, secrets)
+    async def child_params(self, state: RunState, step: StepState, workspace: str) -> dict[str, object]:
+        """A `flow` step's parameters; what is secret in them is sealed. Raises ExprError, StepError."""
+        return kept_params(state, step, await self._resolved(state, step, workspace))
+
+    async def _resolved(self, state: RunState, step: StepState, workspace: str) -> dict[str, str]:
+        """The secrets that the attempt may use."""
+        if not step.plan.uses_secrets:
+            return {}
+        if self._sealing is not None:
+            await self._sealing.ready(workspace)
+        return await self._secrets.resolve(state.plan.flow.secrets, workspace)
 
     async def make(
         self, state: RunState, step: StepState, workspace: str, write_log: LogWriter, callback_url: str | None
@@ -100,22 +111,20 @@ class AttemptMaker:
         address = step.address
         unsafe, retry_unclassified = False, False
         try:
-            secrets: dict[str, object] = {}
-            if step.plan.uses_secrets:
-                secrets = self._secrets.resolve(state.plan.flow.secrets)
-                masker = masker.with_values(str(value) for value in secrets.values())
+            secrets = await self._resolved(state, step, workspace) if step.plan.uses_secrets else {}
+            if secrets:
+                masker = masker.with_values(secrets.values())
             if state.plan.flow.masking:
                 masker = masker.with_names(state.plan.flow.masking)
             action = self.action_of(step)
             if action is None or (step.plan.step.runs_on and self.lacks(step)):
                 return self._unbound(state, step)
             retry_unclassified = action.retry_unclassified
-            params = self.params(state, step, secrets)
-            # Results keep what merely came of a secret, a signature say, since later steps may need it; texts for
-            # people do not.
-            known = masker
-            if secrets:
-                masker = masker.with_values(_computed_from_secrets(state, step, secrets))
+            kept = kept_params(state, step, secrets)
+            params = opened(kept)
+            is_secret = bool(secrets) or params is not kept
+            if is_secret:
+                masker = masker.with_values(leaf for one in sealed_in(kept) for leaf in _long_leaves(one.plain))
             earlier = None if self._results is None else await self._results.find(state, step, workspace, params)
             if earlier is not None:
                 return AttemptEnded(step.id, number, earlier.output, cached_from=earlier.run_id)
@@ -127,7 +136,7 @@ class AttemptMaker:
                 timeout_seconds=_timeout(step),
             )  # fmt: skip
             output = await action.run(params, context)
-            ended = AttemptEnded(step.id, number, _result(output, known if secrets else None))
+            ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state.box))
             if self._results is not None:
                 self._results.note(state, step, workspace, params)
             return ended
@@ -168,29 +177,25 @@ def asked_value(step: StepState) -> Value | None:
     return step.plan.params if step.job is None else step.plan.poll_params
 
 
-def params_of(value: Value, state: RunState, step: StepState, secrets: dict[str, object]) -> dict[str, object]:
-    """Parameters as of the step's start. Raises ExprError."""
-    return cast("dict[str, object]", to_json(value.evaluate(*_scope_of(value, state, step, secrets))))
-
-
-def _scope_of(
-    value: Value, state: RunState, step: StepState, secrets: dict[str, object]
-) -> tuple[RunScope, SeededImpure | None]:
-    scope = step_scope(state, step, value=step.job, secrets=secrets)
-    if not value.impure:
-        return scope, None
-    # Not the attempt's number: all attempts of a step send the same.
-    return scope, SeededImpure(state.seed, f"{step.id}.{step.generation}.params", step.started_at or 0)
-
-
-def _computed_from_secrets(state: RunState, step: StepState, secrets: dict[str, object]) -> Iterator[str]:
-    """The texts and numbers that the attempt's parameters have of expressions that read secrets. Raises ExprError."""
+def kept_params(state: RunState, step: StepState, secrets: Mapping[str, str]) -> dict[str, object]:
+    """The attempt's parameters, as of the step's start; what is secret or computed from a secret is sealed. Raises
+    ExprError.
+    """
     value = asked_value(step)
-    if value is None:
-        return
-    for _, program in value.programs:
-        if any(reference.root == "secrets" for reference in program.references):
-            yield from _long_leaves(to_json(program.evaluate(*_scope_of(value, state, step, secrets))))
+    return {} if value is None else spread(params_of(value, state, step, secrets))
+
+
+def params_of(value: Value, state: RunState, step: StepState, secrets: Mapping[str, str] | None = None) -> Any:
+    """Parameters computed as of the step's start. Raises ExprError."""
+    box = state.box or Box(None)
+    hidden = {name: Sealed(box.sealer, plain=one) for name, one in (secrets or {}).items()}
+    scope: Scope = step_scope(state, step, value=step.job, secrets=hidden)
+    if hidden or box.used:
+        scope = MarkedScope(scope, box)
+    # Not the attempt's number: all attempts of a step send the same.
+    seed = f"{step.id}.{step.generation}.params"
+    impure = SeededImpure(state.seed, seed, step.started_at or 0) if value.impure else None
+    return to_json(value.evaluate(scope, impure))
 
 
 def _long_leaves(value: object) -> Iterator[str]:
@@ -234,29 +239,31 @@ def _log_sink(write: LogWriter, step: str, masker: Masker) -> LogSink:
     return log
 
 
-def _result(output: object, secrets: Masker | None) -> JsonValue:
+def _result(output: object, secrets: Masker | None, box: Box | None) -> JsonValue:
     """The value as the journal will give it back, so that a step sees the same before and after a restart.
 
-    Secrets that come back in it are hidden by their values alone: a field that is merely called `token` is the flow's
-    own, and a later step needs it.
+    Texts in which a secret comes back, in any of its forms, are sealed; a field that is merely called `token` is not.
     """
     try:
         value = as_kept(output, max_bytes=MAX_OUTPUT_BYTES)
     except NotKeepableError as error:
         message = f"the result of type {type(output).__name__}: {error}"
         raise TerminalError(message, category="validation", code=f"result_{error.code}") from error
-    return value if secrets is None else _without_values(value, secrets)
+    return value if secrets is None else _sealed(value, secrets, box)
 
 
-def _without_values(value: JsonValue, secrets: Masker) -> JsonValue:
-    if isinstance(value, str):
-        return secrets.mask_values(value)
+def _sealed(value: JsonValue, secrets: Masker, box: Box | None) -> JsonValue:
     if isinstance(value, dict):
-        return {secrets.mask_values(name): _without_values(one, secrets) for name, one in value.items()}
+        if any(secrets.mask_values(name) != name for name in value):
+            return MASK if box is None else box.mark(value)
+        return {name: _sealed(one, secrets, box) for name, one in value.items()}
     if isinstance(value, list):
-        return [_without_values(one, secrets) for one in value]
+        return [_sealed(one, secrets, box) for one in value]
+    if isinstance(value, str):
+        masked = secrets.mask_values(value)
+        return value if masked == value else masked if box is None else box.mark(value)
     if isinstance(value, int | float) and secrets.mask_values(str(value)) == MASK:
-        return MASK
+        return MASK if box is None else box.mark(value)
     return value
 
 

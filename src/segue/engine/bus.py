@@ -16,15 +16,13 @@ from functools import partial
 from itertools import chain, repeat
 from typing import Final
 
-import msgspec
-
 from segue.engine.clock import Clock
 from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
 from segue.engine.reactions import Listeners
 from segue.errors import RequestError, SegueError, StoreUnavailableError
 from segue.flow.durations import MAX_BUFFER_SECONDS
-from segue.flow.model import JsonValue
+from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.messages import MAX_EVENT_BYTES, MAX_NAME_LENGTH
 from segue.kernel.status import RUN_ENDED, RunStatus, StepStatus
@@ -168,7 +166,7 @@ class Bus:
             return False
         try:
             run = await self._loading.loaded(record)
-            data: JsonValue = msgspec.json.decode(event.data) if event.data else None
+            data = ev.decode_value(event.data, run.state.box)
             given = inp.EventArrived(wait.step, wait.generation, event.id, event.name, event.at, data, event.source)
             await self._committing.feed_and_wait(run, given)
         except StoreUnavailableError:

@@ -14,6 +14,7 @@ from typing import Final
 
 from segue.engine.committing import Committing
 from segue.engine.ids import WORKSPACE, correlation, token_hash
+from segue.engine.live_run import LiveRun
 from segue.engine.loading import Loading
 from segue.engine.secrets import SecretResolver
 from segue.engine.values import NotKeepableError, as_kept
@@ -135,42 +136,45 @@ class Callbacks:
             raise RequestError(f"the payload: {error}") from error
         run = await self._loading.loaded(record)
         try:
-            self._check(run.state, row, payload, raw, headers)
+            await self._check(run, row, payload, raw, headers)
             given = inp.CallbackArrived(row.step, row.generation, payload)
             await self._committing.feed_and_wait(run, given)
         finally:
             self._committing.rest(run)
         return record.run_id
 
-    def _check(
+    async def _check(
         self,
-        state: RunState,
+        run: LiveRun,
         row: CallbackRow,
         payload: JsonValue,
         raw: bytes | None,
         headers: Mapping[str, str] | None,
     ) -> None:
+        state = run.state
         step = state.nodes[row.step] if row.step < len(state.nodes) else None
         callback = None if step is None else step.plan.step.callback
         if step is None or callback is None:
             raise ConflictError(f"run {state.run_id} is not waiting for this callback any more; nothing was changed")
         if callback.signature is not None:
-            check_signature(callback.signature, self._secret(state.plan.flow, callback.signature), raw, headers)
+            secret = await self._secret(state.plan.flow, callback.signature, run.workspace)
+            check_signature(callback.signature, secret, raw, headers)
         details = mistakes_in(step, payload)
         if details:
             path, sentence = details[0]
             message = f"the answer does not fit what {row.step_path} takes: {f'{path}: ' if path else ''}{sentence}"
             raise InvalidInputError(message, details)
 
-    def signed(self, state: RunState, signature: Signature, raw: bytes) -> dict[str, str]:
+    async def signed(self, state: RunState, signature: Signature, raw: bytes, workspace: str) -> dict[str, str]:
         """The header with which the sender that the step expects would sign this body: for trying a callback out."""
-        digest = hmac.new(self._secret(state.plan.flow, signature), raw, _HASHES[signature.algorithm]).digest()
+        secret = await self._secret(state.plan.flow, signature, workspace)
+        digest = hmac.new(secret, raw, _HASHES[signature.algorithm]).digest()
         text = digest.hex() if signature.encoding == "hex" else base64.b64encode(digest).decode()
         return {signature.header: f"{signature.prefix}{text}"}
 
-    def _secret(self, flow: Flow, signature: Signature) -> bytes:
+    async def _secret(self, flow: Flow, signature: Signature, workspace: str) -> bytes:
         declared = {name: source for name, source in flow.secrets.items() if name == signature.secret}
-        found = self._secrets.resolve(declared).get(signature.secret)
+        found = (await self._secrets.resolve(declared, workspace)).get(signature.secret)
         if found is None:
             raise SignatureError(f"the flow declares no secret {signature.secret!r}, so no signature can be checked")
         return str(found).encode()

@@ -17,10 +17,11 @@ from segue.engine.flow_source import FlowSource
 from segue.engine.live_run import LiveRun
 from segue.engine.parents import Parent, child_run_id, parent_of
 from segue.engine.replays import ReplayOf
+from segue.engine.sealing import resolved
 from segue.engine.versions import Version, Versions
 from segue.errors import ConflictError, InvalidFlowError, InvalidInputError, SegueError, StoreUnavailableError
 from segue.expr import ExprError
-from segue.flow.inputs import resolve_inputs
+from segue.expr.sealed import Box, spread
 from segue.flow.model import JsonValue, RawMap, walk_flow
 from segue.kernel import inputs as inp
 from segue.kernel.children import child_of, is_waited_for
@@ -134,17 +135,14 @@ class Children:
         if parent.depth > MAX_DEPTH:
             message = f"sub-flows lie within each other more than {MAX_DEPTH} deep; look for a flow that runs itself"
             raise InvalidInputError(message, [("flow", message)])
-        if step.plan.uses_secrets:
-            message = "a sub-flow's inputs are written down, so no secret may be among them; let it declare its own"
-            raise InvalidInputError(message, [("inputs", message)])
-        params = self._maker.params(state, step, {})
+        params = await self._maker.child_params(state, step, workspace)
         replay = await self._replay(state, step)
         version = None if replay is None else replay.version
         version = version or await self._find(params.get("flow"), params.get("version"), workspace)
-        inputs = params.get("inputs")
+        inputs = spread(params.get("inputs"))
         if inputs is not None and not isinstance(inputs, dict):
             raise InvalidInputError("a sub-flow's inputs are a map", [("inputs", "this is no map")])
-        given = resolve_inputs(version.flow, cast("RawMap", inputs or {}))
+        given = resolved(version.flow, cast("RawMap", inputs or {}), state.box or Box(None))
 
         def due() -> bool:
             return run.lost is None and run.state.active.get(step.id) is step and step.attempt == attempt

@@ -38,6 +38,7 @@ from segue.engine.residents import Residents
 from segue.engine.result_cache import ResultCache
 from segue.engine.run_logs import RunLogs
 from segue.engine.run_slots import RunSlots
+from segue.engine.sealing import LocalSealing, Sealing
 from segue.engine.second_chances import SecondChances
 from segue.engine.secrets import SecretResolver
 from segue.engine.step_slots import StepSlots
@@ -46,6 +47,7 @@ from segue.engine.versions import Version, Versions
 from segue.engine.views import masker_of
 from segue.engine.wakes import Wakes
 from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
+from segue.expr.sealed import Box
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
@@ -97,6 +99,7 @@ class Engine:
         maker: AttemptMaker | None = None,
         flows: FlowSource | None = None,
         labels: Iterable[str] = (),
+        sealing: Sealing | None = None,
     ) -> None:
         """`maker` makes the attempts in another way than calling `actions`: the test kit answers them itself. `flows`
         is where sub-flows are found by their names, before the versions that the store keeps. `labels` are what steps
@@ -106,12 +109,15 @@ class Engine:
         self.actions = actions
         self.versions = Versions(store)
         self._clock = clock or SystemClock()
-        self._server_key = server_key
+        self.server_key = server_key
+        self.sealing = sealing or LocalSealing(server_key)
         self._entropy = entropy
         self._callback_base_url = callback_base_url
         resolver = secrets or SecretResolver()
-        results = ResultCache(store, self._clock, server_key)
-        maker = maker or AttemptMaker(actions, resolver, labels=frozenset(labels), results=results)
+        self._results = results = ResultCache(store, self._clock, server_key)
+        maker = maker or AttemptMaker(
+            actions, resolver, labels=frozenset(labels), results=results, sealing=self.sealing
+        )
         self.residents = Residents()
         self.logs = RunLogs(store, self._clock, self.residents)
         self.wakes = Wakes(self._clock, self._wake, lambda: self.in_background(self.loading.wake_rested()))
@@ -127,7 +133,9 @@ class Engine:
             maker, self.residents, self.logs, self.children.begin, self.committing.feed, self.callback_url,
             max_attempts_in_flight,
         )  # fmt: skip
-        self.loading = Loading(store, self._clock, self.versions, maker, self.residents, self.committing, self.wakes)
+        self.loading = Loading(
+            store, self._clock, self.versions, maker, self.residents, self.committing, self.wakes, self.sealing
+        )
         self.mailbox = Mailbox(store, self.loading, self.committing, self.in_background, self.listeners)
         self.bus = Bus(store, self._clock, self.loading, self.committing, self.in_background, self.listeners)
         self.callbacks = Callbacks(store, self.loading, self.committing, resolver, self.now)
@@ -158,6 +166,8 @@ class Engine:
         """
         self.logs.open()
         await self.store.open()
+        await self.sealing.open()
+        self._use_server_key()
         self._opened = True
         await self.listeners.open()
         if not adopt:
@@ -170,6 +180,15 @@ class Engine:
         self.wakes.set_rested(await self.store.next_wake_at())
         await self.run_slots.open()
         await self.step_slots.open()
+
+    async def look(self) -> None:
+        """Instead of `open`, over an open store that is only to be read: views of runs can be made."""
+        await self.sealing.look()
+        self._use_server_key()
+
+    def _use_server_key(self) -> None:
+        if (kept := self.sealing.server_key) is not None:
+            self.server_key = self._results.server_key = kept
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
         """Stop: no new attempts; those in flight get `grace_seconds` to end, then they are cut off and taken up again
@@ -276,7 +295,12 @@ class Engine:
         self, run: LiveRun, begin: inp.Begin, *, at: int | None = None, due: Callable[[], bool] = lambda: True
     ) -> bool:
         """Have the run kept: begun, queued or skipped. False if it is not `due` any more, so that nothing was done."""
-        now, new = self.now(), run.new_run
+        now, new, box = self.now(), run.new_run, run.state.box
+        if box is not None:
+            box.adopt(begin.inputs)
+            box.adopt(begin.trigger)
+            # What is kept of another run may hold anything that run had.
+            box.used = box.used or begin.origin is not None
         assert new is not None
         key = _limit_key(run.state.plan, run.run_id, begin, now)
         run.limit_key, run.new_run = key, msgspec.structs.replace(new, limit_key=key)
@@ -303,6 +327,7 @@ class Engine:
         now = self.now()
         run = LiveRun(self.store.next_run_key(), run_id or new_run_id(now, entropy=self._entropy(10)), workspace, None)  # pyright: ignore[reportArgumentType]
         run.state = RunState(version.plan, run.run_id)
+        run.state.box = Box(self.sealing.sealer(workspace))
         run.new_run = NewRun(
             run_id=run.run_id, workspace=workspace, flow_id=version.flow.id, flow_version=version.key,
             trigger=str(trigger.get("kind", "api")), created_at=now, idempotency_key=idempotency_key,
@@ -421,6 +446,10 @@ class Engine:
         await self.bus.publish(EventRow(own, workspace, name.strip(), self.now(), None, kept))
         return id
 
+    def event_data(self, event: EventRow) -> JsonValue:
+        """What an event carries, with its sealed values as such."""
+        return ev.decode_value(event.data, Box(self.sealing.sealer(event.workspace)))
+
     async def wait_for_response(self, run_id: str) -> RunState:
         """The run's state once it has answered its caller (`respond`), or is over without. Errors as `wait`."""
         caller = self.residents.call(run_id)
@@ -435,7 +464,7 @@ class Engine:
 
     def callback_token(self, run_id: str, step: StepState) -> str:
         """The token of a step's callback, computed anew whenever it is shown."""
-        return callback_token(self._server_key, run_id, step.address, step.generation)
+        return callback_token(self.server_key, run_id, step.address, step.generation)
 
     def callback_url(self, run_id: str, step: StepState) -> str | None:
         """Where the step's signal is to be sent; None if this host has no HTTP door."""

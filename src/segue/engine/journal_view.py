@@ -31,7 +31,7 @@ def journal_events(state: RunState, rows: list[JournalRow]) -> list[JournalEvent
     found: list[JournalEvent] = []
     for row in rows:
         event = ev.decode(row.kind, row.data)
-        data = cast("dict[str, Any]", msgspec.to_builtins(event))
+        data = cast("dict[str, Any]", msgspec.to_builtins(event, enc_hook=str))
         shown = {name: value for name, value in data.items() if name not in _HIDDEN}
         found.append(
             JournalEvent(

@@ -12,9 +12,11 @@ from segue.engine.clock import Clock
 from segue.engine.committing import Committing
 from segue.engine.live_run import LiveRun
 from segue.engine.residents import Residents
+from segue.engine.sealing import Sealing
 from segue.engine.versions import Versions
 from segue.engine.wakes import Wakes
 from segue.errors import ConflictError, SegueError, StoreUnavailableError
+from segue.expr.sealed import Box
 from segue.kernel import inputs as inp
 from segue.kernel.apply import fold_onto
 from segue.kernel.decide import pending_attempts
@@ -39,6 +41,7 @@ class Loading:
         residents: Residents,
         committing: Committing,
         wakes: Wakes,
+        sealing: Sealing,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -47,6 +50,7 @@ class Loading:
         self._residents = residents
         self._committing = committing
         self._wakes = wakes
+        self._sealing = sealing
         self.release: Callable[[RunRecord], Awaitable[None]]
         """What is done with a queued run whose time has come."""
         self._loading: dict[int, asyncio.Task[LiveRun]] = {}
@@ -55,6 +59,7 @@ class Loading:
         """The run's committed state, now or as of an event. Raises JournalCorruptError."""
         version = await self._versions.get(record.flow_version)
         state = RunState(version.plan, record.run_id)
+        state.box = Box(self._sealing.sealer(record.workspace))
         while True:
             wanted = ROWS_AT_ONCE if upto_seq is None else min(ROWS_AT_ONCE, upto_seq + 1 - state.seq)
             rows = await self._store.load_journal(record.key, after_seq=state.seq - 1, limit=wanted)

@@ -17,6 +17,7 @@ from segue.engine.loading import Loading
 from segue.engine.outbox import CANCEL, CHAIN, decode_end, decode_ended
 from segue.engine.reactions import Listeners
 from segue.errors import ConflictError, SegueError, StoreUnavailableError
+from segue.expr.sealed import Box
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
@@ -82,8 +83,11 @@ class Mailbox:
             return await self._take(message)
         if record.status == RunStatus.QUARANTINED:
             return None
-        given = inp.CancelRun(message.data.decode()) if message.kind == CANCEL else await self._end_of(message)
         run = await self._loading.loaded(record)
+        if message.kind == CANCEL:
+            given = inp.CancelRun(message.data.decode())
+        else:
+            given = await self._end_of(message, run.state.box)
         taken = [message.id]
         try:
             await self._committing.feed_and_wait(run, given, taken)
@@ -94,13 +98,13 @@ class Mailbox:
         self._committing.rest(run)
         return None
 
-    async def _end_of(self, message: Message) -> inp.ChildEnded:
+    async def _end_of(self, message: Message, box: Box | None) -> inp.ChildEnded:
         """How a sub-flow's run ended, from its journal."""
         told = decode_ended(message.data)
         given = inp.ChildEnded(told.step, told.generation, told.attempt, told.run, told.flow, told.version)
         record = await self._store.get_run(told.run)
         rows = [] if record is None else await self._store.load_journal(record.key, after_seq=told.seq - 1, limit=1)
-        event = ev.decode(rows[0].kind, rows[0].data) if rows else None
+        event = ev.decode(rows[0].kind, rows[0].data, box) if rows else None
         if isinstance(event, ev.RunSucceeded):
             given.output = event.outputs
         else:

@@ -16,15 +16,17 @@ import msgspec
 from segue.engine.clock import Clock
 from segue.engine.live_run import LiveRun
 from segue.errors import StoreUnavailableError
-from segue.expr import to_json
+from segue.expr.sealed import as_json, opened
 from segue.flow.model import JsonValue
+from segue.kernel import events as ev
+from segue.kernel.evaluate import evaluated
 from segue.kernel.inputs import AttemptEnded, Input
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
 from segue.store.port import CachedResult, Commit, Store
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder().decode
+_encode_kept = msgspec.json.Encoder(enc_hook=as_json).encode
 
 
 class Earlier(NamedTuple):
@@ -40,7 +42,7 @@ class ResultCache:
     def __init__(self, store: Store, clock: Clock, server_key: bytes) -> None:
         self._store = store
         self._clock = clock
-        self._server_key = server_key
+        self.server_key = server_key
         self._keys: dict[tuple[str, int, int], bytes] = {}
         """Of calls that have ended well and whose commit is about to be made: by run id, step and attempt."""
 
@@ -53,7 +55,7 @@ class ResultCache:
             found = await self._store.cached_result(key, self._clock.now())
         except StoreUnavailableError:
             return None
-        return None if found is None else Earlier(_decode(found.data), found.run_id)
+        return None if found is None else Earlier(ev.decode_value(found.data, state.box), found.run_id)
 
     def note(self, state: RunState, step: StepState, workspace: str, params: dict[str, object]) -> None:
         """The call has ended well. Raises ExprError."""
@@ -71,7 +73,7 @@ class ResultCache:
         assert cache is not None
         now = self._clock.now()
         expires_at = now + round(cache.seconds * 1000)
-        data = msgspec.json.encode(given.output)
+        data = _encode_kept(given.output)
         commit.cached = (CachedResult(key=key, run_id=run.run_id, at=now, expires_at=expires_at, data=data),)
 
     def _key_of(self, state: RunState, step: StepState, workspace: str, params: dict[str, object]) -> bytes:
@@ -79,7 +81,7 @@ class ResultCache:
         key: object = params
         if program is not None:
             impure = SeededImpure(state.seed, f"{step.id}.{step.generation}.cache.key", step.started_at or 0)
-            key = to_json(program.evaluate(step_scope(state, step), impure))
+            key = opened(evaluated(program, step_scope(state, step), impure))
         plan = step.plan
         what = [workspace, state.plan.flow.id, plan.full_name, plan.step.use or plan.kind, program is None, key]
-        return hmac.digest(self._server_key, _encode(what), hashlib.sha256)
+        return hmac.digest(self.server_key, _encode(what), hashlib.sha256)

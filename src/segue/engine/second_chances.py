@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from segue.engine.ids import token_hash
 from segue.engine.replays import Cut, own_outputs
+from segue.engine.sealing import resolved
 from segue.engine.versions import Version
 from segue.errors import ConflictError, JournalCorruptError, NotFoundError, RequestError
-from segue.flow.inputs import resolve_inputs
+from segue.expr.sealed import Box
 from segue.flow.model import JsonValue
 from segue.kernel import inputs as inp
 from segue.kernel import kept as keeping
@@ -137,7 +138,8 @@ class SecondChances:
         version = await self._version(record, changes.version)
         kept, not_kept = keeping.fit(cut.kept, version.plan)
         kept = keeping.replaced(kept, own_outputs(changes.outputs or {}))
-        inputs = resolve_inputs(version.flow, state.inputs if changes.inputs is None else changes.inputs)
+        inputs = state.inputs if changes.inputs is None else changes.inputs
+        inputs = resolved(version.flow, inputs, state.box or Box(None))
         origin = Origin(
             run_id=record.run_id, kind="fork" if kind == "fork" else "replay", to=to, event=state.seq - 1,
             by=asked.by, reason=asked.reason, inside=cut.inside,

@@ -19,7 +19,7 @@ class SecretResolver:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = os.environ if environment is None else environment
 
-    def resolve(self, declared: RawMap) -> dict[str, object]:
+    async def resolve(self, declared: RawMap, workspace: str) -> dict[str, str]:
         """All declared secrets by name. Raises StepError (category auth) that names the source, never a value."""
         return {name: self._one(name, source) for name, source in declared.items()}
 

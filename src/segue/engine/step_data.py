@@ -67,7 +67,7 @@ def _params(state: RunState, step: StepState) -> tuple[dict[str, object] | None,
     value = asked_value(step)
     if value is None:
         return None, None
-    stand_ins: dict[str, object] = dict.fromkeys(state.plan.flow.secrets, MASK)
+    stand_ins = dict.fromkeys(state.plan.flow.secrets, MASK)
     try:
         return params_of(value, state, step, stand_ins), None
     except ExprError as error:

@@ -6,6 +6,7 @@ from typing import Final, cast
 
 import msgspec
 
+from segue.expr.sealed import MARK, as_json, revived, sealed_in
 from segue.flow.model import JsonValue
 from segue.observe.masking import DEPTH_MAX, MASK, Masker
 
@@ -18,7 +19,11 @@ MAX_SEARCHED_LENGTH: Final = 1024 * 1024
 """Characters of such a text that are searched for secrets; what is behind them is not shown."""
 
 _encode = msgspec.json.Encoder().encode
+_encode_sealed = msgspec.json.Encoder(enc_hook=as_json).encode
 _decode = msgspec.json.Decoder().decode
+
+
+_MARK: Final = b'{"' + MARK.encode() + b'":'
 
 
 class NotKeepableError(ValueError):
@@ -46,8 +51,15 @@ def as_kept(value: object, *, max_bytes: int | None = None) -> JsonValue:
         raise
     except RecursionError:
         raise _too_deep() from None
-    except (TypeError, ValueError, OverflowError) as error:
+    except TypeError as error:
+        sealed = next(sealed_in(value), None)
+        if sealed is None:
+            raise NotKeepableError("not_json", f"it cannot be kept as JSON: {error}") from error
+        return revived(_decode(_encode_sealed(value)), sealed.sealer)
+    except (ValueError, OverflowError) as error:
         raise NotKeepableError("not_json", f"it cannot be kept as JSON: {error}") from error
+    if _MARK in encoded:
+        raise NotKeepableError("not_json", f"a map whose only key is {MARK!r} is what Segue writes for sealed values")
     # Most values have fewer brackets than levels are allowed.
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH and _is_deep(kept):
         raise _too_deep()

@@ -23,6 +23,7 @@ from segue.expr.jsonpath import Query, compile_poll_condition
 from segue.expr.library import FunctionDoc, functions
 from segue.expr.program import Program, compile_expression
 from segue.expr.references import Reference
+from segue.expr.sealed import Box, MarkedScope, Sealed, Sealer
 from segue.expr.template import Value, compile_value
 from segue.expr.text import to_json
 from segue.expr.types import Duration, Timestamp, TypeValue, Uint
@@ -30,6 +31,7 @@ from segue.expr.types import Duration, Timestamp, TypeValue, Uint
 __all__ = [
     "CODES",
     "DEFAULT_BUDGET",
+    "Box",
     "Budget",
     "BudgetExceeded",
     "Condition",
@@ -40,10 +42,13 @@ __all__ = [
     "FunctionDoc",
     "Impure",
     "MappingScope",
+    "MarkedScope",
     "Program",
     "Query",
     "Reference",
     "Scope",
+    "Sealed",
+    "Sealer",
     "Timestamp",
     "TypeValue",
     "Uint",

@@ -12,6 +12,7 @@ from segue.expr.frame import Frame, Impure, Scope
 from segue.expr.lexer import Token, tokenize
 from segue.expr.parser import parse, too_deep
 from segue.expr.references import Reference, references
+from segue.expr.sealed import MarkedScope, marked
 from segue.expr.text import SCALARS, measure
 
 
@@ -50,6 +51,8 @@ class Program:
 
     def evaluate(self, scope: Scope, impure: Impure | None = None) -> object:
         """The value in the scope. Raises ExprEvalError, BudgetExceeded; nothing else, unless the scope itself does."""
+        if type(scope) is MarkedScope:
+            return marked(scope, lambda reading: self.evaluate(reading, impure))
         return self.evaluate_in(Frame(scope, impure, self._budget, self._left, self._slots))
 
     def frame(self, scope: Scope, impure: Impure | None = None) -> Frame:
@@ -60,8 +63,7 @@ class Program:
         """The value, computed in a frame of this program.
 
         Every value that the language makes leaves through here, and every one that it reads comes in through the
-        frame's
-        `lookup`: a mark on values (of secrets, say) would be gathered there and put on here.
+        frame's `lookup`.
         """
         try:
             if frame.left < 0:

@@ -20,6 +20,7 @@ from segue.expr.lexer import tokenize, tokenize_until_braces
 from segue.expr.ops import is_list, is_map
 from segue.expr.program import Program, build, check_length
 from segue.expr.references import Reference
+from segue.expr.sealed import MarkedScope, marked
 from segue.expr.text import to_text
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -187,7 +188,9 @@ class _ValueCompiler:
         self.programs.extend((path, piece) for piece in pieces if isinstance(piece, Program))
         budget = self._budget
 
-        def make(scope: Scope, impure: Impure | None) -> str:
+        def make(scope: Scope, impure: Impure | None) -> object:
+            if type(scope) is MarkedScope:
+                return marked(scope, lambda reading: make(reading, impure))
             frame = Frame(scope, impure, budget, budget.nodes, 0)
             made: list[str] = []
             size = 0

@@ -19,7 +19,7 @@ from segue.flow.problems import Patch
 from segue.flow.scopes import Frame, Scopes, Site
 from segue.flow.verbs import SCOPE_NAMES
 
-_SENDING: Final = frozenset(("call", "http", "poll"))
+_SENDING: Final = frozenset(("call", "flow", "http", "poll"))
 """Kinds of steps whose parameters go out and are not written down."""
 _EXPRESSION_PARAMS: Final[dict[str, tuple[str, ...]]] = {
     "switch": ("on",), "foreach": ("items", "key", "aggregate", "limit"), "repeat": ("while", "until", "max"),

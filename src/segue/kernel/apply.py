@@ -66,7 +66,7 @@ def fold_onto(state: RunState, rows: Iterable[tuple[int, int, int, int, bytes]])
         if seq != state.seq:
             raise corrupt(state, state.seq, f"event {state.seq} is missing: the next one is {seq}")
         try:
-            event = ev.decode(kind, data)
+            event = ev.decode(kind, data, state.box)
         except (KeyError, msgspec.MsgspecError) as error:
             raise corrupt(state, seq, f"event {seq} (kind {kind}) cannot be read: {error}") from error
         apply(state, number, event, at)

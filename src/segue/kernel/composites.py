@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from segue.expr import Condition, Query
+from segue.expr.sealed import opened, shown, spread
 from segue.flow.model import Block, JsonValue, Step
 from segue.kernel import compensation
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of
-from segue.kernel.evaluate import StopNow, stop
+from segue.kernel.evaluate import StopNow, refuse_sealed, stop
 from segue.kernel.outputs import block_output, derived_output
 from segue.kernel.plan import COMPOSITE_KINDS, THEN_WORDS, BlockPlan
 from segue.kernel.retry import matches
@@ -72,7 +73,8 @@ def _open_conditional(decider: Decider, step: StepState) -> None:
 
 
 def _open_switch(decider: Decider, step: StepState) -> None:
-    value = decider.value(step.plan.programs["on"], step, "on")
+    sealed = decider.value(step.plan.programs["on"], step, "on")
+    value = opened(sealed)
     default = None
     for block in step.plan.blocks:
         if block.label == "default":
@@ -80,8 +82,8 @@ def _open_switch(decider: Decider, step: StepState) -> None:
         elif _same(block.case, value):
             return _take(decider, step, block.index, f"took `{block.label}`")
     if default is not None:
-        return _take(decider, step, default.index, f"took `default`: no case is {_short(value)}")
-    return decider.succeed(step, derived=True, reason=f"took no branch: no case is {_short(value)}")
+        return _take(decider, step, default.index, f"took `default`: no case is {_short(sealed)}")
+    return decider.succeed(step, derived=True, reason=f"took no branch: no case is {_short(sealed)}")
 
 
 def _take(decider: Decider, step: StepState, block: int, reason: str) -> None:
@@ -94,12 +96,12 @@ def _same(case: object, value: object) -> bool:
 
 
 def _short(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(shown(value)).decode()
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _open_foreach(decider: Decider, step: StepState) -> None:
-    items = decider.value(step.plan.programs["items"], step, "items")
+    items: JsonValue = spread(decider.value(step.plan.programs["items"], step, "items"))
     if isinstance(items, dict):
         pairs: list[JsonValue] = [{"key": key, "value": value} for key, value in items.items()]
         items = pairs
@@ -123,6 +125,7 @@ def _keys(decider: Decider, step: StepState, items: list[JsonValue]) -> list[str
     for index, item in enumerate(items):
         scope = RunScope(decider.state, step=step, extra=item_names(step, index, item))
         key = decider.value(program, step, "key", scope=scope)
+        refuse_sealed(key, "key")
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise stop("expression", f"key: item {index} has {_short(key)}, and a text or a whole number is needed")
         earlier = found.setdefault(str(key), index)
@@ -136,7 +139,7 @@ def _count(decider: Decider, step: StepState, name: str, default: int) -> int:
     program = step.plan.programs.get(name)
     if program is None:
         return default
-    count = decider.value(program, step, name, scope=step_scope(decider.state, step))
+    count = opened(decider.value(program, step, name, scope=step_scope(decider.state, step)))
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise stop("expression", f"{name}: a whole number above 0 is needed, not {_short(count)}")
     return count
@@ -260,7 +263,7 @@ def _then(decider: Decider, owner: StepState, block: BlockState) -> str:
     computed = owner.plan.thens[number]
     if computed is None:
         return owner.plan.step.on_error[number].then
-    then = decider.value(computed, owner, "then", scope=RunScope(decider.state, step=owner, block=block))
+    then = opened(decider.value(computed, owner, "then", scope=RunScope(decider.state, step=owner, block=block)))
     if not isinstance(then, str) or then not in THEN_WORDS:
         raise stop("expression", f"then: continue, fail or retry is needed, not {_short(then)}")
     return then
@@ -471,7 +474,7 @@ def _tolerance(decider: Decider, owner: StepState) -> JsonValue:
     program = owner.plan.programs.get("tolerate")
     if program is None:
         return owner.plan.step.params.get("tolerate", 0)
-    found = decider.value(program, owner, "tolerate", scope=step_scope(decider.state, owner))
+    found = opened(decider.value(program, owner, "tolerate", scope=step_scope(decider.state, owner)))
     is_share = isinstance(found, str) and found.endswith("%") and found[:-1].strip().isdecimal()
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     if not (is_share or is_count or found in ("all", "collect")):

@@ -11,18 +11,19 @@ This module says what each input means; `segue.kernel.decider` drives the steps 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
 from segue.errors import ConflictError
-from segue.expr import ExprError, to_json
-from segue.flow.model import JsonValue
+from segue.expr import ExprError
+from segue.flow.model import JsonValue, RawMap
 from segue.kernel import approvals, children, compensation, composites, messages, rewind, undecided
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
 from segue.kernel.decision import Decision, Row
-from segue.kernel.evaluate import StopNow, expression_failure
+from segue.kernel.evaluate import StopNow, evaluated, expression_failure
 from segue.kernel.going_back import go_back
 from segue.kernel.retry import retry_at
 from segue.kernel.scope import RunScope, SeededImpure
@@ -89,7 +90,8 @@ def _skip_queued(decider: Decider, given: inp.SkipQueued) -> None:
 def _start_flow(decider: Decider) -> None:
     state, plan = decider.state, decider.state.plan
     try:
-        vars_ = to_json(plan.vars.evaluate(RunScope(state), SeededImpure(state.seed, "vars", decider.now)))
+        impure = SeededImpure(state.seed, "vars", decider.now)
+        vars_ = cast("RawMap", evaluated(plan.vars, RunScope(state), impure))
     except ExprError as error:
         decider.emit(RUN_STEP, ev.empty(ev.RunStarted))
         decider.stop_all("the flow's vars could not be computed")

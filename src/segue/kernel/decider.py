@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from segue.expr import Condition, ExprError, Program, Query, Value, to_json
+from segue.expr import Condition, ExprError, Program, Query, Value
+from segue.expr.sealed import spread
 from segue.flow.model import JsonValue
 from segue.kernel import compensation, composites
 from segue.kernel import events as ev
@@ -19,7 +20,7 @@ from segue.kernel.apply import apply
 from segue.kernel.booking import keeps_callback
 from segue.kernel.children import abandon, waits_for_child
 from segue.kernel.decision import Child, Decision, Row
-from segue.kernel.evaluate import StopNow, compute, expression_failure, holds
+from segue.kernel.evaluate import StopNow, compute, evaluated, expression_failure, holds, refuse_sealed
 from segue.kernel.keeping import keep
 from segue.kernel.plan import COMPOSITE_KINDS
 from segue.kernel.pure_steps import PURE_STEPS, end_run
@@ -138,6 +139,7 @@ class Decider:
         """The step's callback can be sent from now on. Raises StopNow if what it is called by cannot be computed."""
         if step.plan.correlate is not None:
             called = self.value(step.plan.correlate, step, "correlate")
+            refuse_sealed(called, "correlate")
             if called is not None:
                 self.decision.speak().correlations[step.id] = called
         self.decision.callbacks_opened.append(step)
@@ -443,7 +445,7 @@ class Decider:
     def params(self, step: StepState) -> dict[str, JsonValue]:
         """A pure step's parameters, computed now."""
         assert step.plan.params is not None
-        found = self.value(step.plan.params, step, "params")
+        found: JsonValue = spread(self.value(step.plan.params, step, "params"))
         return dict(found) if isinstance(found, dict) else {}
 
     def impure(self, step: StepState, label: str) -> SeededImpure:
@@ -502,7 +504,7 @@ class Decider:
             try:
                 label = f"outputs.{state.generation}" if state.generation else "outputs"
                 impure = SeededImpure(state.seed, label, self.now)
-                outputs = to_json(state.plan.outputs.evaluate(RunScope(state), impure))
+                outputs = evaluated(state.plan.outputs, RunScope(state), impure)
             except ExprError as error:
                 return self.finish(ev.FinallyStarted(outcome="failed", error=expression_failure(error, "outputs")))
         elif stopped_by is None and state.root is not None:

@@ -6,10 +6,11 @@ are not written, so that the common events (a step was started) cost no bytes, a
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 
 import msgspec
 
+from segue.expr.sealed import MARK, Box, as_json, revived
 from segue.flow.model import JsonValue, RawMap
 
 
@@ -515,7 +516,8 @@ ALL: tuple[type[Event], ...] = (
 )  # fmt: skip
 
 BY_KIND: dict[int, type[Event]] = {event.KIND: event for event in ALL}
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=as_json).encode
+_MARK: Final = b'{"' + MARK.encode()
 _decoders: dict[int, msgspec.json.Decoder[Any]] = {event.KIND: msgspec.json.Decoder(event) for event in ALL}
 _EMPTY: dict[type[Event], Event] = {}
 E_ = TypeVar("E_", bound=Event)
@@ -539,11 +541,38 @@ def encode_value(value: JsonValue) -> bytes:
     return b"" if value is None else _encode(value)
 
 
-def decode(kind: int, data: bytes) -> Event:
-    """Raises `msgspec.MsgspecError` or `KeyError` if the row is no event of this kind."""
+def decode(kind: int, data: bytes, box: Box | None = None) -> Event:
+    """Raises `msgspec.MsgspecError` or `KeyError` if the row is no event of this kind.
+
+    What is sealed in it can be computed with if there is a `box`, which is told of it; else it is only shown as `***`.
+    """
     if not data:
         return empty(BY_KIND[kind])
-    return _decoders[kind].decode(data)
+    event = _decoders[kind].decode(data)
+    return cast("Event", _revived(event, box)) if _MARK in data else event
+
+
+def decode_value(data: bytes, box: Box | None = None) -> JsonValue:
+    """What `encode_value` wrote."""
+    if not data:
+        return None
+    value = msgspec.json.decode(data)
+    return cast("JsonValue", _revived(value, box)) if _MARK in data else value
+
+
+def _revived(value: object, box: Box | None) -> object:
+    """A decoded event with its sealed values: those in records inside of it, too."""
+    if box is not None:
+        box.used = True
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _revived(getattr(value, name), box) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    if isinstance(value, list | tuple):
+        parts = [_revived(one, box) for one in cast("list[object]", value)]
+        return parts if isinstance(value, list) else tuple(parts)
+    if isinstance(value, dict) and any(isinstance(one, msgspec.Struct) for one in cast("RawMap", value).values()):
+        return {name: _revived(one, box) for name, one in cast("RawMap", value).items()}
+    return revived(value, None if box is None else box.sealer)
 
 
 def empty(event: type[E_]) -> E_:

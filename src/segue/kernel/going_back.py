@@ -9,7 +9,7 @@ from segue.errors import ConflictError
 from segue.expr import ExprError
 from segue.kernel import events as ev
 from segue.kernel import rewind
-from segue.kernel.evaluate import SeededImpure
+from segue.kernel.evaluate import SeededImpure, evaluated
 from segue.kernel.scope import RunScope
 from segue.kernel.state import RUN_STEP, StepState
 from segue.kernel.status import StepStatus
@@ -26,7 +26,7 @@ def check(decider: Decider) -> None:
     if state.first_vars:
         return
     try:
-        state.plan.vars.evaluate(RunScope(state), SeededImpure(state.seed, "vars", decider.now))
+        evaluated(state.plan.vars, RunScope(state), SeededImpure(state.seed, "vars", decider.now))
     except ExprError as error:
         raise ConflictError(
             f"the vars of run {state.run_id} could not be computed ({error}); start it anew with other inputs"

@@ -6,16 +6,15 @@ takes an event that an earlier instance of it took (a loop that waits with a buf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
-
+from segue.expr.sealed import opened, shown, spread
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decision import Emitted
 from segue.kernel.durations import InvalidDuration, milliseconds_of
-from segue.kernel.evaluate import StopNow, stop
+from segue.kernel.evaluate import StopNow, refuse_sealed, stop
 from segue.kernel.scope import RunScope, rfc3339
 from segue.kernel.state import StepState
 from segue.kernel.status import StepStatus
@@ -31,6 +30,7 @@ DEFAULT_STATUS: Final = 200
 
 def event_name(value: object) -> str:
     """The name of an event, as computed. Raises StopNow."""
+    refuse_sealed(cast("JsonValue", value), "event")
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_LENGTH:
         raise stop("validation", f"an event's name is a text of 1 to {MAX_NAME_LENGTH} characters", "event_name")
     return value.strip()
@@ -39,7 +39,7 @@ def event_name(value: object) -> str:
 def emit_step(decider: Decider, step: StepState) -> None:
     """Send an event: it is kept together with the step's end."""
     params = decider.params(step)
-    name, size = event_name(params.get("event")), len(msgspec.json.encode(params.get("data")))
+    name, size = event_name(params.get("event")), len(ev.encode_value(params.get("data")))
     if size > MAX_EVENT_BYTES:
         raise stop("validation", f"data: {size:,} bytes as JSON are more than {MAX_EVENT_BYTES:,}", "event_too_large")
     decider.succeed(step, {"id": event_id(decider, step, "emit"), "event": name})
@@ -60,10 +60,11 @@ def announce(decider: Decider, step: StepState, name: str, label: str, data: Jso
 def respond_step(decider: Decider, step: StepState) -> None:
     """Answer the caller that waits for the run, once; the run goes on."""
     params = decider.params(step)
-    status = params.get("status", DEFAULT_STATUS)
+    status = opened(params.get("status", DEFAULT_STATUS))
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
-        raise stop("validation", f"status: a number from 200 to 599 is needed, not {status!r}", "response_status")
-    headers = params.get("headers") or {}
+        told = shown(params.get("status", DEFAULT_STATUS))
+        raise stop("validation", f"status: a number from 200 to 599 is needed, not {told!r}", "response_status")
+    headers: JsonValue = spread(params.get("headers") or {})
     if not isinstance(headers, dict):
         raise stop("validation", "headers: a map of names and texts is needed", "response_headers")
     answer: RawMap = {"status": status, "body": params.get("body")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from segue.expr.sealed import holds_sealed, opened
 from segue.kernel import approvals, messages
 from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of, moment_of
@@ -81,11 +82,12 @@ def _wait_step(decider: Decider, step: StepState) -> None:
     params = decider.params(step)
     try:
         if "until" in params:
-            until = moment_of(params["until"])
+            until = moment_of(opened(params["until"]))
         else:
-            until = decider.now + milliseconds_of(params.get("duration"))
+            until = decider.now + milliseconds_of(opened(params.get("duration")))
     except InvalidDuration as error:
-        raise stop("expression", str(error), "invalid_duration") from error
+        told = "a value that is kept secret is no duration" if holds_sealed(params) else str(error)
+        raise stop("expression", told, "invalid_duration") from None
     if until <= decider.now:
         decider.succeed(step, reason="the time had passed already")
     else:

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
+from segue.expr.sealed import Box
 from segue.flow.durations import format_duration
 from segue.flow.model import JsonValue, Limits, RawMap
-from segue.kernel.evaluate import compute, stop
+from segue.kernel.evaluate import compute, refuse_sealed, stop
 from segue.kernel.plan import Plan
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.state import RunState, StepState
@@ -22,6 +23,7 @@ _decode = msgspec.json.Decoder(tuple[str, str, str, str]).decode
 
 def slot_key(value: JsonValue) -> str:
     """The value as JSON text: equal values give equal texts. Raises StopNow if it is too long."""
+    refuse_sealed(value, "limits.key")
     text = _encode(value).decode()
     if len(text) > KEY_LENGTH_MAX:
         message = f"limits.key: its {len(text):,} characters are more than the {KEY_LENGTH_MAX:,} that a key may have"
@@ -39,6 +41,8 @@ def key_of_run(plan: Plan, run_id: str, inputs: RawMap, trigger: RawMap, seed: s
         return ""
     state = RunState(plan, run_id)
     state.inputs, state.trigger = inputs, trigger
+    state.box = Box(None)
+    state.box.adopt(inputs)
     return slot_key(compute(plan.limit_key, RunScope(state), SeededImpure(seed, "limits.key", now), "limits.key"))
 
 

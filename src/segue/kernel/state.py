@@ -17,6 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
+from segue.expr.sealed import Box
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
 from segue.kernel.plan import BlockPlan, FramePlan, NodePlan, Plan
@@ -185,7 +186,7 @@ class RunState:
     """The state of one run. Only `apply` changes it."""
 
     __slots__ = (
-        "_status", "accepted_at", "active", "awaiting", "background", "cancelling", "compensating", "dead",
+        "_status", "accepted_at", "active", "awaiting", "background", "box", "cancelling", "compensating", "dead",
         "ended_blocks", "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error", "generation",
         "heap", "inputs", "keeping", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "queued", "ready",
         "recovered", "reopened", "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "skipped",
@@ -203,6 +204,8 @@ class RunState:
         self.root: BlockState | None = None
         self.phase_block: BlockState | None = None
         """The block of the phase: the root, the flow's handlers, its `finally`."""
+        self.box: Box | None = None
+        """The run's sealed values; None where nothing can be sealed (a dry run)."""
         self.inputs: RawMap = {}
         self.trigger: RawMap = {}
         self.seed = ""

@@ -209,7 +209,8 @@ class Masker:
 
     def _mask(self, value: object, depth: int, *, scans_values: bool) -> object:
         if isinstance(value, str):
-            return self._mask_text(value, scans_values=scans_values)
+            # A text of a type of its own is a sealed value (`segue.expr.sealed`).
+            return self._mask_text(value, scans_values=scans_values) if type(value) is str else MASK
         if isinstance(value, Mapping):
             return self._mask_map(cast("Mapping[object, object]", value), depth, scans_values=scans_values)
         if isinstance(value, list | tuple):

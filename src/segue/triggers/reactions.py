@@ -10,14 +10,12 @@ import hashlib
 import logging
 from typing import Final
 
-import msgspec
-
 from segue.engine.host import Engine
 from segue.engine.ids import new_run_id
 from segue.engine.parents import depth_of
 from segue.engine.reactions import RunEnd
 from segue.errors import ConflictError, RequestError
-from segue.flow.model import JsonValue, RawMap
+from segue.flow.model import RawMap
 from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.errors import FlowUnusableError
@@ -80,7 +78,7 @@ class Chains:
         if event.source is not None:
             record = await self._engine.store.get_run(event.source)
             depth = 0 if record is None else depth_of(await self._engine.state(record))
-        data: JsonValue = msgspec.json.decode(event.data) if event.data else None
+        data = self._engine.event_data(event)
         told: RawMap = {
             "kind": "event", "event": event.name, "id": event.id, "source": event.source, "depth": depth + 1,
             "body": data,

@@ -36,7 +36,7 @@ RANDOM_LETTERS: Final = 22
 class Registry:
     """The triggers. `changed` is called after each change, with the trigger's id."""
 
-    def __init__(self, tables: Tables, now: Callable[[], int], server_key: bytes) -> None:
+    def __init__(self, tables: Tables, now: Callable[[], int], server_key: Callable[[], bytes]) -> None:
         self._tables = tables
         self._now = now
         self._key = server_key
@@ -97,7 +97,7 @@ class Registry:
 
     def random_part(self, row: TriggerRow) -> str:
         """The unguessable part of a webhook's address: made anew whenever it is shown, never kept."""
-        digest = hmac.new(self._key, f"hook\n{row.id}\n{row.generation}".encode(), hashlib.sha256).digest()
+        digest = hmac.new(self._key(), f"hook\n{row.id}\n{row.generation}".encode(), hashlib.sha256).digest()
         return urlsafe_b64encode(digest).decode()[:RANDOM_LETTERS]
 
     def webhooks_at(self, workspace: str, flow_id: str, random: str | None) -> list[TriggerRow]:

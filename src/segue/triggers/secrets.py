@@ -42,7 +42,8 @@ class TriggerSecrets:
             found: list[Secret] = []
             for reference in auth.references:
                 try:
-                    found.append(Secret(str(self._resolver.resolve({"webhook": {"from": reference}})["webhook"])))
+                    resolved = await self._resolver.resolve({"webhook": {"from": reference}}, row.workspace)
+                    found.append(Secret(str(resolved["webhook"])))
                 except StepError:
                     continue  # none that counts: the delivery's record says `no-secret`
             return found

@@ -40,10 +40,9 @@ class Triggers:
         library: FlowLibrary,
         vault: Vault,
         resolver: SecretResolver,
-        server_key: bytes,
     ) -> None:
         self.engine = engine
-        self.registry = Registry(tables, engine.now, server_key)
+        self.registry = Registry(tables, engine.now, lambda: engine.server_key)
         self.secrets = TriggerSecrets(tables, vault, resolver, engine.now)
         self.starter = Starter(engine, flows)
         self.intake = Intake(tables, self.registry, self.secrets, self.starter, engine.now)

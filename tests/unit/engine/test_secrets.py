@@ -143,14 +143,14 @@ async def test_secrets_are_read_for_every_attempt_so_that_a_rotated_one_is_used(
 
 
 @pytest.mark.req("ACC-5.sources")
-def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path) -> None:
+async def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("of a file\r\n", encoding="utf-8")
     resolver = SecretResolver({"A": "of the environment"})
-    found = resolver.resolve({"a": {"from": "env:A"}, "b": {"from": f"file:{file}"}, "c": "env:A"})
+    found = await resolver.resolve({"a": {"from": "env:A"}, "b": {"from": f"file:{file}"}, "c": "env:A"}, "default")
     assert found == {"a": "of the environment", "b": "of a file", "c": "of the environment"}
     file.write_bytes(b"x" * (MAX_SECRET_BYTES + 10))
-    assert len(str(resolver.resolve({"b": f"file:{file}"})["b"])) == MAX_SECRET_BYTES
+    assert len((await resolver.resolve({"b": f"file:{file}"}, "default"))["b"]) == MAX_SECRET_BYTES
 
 
 @pytest.mark.req("ACC-5.sources")
@@ -176,11 +176,11 @@ async def test_a_secret_that_cannot_be_had_fails_the_step_and_names_its_source(
     assert world.calls == []
 
 
-def test_a_file_that_is_no_text_is_refused_without_its_content(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_text_is_refused_without_its_content(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"\xff\xfecanary")
     with pytest.raises(StepError, match="it is not UTF-8 text") as caught:
-        SecretResolver({}).resolve({"b": f"file:{file}"})
+        await SecretResolver({}).resolve({"b": f"file:{file}"}, "default")
     assert "canary" not in str(caught.value)
 
 
