@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from segue.access.data_keys import DataKeys
-from segue.access.keyring import Key, KeyRing, key_file_of, ring_of_environment
+from segue.access.credentials import Credentials
+from segue.access.keyring import Key, KeyFile, KeyRing, key_file_of, ring_of_environment
+from segue.access.outside import VaultStore
+from segue.access.sources import sources_of
 from segue.access.vault import Vault
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.clock import Clock, SystemClock
@@ -78,6 +80,7 @@ class Host:
     threads: ThreadPoolExecutor
     vault: Vault
     """What is kept encrypted is sealed and opened with it."""
+    credentials: Credentials
     registered: RegisteredFlows
     """Flows that a program gives to this host by their names."""
     library: FlowLibrary
@@ -123,7 +126,8 @@ def build_host(
     `folders` hold the files of flows that other flows run by name. Its labels are `labels` and those of SEGUE_LABELS.
     """
     kept = store or open_store(url)
-    ring = ring or _ring(kept)
+    key_file = None if ring is not None else _key_file(kept)
+    ring = ring or _ring(key_file)
     http = LazyHttpClient(egress)
     registry = ActionRegistry((http_action(http.get), *actions))
     registered = RegisteredFlows()
@@ -131,12 +135,13 @@ def build_host(
     catalogue = RegistryCatalogue(registry, find=sources.spec)
     library = FlowLibrary(folders, catalogue)
     sources.add(library)
-    tables, time_of, vault = tables_of(kept), clock or SystemClock(), Vault(ring)
+    tables, time_of = tables_of(kept), clock or SystemClock()
+    held = Credentials.over(tables, Vault(ring), key_file, lambda prefix, now: new_run_id(now, prefix=prefix))
     flows = StoredFlows(tables, catalogue, time_of.now, SavedSteps(tables, time_of.now, time.monotonic))
     stored, served = StoredFlowSource(flows, time.monotonic), FlowLibrary((), catalogue)
     sources.add(stored)
     sources.add(served)
-    key, resolver = server_key or ring.keys[-1].secret, secrets or SecretResolver()
+    key, resolver = server_key or ring.keys[-1].secret, secrets or _resolver(held, http)
     engine = Engine(
         kept,
         registry,
@@ -145,16 +150,16 @@ def build_host(
         secrets=resolver,
         callback_base_url=callback_base_url,
         flows=sources,
-        sealing=DataKeys(tables, vault, lambda now: new_run_id(now, prefix="dk_")),
+        sealing=held.data_keys,
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    triggers = Triggers(engine, tables, sources, served, vault, resolver)
+    triggers = Triggers(engine, tables, sources, served, held.vault, resolver)
     engine.listeners.add(triggers)
     flows.reacts(triggers.follow, triggers.retire)
     return Host(
         engine=engine, store=kept, tables=tables, http=http, actions=registry, catalogue=catalogue, threads=threads,
-        vault=vault, registered=registered, library=library, served=served, sources=sources, flows=flows,
+        vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources, flows=flows,
         stored=stored, triggers=triggers,
     )  # fmt: skip
 
@@ -169,10 +174,22 @@ def _collect_less_often() -> None:
         gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
-def _ring(store: Store) -> KeyRing:
-    """The keys that secrets are encrypted with; those of a store that ends with the process end with it."""
-    given = ring_of_environment(os.environ)
-    if given is not None:
-        return given
+def _resolver(held: Credentials, http: LazyHttpClient) -> SecretResolver:
+    """What finds the secrets that flows name."""
+    sources = sources_of(held.secrets, held.connections, VaultStore(http.get, os.environ))
+    return SecretResolver(sources=sources, private=[] if held.key_file is None else [held.key_file.path])
+
+
+def _key_file(store: Store) -> KeyFile | None:
+    """The file that the keys come from; None where the environment gives them, or where there is no file."""
     path = getattr(store, "path", None)
-    return key_file_of(path).load() if isinstance(path, Path) else KeyRing([Key.new()])
+    if ring_of_environment(os.environ) is not None or not isinstance(path, Path):
+        return None
+    return key_file_of(path)
+
+
+def _ring(file: KeyFile | None) -> KeyRing:
+    """The keys that secrets are encrypted with; those of a store that ends with the process end with it."""
+    if file is not None:
+        return file.load()
+    return ring_of_environment(os.environ) or KeyRing([Key.new()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segue.access.credentials import Credentials
 from segue.access.vault import Vault
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
@@ -30,3 +31,5 @@ class Services:
     triggers: Triggers
     vault: Vault
     """Seals what is kept encrypted."""
+    credentials: Credentials
+    """Secrets and connections."""

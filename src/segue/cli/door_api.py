@@ -57,7 +57,7 @@ def api_server(
         host.served.add_folder(folder)
     services = Services(
         engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
-        tables=host.tables, triggers=host.triggers, vault=host.vault,
+        tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
     )  # fmt: skip
     access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
     app = create_app(services, access)

@@ -16,7 +16,7 @@ from segue.engine.ids import idempotency_key
 from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
 from segue.engine.result_cache import ResultCache
 from segue.engine.sealing import Sealing
-from segue.engine.secrets import SecretResolver
+from segue.engine.secrets import ResolvedSecret, SecretResolver
 from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
 from segue.errors import StepError, TerminalError
 from segue.expr import ExprError, MarkedScope, Scope, Value, to_json
@@ -92,7 +92,7 @@ class AttemptMaker:
         """A `flow` step's parameters; what is secret in them is sealed. Raises ExprError, StepError."""
         return kept_params(state, step, await self._resolved(state, step, workspace))
 
-    async def _resolved(self, state: RunState, step: StepState, workspace: str) -> dict[str, str]:
+    async def _resolved(self, state: RunState, step: StepState, workspace: str) -> dict[str, ResolvedSecret]:
         """The secrets that the attempt may use."""
         if not step.plan.uses_secrets:
             return {}
@@ -113,7 +113,7 @@ class AttemptMaker:
         try:
             secrets = await self._resolved(state, step, workspace) if step.plan.uses_secrets else {}
             if secrets:
-                masker = masker.with_values(secrets.values())
+                masker = masker.with_values(one.value for one in secrets.values())
             if state.plan.flow.masking:
                 masker = masker.with_names(state.plan.flow.masking)
             action = self.action_of(step)
@@ -133,7 +133,7 @@ class AttemptMaker:
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
                 idempotency_key=key_of(state, step, workspace),
                 log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
-                timeout_seconds=_timeout(step),
+                timeout_seconds=_timeout(step), bound=_bound(secrets),
             )  # fmt: skip
             output = await action.run(params, context)
             ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state.box))
@@ -177,7 +177,7 @@ def asked_value(step: StepState) -> Value | None:
     return step.plan.params if step.job is None else step.plan.poll_params
 
 
-def kept_params(state: RunState, step: StepState, secrets: Mapping[str, str]) -> dict[str, object]:
+def kept_params(state: RunState, step: StepState, secrets: Mapping[str, ResolvedSecret]) -> dict[str, object]:
     """The attempt's parameters, as of the step's start; what is secret or computed from a secret is sealed. Raises
     ExprError.
     """
@@ -185,10 +185,12 @@ def kept_params(state: RunState, step: StepState, secrets: Mapping[str, str]) ->
     return {} if value is None else spread(params_of(value, state, step, secrets))
 
 
-def params_of(value: Value, state: RunState, step: StepState, secrets: Mapping[str, str] | None = None) -> Any:
+def params_of(
+    value: Value, state: RunState, step: StepState, secrets: Mapping[str, ResolvedSecret] | None = None
+) -> Any:
     """Parameters computed as of the step's start. Raises ExprError."""
     box = state.box or Box(None)
-    hidden = {name: Sealed(box.sealer, plain=one) for name, one in (secrets or {}).items()}
+    hidden = {name: Sealed(box.sealer, plain=one.value) for name, one in (secrets or {}).items()}
     scope: Scope = step_scope(state, step, value=step.job, secrets=hidden)
     if hidden or box.used:
         scope = MarkedScope(scope, box)
@@ -207,6 +209,10 @@ def _long_leaves(value: object) -> Iterator[str]:
             yield from _long_leaves(one)
     elif isinstance(value, str | int | float) and len(str(value)) >= COMPUTED_LENGTH_MIN:
         yield str(value)
+
+
+def _bound(secrets: Mapping[str, ResolvedSecret]) -> tuple[tuple[str, str], ...]:
+    return tuple((one.value, one.origin) for one in secrets.values() if one.origin)
 
 
 def _timeout(step: StepState) -> float | None:

@@ -177,7 +177,7 @@ class Callbacks:
         found = (await self._secrets.resolve(declared, workspace)).get(signature.secret)
         if found is None:
             raise SignatureError(f"the flow declares no secret {signature.secret!r}, so no signature can be checked")
-        return str(found).encode()
+        return found.value.encode()
 
 
 def mistakes_in(step: StepState, payload: JsonValue) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from segue.engine.secrets import kind_of
 from segue.flow.model import Flow
 from segue.kernel.plan import NodePlan, Plan
 from segue.observe.masking import MASK
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class NeededSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """One secret that the flow declares. `source` as written: `env:NAME`, `file:PATH`, `connection.field`."""
+    """One secret that the flow declares. `source` as written: `env:NAME`, `secret:NAME`, …"""
 
     name: str
     source: str
@@ -64,7 +65,7 @@ def needs_of(plan: Plan, steps: Iterable[PlannedStep], calls: int) -> Needs:
             if host is not None:
                 hosts[host] = None
     connections = dict.fromkeys(
-        one.source.removeprefix("connection.").partition(".")[0] for one in secrets if ":" not in one.source
+        place.rpartition(".")[0] for kind, place in (kind_of(one.source) for one in secrets) if kind == "connection"
     )
     return Needs(
         secrets=secrets, connections=list(connections), hosts=list(hosts), actions=list(actions), outside_calls=calls,

@@ -49,6 +49,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Hides the secrets that this attempt may know, for what the action itself shows of its errors."""
     timeout_seconds: float | None = None
     """What the step's own `timeout` allows this attempt; the engine ends it then. None: nothing is said."""
+    bound: tuple[tuple[str, str], ...] = ()
+    """Secrets that may be sent to one origin (scheme, host and port) only: value and origin of each."""
     callback_url: str | None = None
     """Where an outside system sends the signal that this step will wait for."""
 

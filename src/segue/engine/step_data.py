@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from segue.engine.attempts import asked_value, params_of
+from segue.engine.secrets import ResolvedSecret
 from segue.engine.views import StepView, masker_of, step_view
 from segue.errors import NotFoundError
 from segue.expr import ExprError
@@ -67,7 +68,7 @@ def _params(state: RunState, step: StepState) -> tuple[dict[str, object] | None,
     value = asked_value(step)
     if value is None:
         return None, None
-    stand_ins = dict.fromkeys(state.plan.flow.secrets, MASK)
+    stand_ins = dict.fromkeys(state.plan.flow.secrets, ResolvedSecret(MASK))
     try:
         return params_of(value, state, step, stand_ins), None
     except ExprError as error:

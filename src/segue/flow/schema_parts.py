@@ -381,9 +381,10 @@ def _part_defs() -> RawMap:
             },
         ),
         "source": {
-            "description": "Where a secret comes from: `env:NAME`, `file:PATH`, `connection.field`, `vault:…`.",
+            "description": "Where a secret comes from: `env:NAME`, `file:PATH`, `secret:NAME`, `connection:NAME.field` "
+            "or `vault:…`.",
             "type": "string",
-            "pattern": r"^(env|file|vault):.|\.",
+            "pattern": r"^(env|file|secret|connection|vault):.|\.",
         },
         "trigger": _trigger(),
     }  # fmt: skip

@@ -118,6 +118,17 @@ class Masker:
         """
         return self._mask(value, 0, scans_values=self._may_contain_a_value(value))
 
+    def holds_value(self, value: object) -> bool:
+        """Whether a registered value, in any of its forms, is somewhere in `value` (JSON), names of fields included."""
+        if isinstance(value, str):
+            return self.mask_values(value) != value
+        if isinstance(value, Mapping):
+            parts = cast("Mapping[object, object]", value).items()
+            return any(self.holds_value(name) or self.holds_value(part) for name, part in parts)
+        if isinstance(value, list | tuple):
+            return any(self.holds_value(part) for part in cast("list[object]", value))
+        return isinstance(value, int | float) and str(value) in self._values
+
     def _may_contain_a_value(self, value: object) -> bool:
         """One search of the whole document instead of one for each of its texts. False is certain."""
         if not self._forms:

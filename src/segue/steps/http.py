@@ -19,6 +19,7 @@ from segue.errors import TerminalError
 from segue.net.errors import HttpFailure
 from segue.net.messages import Auth, BasicAuth, BearerAuth, HeaderAuth, HttpRequest, HttpResponse
 from segue.net.statuses import raise_for_status
+from segue.steps.bound import held
 from segue.steps.http_parts import parts_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def http_action(client: Callable[[], HttpClient]) -> Action:
     """The action over a client, which is asked for at each request."""
 
     async def run(params: dict[str, Any], context: AttemptContext) -> dict[str, Any]:
-        request = request_of(params, context)
+        request = held(request_of(params, context), params, context.bound)
         good = _expected(params.get("expect"))
         shown = context.masker.mask_url(request.url)
         response = await client().request(request)

@@ -43,7 +43,7 @@ class TriggerSecrets:
             for reference in auth.references:
                 try:
                     resolved = await self._resolver.resolve({"webhook": {"from": reference}}, row.workspace)
-                    found.append(Secret(str(resolved["webhook"])))
+                    found.append(Secret(resolved["webhook"].value))
                 except StepError:
                     continue  # none that counts: the delivery's record says `no-secret`
             return found

@@ -148,9 +148,10 @@ async def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path) 
     file.write_text("of a file\r\n", encoding="utf-8")
     resolver = SecretResolver({"A": "of the environment"})
     found = await resolver.resolve({"a": {"from": "env:A"}, "b": {"from": f"file:{file}"}, "c": "env:A"}, "default")
-    assert found == {"a": "of the environment", "b": "of a file", "c": "of the environment"}
+    values = {name: one.value for name, one in found.items()}
+    assert values == {"a": "of the environment", "b": "of a file", "c": "of the environment"}
     file.write_bytes(b"x" * (MAX_SECRET_BYTES + 10))
-    assert len((await resolver.resolve({"b": f"file:{file}"}, "default"))["b"]) == MAX_SECRET_BYTES
+    assert len((await resolver.resolve({"b": f"file:{file}"}, "default"))["b"].value) == MAX_SECRET_BYTES
 
 
 @pytest.mark.req("ACC-5.sources")
@@ -159,7 +160,7 @@ async def test_secrets_come_from_the_environment_and_from_files(tmp_path: Path) 
     [
         ({"from": "env:NOT_SET"}, "environment variable NOT_SET is not set"),
         ({"from": "file:/nowhere/at/all"}, "/nowhere/at/all cannot be read: No such file"),
-        ({"from": "vault:x"}, "no known source; use env:NAME or file:PATH"),
+        ({"from": "vault:x"}, "no known source; use one of env:NAME, file:PATH"),
         ({}, "no known source"),
         (5, "no known source"),
     ],

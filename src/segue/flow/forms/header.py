@@ -17,6 +17,7 @@ from segue.flow.reader import Reader, first_of
 from segue.flow.sharing import read_flow_limits
 
 _SEMVER = re.compile(r"\d+(?:\.\d+){0,2}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z")
+_SOURCE: Final = re.compile(r"(?:env|file|secret|connection|vault):.|connection\.?.")
 _STRATEGIES: Final = {"parallel": "parallel", "sequential": "sequential", "priority": "priority"}
 _TRIGGER_KEYS: Final = {
     "webhook": frozenset((
@@ -179,8 +180,8 @@ def _secrets(reader: Reader, node: Node) -> dict[str, JsonValue]:
             message = f"the secret {name} is a reference; secrets say where they come from"
             reader.problem(codes.NOT_ALLOWED, child, message, suggestion=hint, patch=patch)
             source = f"env:{named[1]}"
-        if source is None or (re.match(r"(?:env|file|vault):.|connection\.?.", source) is None and "." not in source):
-            hint = "write `{from: env:NAME}`, `file:PATH`, `connection.field` or `vault:…`"
+        if source is None or (_SOURCE.match(source) is None and "." not in source):
+            hint = "write `{from: env:NAME}`, `file:PATH`, `secret:NAME`, `connection:NAME.field` or `vault:…`"
             reader.problem(
                 codes.NOT_ALLOWED, child, f"the secret {name} does not say where it comes from", suggestion=hint
             )
