@@ -159,8 +159,8 @@ def build_host(
     flows.reacts(triggers.follow, triggers.retire)
     return Host(
         engine=engine, store=kept, tables=tables, http=http, actions=registry, catalogue=catalogue, threads=threads,
-        vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources, flows=flows,
-        stored=stored, triggers=triggers,
+        vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources,
+        flows=flows, stored=stored, triggers=triggers,
     )  # fmt: skip
 
 
