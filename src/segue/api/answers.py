@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
 
+from segue.api.compat.records import RECORDS as COMPAT_RECORDS
 from segue.api.errors import FieldError, FlowProblem, ProblemDetails
 from segue.engine.bulk import BulkOutcome
 from segue.engine.callback_history import SignalLine
@@ -264,12 +265,14 @@ ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, JournalPage, BulkAnswer, StepData,
     RunComparison, RunView, UndoView, LogLine, LogPage, Why, OpenCallback, CallbackList, SignalPage, CallbackTested,
     CallbackShown, CallbackTaken, EndedRun, EventTaken, CheckResult, Link, Health, GatewayStarted, EngineStarted,
-    GatewayRun, ProblemDetails,
+    *COMPAT_RECORDS, GatewayRun, ProblemDetails,
 )  # fmt: skip
 
 
-def answer(value: msgspec.Struct, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A record as JSON."""
+def answer(
+    value: msgspec.Struct | Sequence[msgspec.Struct], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A record, or a list of them, as JSON."""
     return Response(_encode(value), status, dict(headers or {}), media_type="application/json")
 
 

@@ -15,13 +15,16 @@ from segue.access.identities import Identities
 from segue.api.access import Access
 from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
+from segue.api.compat.gateway import GatewayRoutes
+from segue.api.compat.orchestrator import OrchestratorRoutes
+from segue.api.compat.orchestrator_runs import OrchestratorRunRoutes
+from segue.api.compat.providers import ProviderRoutes
 from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
 from segue.api.flow_drafts import DraftRoutes
 from segue.api.flow_versions import VersionRoutes
 from segue.api.flows import FlowRoutes
 from segue.api.gate import Gate
-from segue.api.gateway import GatewayRoutes
 from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
 from segue.api.hooks import HookRoutes
@@ -76,6 +79,9 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         TriggerRoutes(services.triggers),
         CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
+        ProviderRoutes(engine, starter),
+        OrchestratorRunRoutes(engine, starter),
+        OrchestratorRoutes(shelf),
         GatewayRoutes(engine, starter),
         HealthRoutes(engine),
         IdentityRoutes(access, identities, engine.now, None),

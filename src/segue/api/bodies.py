@@ -168,6 +168,36 @@ class BulkRuns(Reason):
     cursor: str | None = Field(None, max_length=100, pattern=CURSOR)
 
 
+class RunOrchestrator(BaseModel):
+    """Document A: `{inputs}`, or the inputs themselves."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    inputs: JsonObject | None = None
+
+
+class SaveOrchestrator(Body):
+    """Document A's flow: a name and its canvas graph, as an object or as its JSON text."""
+
+    name: str | None = Field(None, min_length=1, max_length=300)
+    description: str | None = Field(None, max_length=10_000)
+    definition: JsonObject | str | None = Field(None, description="`{nodes, edges, version}`")
+
+
+class ExecuteWebhook(Body):
+    """Document A: call a provider's webhook."""
+
+    webhook_url: str = Field(alias="webhookUrl", min_length=1, max_length=4_000)
+    data: Any = None
+
+
+class ProviderCallback(Body):
+    """Document A: what a zap sends back to a step that waits."""
+
+    token: str = Field(min_length=1, max_length=300)
+    data: Any = None
+
+
 class GatewayStart(BaseModel):
     """Document B's gateway: `{graph, inputs, idempotencyKey}`, or its `{name, definition: {steps}}` as it is."""
 
@@ -198,7 +228,7 @@ class Execute(Body):
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
     StartRun, RunFlow, SendEvent, CallbackTest, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, BulkRuns,
-    GatewayStart, Execute,
+    RunOrchestrator, SaveOrchestrator, ExecuteWebhook, ProviderCallback, GatewayStart, Execute,
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from segue.api.callback_page import FREE_TEXT, OWN_FIELDS, Question, form_page, 
 from segue.api.documented import answers_with
 from segue.api.errors import BadBodyError, details_of
 from segue.api.form_fields import Field, fields_of, value_of
-from segue.api.guard import CALLBACK_PREFIX
-from segue.api.routing import Routes
+from segue.api.guard import CALLBACK_PREFIX, RUN_PREFIXES
+from segue.api.routing import Routes, principal_of, refuse_unless
 from segue.engine.callback_history import CallbackHistory
 from segue.engine.host import Engine
 from segue.engine.ids import token_hash
@@ -70,6 +70,8 @@ class CallbackRoutes:
         signal is kept. An unknown token is 404, a used or cancelled one 409, an expired one 410, an answer that is not
         what the step takes 422 (with every mistake), a missing or wrong signature 403; none of them changes anything.
         """
+        if token.startswith(RUN_PREFIXES):
+            return await self._give_to_run(token, request)
         if wants_page(request) and content_type(request.headers) in ("", _FORM):
             return await self._give_form(token, request)
         run_id = await self._give(token, request, await read_payload(request))
@@ -79,6 +81,8 @@ class CallbackRoutes:
         """What the callback is; for a browser, the form to answer it. Asking changes nothing, so that link previews do
         no harm.
         """
+        if token.startswith(RUN_PREFIXES):
+            raise NotFoundError("a run's id only takes answers (POST); its callbacks are listed with the run")
         if wants_page(request):
             return await self._form(token)
         row, record = await self._engine.find_callback(token)
@@ -87,6 +91,25 @@ class CallbackRoutes:
                 flow=record.flow_id, step=row.step_path, status=row.state, expires_at=rfc3339(row.expires_at), how=_HOW
             )
         )
+
+    async def _give_to_run(self, run_id: str, request: Request) -> Response:
+        """Document A's other form, with a run's id: for an identity, and for a run with exactly one open callback."""
+        principal, record = principal_of(request), await self._engine.record(run_id)
+        if record.workspace != principal.workspace:
+            raise NotFoundError(f"no run has the id {run_id!r}")
+        refuse_unless(principal, "run:update", record.flow_id)
+        state = await self._engine.state(record)
+        waiting = [step for step in state.nodes if step.callback and not state.ended]
+        if len(waiting) != 1:
+            steps = ", ".join(step.address for step in waiting)
+            told = (
+                f"waits for {len(waiting)} callbacks ({steps}); answer at their own addresses"
+                if waiting
+                else "waits for no callback"
+            )
+            raise ConflictError(f"run {run_id} {told}")
+        token = self._engine.callback_token(run_id, waiting[0])
+        return answer(CallbackTaken(run_id=await self._give(token, request, await read_payload(request))))
 
     async def _give(self, token: str, request: Request, payload: JsonValue) -> str:
         raw = await request.body()

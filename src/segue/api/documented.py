@@ -53,6 +53,12 @@ def errors_of(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def list_of(record: type[msgspec.Struct], *errors: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with a plain list of records."""
+    schema = {"type": "array", "items": _ref(record.__name__)}
+    return {200: {"description": "OK", "content": {"application/json": {"schema": schema}}}, **errors_of(*errors)}
+
+
 def body_of(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads `model`."""
     content = {"application/json": {"schema": _ref(model.__name__)}}

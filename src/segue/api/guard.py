@@ -24,6 +24,7 @@ from segue.observe.logs import get_logger, log_context
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
+RUN_PREFIXES: Final = ("run_", "eng_")
 CALLBACK_PREFIX: Final = "/api/v1/orchestrator/callback/"
 HOOK_PREFIX: Final = "/hooks/"
 HOOK_BYTES_MAX: Final = 1024 * 1024
@@ -227,7 +228,7 @@ def is_public(path: str) -> bool:
     the session itself; who signs in has no identity yet.
     """
     if path.startswith(CALLBACK_PREFIX):
-        return not path.removeprefix(CALLBACK_PREFIX).startswith(("run_", "eng_"))
+        return not path.removeprefix(CALLBACK_PREFIX).startswith(RUN_PREFIXES)
     return path in PUBLIC_PATHS or path.startswith(("/assets/", "/health/", "/api/v1/oidc/", HOOK_PREFIX))
 
 

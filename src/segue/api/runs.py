@@ -201,8 +201,7 @@ class RunRoutes:
     ) -> Response:
         """The run's log: its events in words and what its steps wrote."""
         lines = await logs_of(self._engine, await self._engine.record(run_id))
-        least = _LEVELS[level]
-        found = [line for line in lines if _LEVELS.get(line.level, 1) >= least and (step is None or within(line, step))]
+        found = [line for line in lines if least_level(line, level) and (step is None or within(line, step))]
         return answer(LogPage(lines=found[-limit:]))
 
     async def why(self, run_id: str, step: str | None = None) -> Response:
@@ -303,6 +302,11 @@ async def logs_of(engine: Engine, record: RunRecord, state: RunState | None = No
             break
     # The journal may have grown since the state was read.
     return log_lines(state, [row for row in rows if row.seq < state.seq], logs)
+
+
+def least_level(line: LogLine, level: Level) -> bool:
+    """Whether a line is of this level or a graver one."""
+    return _LEVELS.get(line.level, 1) >= _LEVELS[level]
 
 
 def within(line: LogLine, step: str) -> bool:

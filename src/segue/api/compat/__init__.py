@@ -1,0 +1,1 @@
+"""The source documents' own paths, bodies and status words, as thin doors to what the canonical API does."""

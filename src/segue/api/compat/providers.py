@@ -1,0 +1,168 @@
+"""Document A's providers and connections.
+
+What needs no kept credentials works: the list, webhooks of Make and Zapier (each call is a run, so that it is kept,
+retried and logged), callbacks of Zapier. What needs a connection or an adapter says which of them is missing (501).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segue.api.answers import CallbackTaken, answer
+from segue.api.bodies import ExecuteWebhook, ProviderCallback, read_model
+from segue.api.compat.orchestrator_runs import ROOT
+from segue.api.compat.records import RUN_WORDS, Executed, Provider
+from segue.api.documented import answers_with, body_of, errors_of, list_of
+from segue.api.errors import NotAvailableError
+from segue.api.responses import WAIT_SECONDS_MAX
+from segue.api.routing import Routes, principal_of
+from segue.api.starts import Starter, idempotency_key
+from segue.engine.host import Engine
+from segue.engine.versions import Version
+from segue.errors import NotFoundError
+from segue.observe.masking import DEFAULT_MASKER
+
+PROVIDERS: Final = (
+    Provider(
+        id="n8n", name="n8n", status="INACTIVE", capabilities=["list", "preview", "execute", "poll"],
+        credentials=["baseUrl", "apiKey"],
+    ),
+    Provider(
+        id="make", name="Make", status="INACTIVE", capabilities=["list", "preview", "execute"],
+        credentials=["apiKey", "baseUrl"],
+    ),
+    Provider(
+        id="zapier", name="Zapier", status="INACTIVE", capabilities=["execute", "callback"], credentials=["apiKey"],
+    ),
+)  # fmt: skip
+_BY_ID: Final = {provider.id: provider for provider in PROVIDERS}
+WAIT_SECONDS: Final = 30.0
+"""How long a call of a webhook is waited for where the caller does not say."""
+
+_WEBHOOK: Final[dict[str, Any]] = {
+    "flow": "provider-webhook",
+    "title": "A provider's webhook",
+    "inputs": {"provider": {"type": "string"}, "url": {"type": "string"}, "data": {}},
+    "steps": [{"send": {"http": {"method": "POST", "url": "$inputs.url", "json": "$inputs.data"}}}],
+    "outputs": {"status": "$send.status", "body": "$send.body"},
+}
+Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to wait for the answer of the webhook.")]
+
+
+class ProviderRoutes:
+    """`/api/v1/orchestrator/providers/…` and `/connections`."""
+
+    def __init__(self, engine: Engine, starter: Starter) -> None:
+        self._engine = engine
+        self._starter = starter
+
+    def router(self) -> Routes:
+        """The routes."""
+        router = Routes(tags=["document A"])
+        providers = f"{ROOT}/providers"
+        router.add(providers, self.index, needs="connection:read", responses=list_of(Provider))
+        for provider in ("make", "zapier"):
+            router.add(
+                f"{providers}/{provider}/execute", self.execute(provider), method="POST", needs="connection:execute",
+                extra=body_of(ExecuteWebhook),
+                responses={
+                    **answers_with(200, Executed, 400, 413, 415, 422, 503),
+                    **answers_with(202, Executed, description="It has not answered yet"),
+                },
+                operation_id=f"execute_{provider}",
+            )  # fmt: skip
+        router.add(
+            f"{providers}/zapier/callback", self.callback, method="POST", needs="run:update",
+            extra=body_of(ProviderCallback),
+            responses=answers_with(200, CallbackTaken, 400, 403, 404, 409, 410, 413, 415, 422),
+        )  # fmt: skip
+        for method, path, needs, missing in LATER:
+            router.add(
+                f"{ROOT}{path}", _not_available(missing), method=method, needs=needs, status_code=501,
+                responses=errors_of(404, 501), operation_id=f"{method.lower()}{path.replace('/', '_')}",
+            )  # fmt: skip
+        return router
+
+    async def index(self) -> Response:
+        """The outside systems that flows can speak to."""
+        return answer(list(PROVIDERS))
+
+    def execute(self, provider: str) -> Any:
+        """The operation that calls a webhook of a provider."""
+
+        async def execute(request: Request, wait: Wait = WAIT_SECONDS) -> Response:
+            """Call a webhook: `{webhookUrl, data}`. The call is a run of its own: `executionId` is its id."""
+            body = await read_model(request, ExecuteWebhook)
+            principal = principal_of(request)
+
+            async def version() -> Version:
+                return await self._starter.sent(_WEBHOOK, principal.workspace)
+
+            started = await self._starter.start(
+                version, {"provider": provider, "url": body.webhook_url, "data": body.data},
+                workspace=principal.workspace, key=idempotency_key(request.headers, None),
+                trigger={"kind": "api", "door": f"provider.{provider}"},
+                request=["provider", provider, body.webhook_url, body.data],
+            )  # fmt: skip
+            return await self._executed(started.run_id, wait)
+
+        return execute
+
+    async def _executed(self, run_id: str, wait: float) -> Response:
+        try:
+            async with asyncio.timeout(wait):
+                state = await self._engine.wait(run_id)
+        except TimeoutError:
+            record = await self._engine.record(run_id)
+            return answer(Executed(execution_id=run_id, status=RUN_WORDS.get(record.status, "FAILED")), 202)
+        error = None
+        if state.error is not None:
+            error = {"category": state.error.category, "message": DEFAULT_MASKER.mask_text(state.error.message)}
+        data: Any = DEFAULT_MASKER.mask_json(state.outputs)
+        return answer(
+            Executed(execution_id=run_id, status=RUN_WORDS.get(state.status.value, "FAILED"), data=data, error=error)
+        )
+
+    async def callback(self, request: Request) -> Response:
+        """A zap's answer to a step that waits: `{token, data}`, with the token of the step's callback."""
+        body = await read_model(request, ProviderCallback)
+        _, record = await self._engine.find_callback(body.token)
+        if record.workspace != principal_of(request).workspace:
+            raise NotFoundError("no callback has this token")
+        run_id = await self._engine.callback(body.token, body.data, raw=await request.body(), headers=request.headers)
+        return answer(CallbackTaken(run_id=run_id))
+
+
+LATER: Final = (
+    ("POST", "/providers/{provider}/connect", "connection:create", "connections"),
+    ("DELETE", "/providers/{provider}/disconnect/{connection_id}", "connection:delete", "connections"),
+    ("GET", "/providers/{provider}/test", "connection:execute", "connections"),
+    ("POST", "/providers/{provider}/test", "connection:execute", "connections"),
+    ("GET", "/connections", "connection:read", "connections"),
+    ("DELETE", "/connections/{connection_id}", "connection:delete", "connections"),
+    ("GET", "/providers/{provider}/workflows", "connection:read", "the provider's adapter"),
+    ("GET", "/providers/{provider}/workflows/{workflow_id}/preview", "connection:read", "the provider's adapter"),
+    ("POST", "/providers/n8n/workflows/{workflow_id}/execute", "connection:execute", "the provider's adapter"),
+    ("GET", "/providers/make/scenarios", "connection:read", "the provider's adapter"),
+    ("GET", "/providers/make/scenarios/{scenario_id}/metadata", "connection:read", "the provider's adapter"),
+)
+"""Method, path, permission and what this server has not got for it."""
+
+
+def _not_available(missing: str) -> Any:
+    async def not_available(request: Request) -> Response:
+        """Not part of this server yet: the answer says what is missing (501)."""
+        provider = request.path_params.get("provider")
+        if provider is not None and provider not in _BY_ID:
+            raise NotFoundError(f"no provider is called {provider[:100]!r}; there are {', '.join(_BY_ID)}")
+        raise NotAvailableError(
+            f"this server has not got {missing} yet, which this route needs; call the provider's webhook, or use an"
+            " http step"
+        )
+
+    return not_available
