@@ -79,8 +79,13 @@ class Loading:
         task = self._loading.get(record.key)
         if task is None:
             task = self._loading[record.key] = asyncio.create_task(self._load(record))
-            task.add_done_callback(lambda _: self._loading.pop(record.key, None))
+            task.add_done_callback(lambda ended: self._loaded(record.key, ended))
         return await asyncio.shield(task)
+
+    def _loaded(self, key: int, ended: asyncio.Task[LiveRun]) -> None:
+        self._loading.pop(key, None)
+        if not ended.cancelled():
+            ended.exception()  # whoever waited has been told; nobody may be left who did
 
     async def _load(self, record: RunRecord) -> LiveRun:
         try:
