@@ -33,6 +33,7 @@ from segue.api.live import Streams
 from segue.api.page import PageRoutes
 from segue.api.run_details import RunDetailRoutes
 from segue.api.runs import RunRoutes
+from segue.api.schedules import ScheduleRoutes
 from segue.api.second_chances import SecondChanceRoutes
 from segue.api.services import Services
 from segue.api.signals import SignalRoutes
@@ -77,6 +78,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         CallbackRoutes(engine, history),
         HookRoutes(services.triggers),
         TriggerRoutes(services.triggers),
+        ScheduleRoutes(services.triggers),
         CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
         ProviderRoutes(engine, starter),

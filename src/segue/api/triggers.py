@@ -127,7 +127,7 @@ class TriggerRoutes:
         auth = read_webhook_settings(settings).auth if body.kind == "webhook" else None
         if auth is not None and auth.needs_secret and auth.generates is None and body.secret is None:
             raise RequestError(f"a {auth.kind} secret or key is made by the sender: send it as `secret`")
-        await self._require_flow(workspace, body.flow)
+        await require_flow(self._triggers, workspace, body.flow)
         row = await self._triggers.registry.create(
             workspace, body.flow, cast("Kind", body.kind), settings, name=body.name, condition=body.when
         )
@@ -211,12 +211,6 @@ class TriggerRoutes:
 
     # ------------------------------------------------------------ helpers
 
-    async def _require_flow(self, workspace: str, flow_id: str) -> None:
-        try:
-            await self._triggers.starter.version(workspace, flow_id)
-        except FlowUnusableError as error:
-            raise NotFoundError(error.message) from error
-
     def _row(self, id: str, request: Request) -> TriggerRow:
         principal = principal_of(request)
         row = self._triggers.registry.get(id, principal.workspace)
@@ -249,6 +243,14 @@ class TriggerRoutes:
         except RequestError:
             auth = None
         return trigger_view(row, auth=auth, address=address)
+
+
+async def require_flow(triggers: Triggers, workspace: str, flow_id: str) -> None:
+    """Raises NotFoundError unless the workspace has a flow of this id that can run."""
+    try:
+        await triggers.starter.version(workspace, flow_id)
+    except FlowUnusableError as error:
+        raise NotFoundError(error.message) from error
 
 
 def _milliseconds(text: str) -> int:

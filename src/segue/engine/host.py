@@ -23,7 +23,7 @@ from segue.engine.attempts import AttemptMaker
 from segue.engine.bus import Bus
 from segue.engine.callbacks import Callbacks
 from segue.engine.children import Children
-from segue.engine.clock import Clock, SystemClock
+from segue.engine.clock import Clock, Handle, SystemClock
 from segue.engine.committing import Committing
 from segue.engine.flow_source import FlowSource, RegisteredFlows
 from segue.engine.ids import WORKSPACE, callback_token, new_run_id, new_seed
@@ -231,6 +231,10 @@ class Engine:
     def now(self) -> int:
         """The engine's clock, in milliseconds since the epoch."""
         return self._clock.now()
+
+    def call_at(self, due: int, call: Callable[[], None]) -> Handle:
+        """See `Clock.call_at`: for parts of the host that go by the engine's clock."""
+        return self._clock.call_at(due, call)
 
     # ------------------------------------------------------------ the doors' operations
 

@@ -120,6 +120,9 @@ class Registry:
             made = _as_row(workspace, flow, name, trigger, origin, now, known)
             if known is None or msgspec.structs.replace(made, updated_at=known.updated_at) != known:
                 wanted.append(made)
+        for row in self.of_flow(workspace, flow.id):
+            if row.origin == "api" and not row.declared:  # the flow was gone and is back
+                wanted.append(msgspec.structs.replace(row, declared=True, updated_at=now))
         for name, row in mine.items():
             if name not in declared and row.declared:
                 wanted.append(msgspec.structs.replace(row, declared=False, updated_at=now))
@@ -127,12 +130,12 @@ class Registry:
             await self._keep(wanted)
 
     async def retire(self, workspace: str, flow_id: str) -> None:
-        """The flow is gone: the triggers that it declared rest."""
+        """The flow is gone: its triggers rest, those too that were made beside it."""
         now = self._now()
         resting = [
             msgspec.structs.replace(row, declared=False, updated_at=now)
             for row in self.of_flow(workspace, flow_id)
-            if row.origin != "api" and row.declared
+            if row.declared
         ]
         if resting:
             await self._keep(resting)

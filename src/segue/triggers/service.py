@@ -21,6 +21,7 @@ from segue.triggers.intake import Intake
 from segue.triggers.reactions import Chains
 from segue.triggers.records import Origin
 from segue.triggers.registry import Registry
+from segue.triggers.scheduler import Scheduler
 from segue.triggers.secrets import TriggerSecrets
 from segue.triggers.starting import Starter
 
@@ -49,6 +50,8 @@ class Triggers:
         self._library = library
         self._followed: dict[str, bytes] = {}
         self._looking: asyncio.Task[None] | None = None
+        self.scheduler = Scheduler(engine, tables, self.registry, self.starter)
+        self.registry.changed = self.scheduler.changed
         self._chains = Chains(engine, tables, self.registry, self.starter)
 
     async def open(self) -> None:
@@ -67,19 +70,25 @@ class Triggers:
         """See `Reactions.event_kept`."""
         await self._chains.event_kept(event)
 
-    async def follow(self, workspace: str, flow: Flow, origin: Origin = "stored") -> None:
-        """A flow was published, or its file changed: its triggers are those that it declares now. Safe to repeat."""
+    async def follow(self, workspace: str, flow: Flow, source: str, origin: Origin = "stored") -> None:
+        """A flow was published, or its file changed: its triggers are those that it declares now. Safe to repeat.
+        `source` is its text.
+        """
+        if flow.triggers:
+            await self.engine.versions.keep(flow, source, self.engine.now(), workspace=workspace)
         await self.registry.follow(workspace, flow, origin)
 
     async def begin(self) -> None:
         """Follow the flows of the folders, and start what is due, until `stop`. For a server: a command that runs one
         flow on the side starts no others by the clock.
         """
+        await self.scheduler.begin()
         await self.follow_folders()
         self._looking = asyncio.create_task(self._look_again())
 
     async def stop(self) -> None:
         """Begin nothing more by itself. Safe to repeat."""
+        await self.scheduler.stop()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -95,7 +104,7 @@ class Triggers:
             if flow is None or not found.runnable or found.id != flow.id:
                 continue
             if self._followed.get(flow.id) != found.digest:
-                await self.registry.follow(WORKSPACE, flow, "folder")
+                await self.follow(WORKSPACE, flow, found.source, "folder")
                 self._followed[flow.id] = found.digest
         await self.registry.retire_others("folder", present)
         there = {flow_id for _, flow_id in present}
@@ -110,5 +119,5 @@ class Triggers:
                 _log.warning("the folders' triggers could not be looked at: %s", error.message)
 
     async def retire(self, workspace: str, flow_id: str) -> None:
-        """A flow was archived or deleted: the triggers that it declared rest."""
+        """A flow was archived or deleted: its triggers rest."""
         await self.registry.retire(workspace, flow_id)

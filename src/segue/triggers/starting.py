@@ -41,7 +41,10 @@ class Starter:
         self._known: dict[tuple[str, str], tuple[Flow, Version]] = {}
 
     async def version(self, workspace: str, flow_id: str) -> Version:
-        """The flow's version that a trigger starts now. Raises FlowUnusableError, StoreUnavailableError."""
+        """The flow's version that a trigger starts now: as its source has it, else the newest that was kept, since what
+        is started again after a crash may come before the folders are known. Raises FlowUnusableError,
+        StoreUnavailableError.
+        """
         try:
             found = await self._flows.find(flow_id, workspace=workspace)
         except InvalidFlowError as error:
@@ -49,7 +52,10 @@ class Starter:
         except (NotFoundError, ConflictError) as error:
             raise FlowUnusableError(f"the flow {flow_id} cannot run: {error.message}") from error
         if found is None:
-            raise FlowUnusableError(f"there is no flow {flow_id} to run: it is gone, or was never published")
+            newest = await self.engine.versions.newest(workspace, flow_id)
+            if newest is None:
+                raise FlowUnusableError(f"there is no flow {flow_id} to run: it is gone, or was never published")
+            return newest
         known = self._known.get((workspace, flow_id))
         if known is not None and known[0] is found.flow:
             return known[1]
