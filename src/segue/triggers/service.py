@@ -70,11 +70,11 @@ class Triggers:
         """See `Reactions.event_kept`."""
         await self._chains.event_kept(event)
 
-    async def follow(self, workspace: str, flow: Flow, source: str, origin: Origin = "stored") -> None:
+    async def follow(self, workspace: str, flow: Flow, *, origin: Origin = "stored", source: str = "") -> None:
         """A flow was published, or its file changed: its triggers are those that it declares now. Safe to repeat.
-        `source` is its text.
+        A file's flow is kept with its text (`source`), so that it is known before the folders are looked at.
         """
-        if flow.triggers:
+        if flow.triggers and origin == "folder":
             await self.engine.versions.keep(flow, source, self.engine.now(), workspace=workspace)
         await self.registry.follow(workspace, flow, origin)
 
@@ -104,7 +104,7 @@ class Triggers:
             if flow is None or not found.runnable or found.id != flow.id:
                 continue
             if self._followed.get(flow.id) != found.digest:
-                await self.follow(WORKSPACE, flow, found.source, "folder")
+                await self.follow(WORKSPACE, flow, origin="folder", source=found.source)
                 self._followed[flow.id] = found.digest
         await self.registry.retire_others("folder", present)
         there = {flow_id for _, flow_id in present}

@@ -69,7 +69,8 @@ class World:
     async def follow(self, text: str) -> None:
         flow = load_flow(text, self.host.catalogue)
         self.host.registered.add(flow, text)
-        await self.host.triggers.follow("default", flow, text)
+        await self.host.engine.versions.keep(flow, text, self.clock.now())
+        await self.host.triggers.follow("default", flow)
         if self.begun and any(trigger.kind == "cron" for trigger in flow.triggers):
             await until(lambda: self.is_planned(flow.id))
 
