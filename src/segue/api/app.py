@@ -21,9 +21,7 @@ from segue.api.compat.orchestrator_runs import OrchestratorRunRoutes
 from segue.api.compat.providers import ProviderRoutes
 from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
-from segue.api.flow_drafts import DraftRoutes
-from segue.api.flow_versions import VersionRoutes
-from segue.api.flows import FlowRoutes
+from segue.api.flow_routes import flow_routes
 from segue.api.gate import Gate
 from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
@@ -71,9 +69,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         RunRoutes(engine, starter, streams),
         RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
-        FlowRoutes(shelf),
-        DraftRoutes(shelf),
-        VersionRoutes(shelf),
+        *flow_routes(shelf, services),
         SocketRoutes(engine, streams),
         CallbackRoutes(engine, history),
         HookRoutes(services.triggers),

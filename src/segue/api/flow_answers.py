@@ -7,10 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from segue.api.errors import FlowProblem, flow_problem
+from segue.engine.dry_run import DryRun
+from segue.engine.flow_test_run import FlowTestResults
 from segue.engine.library import LibraryFlow
 from segue.engine.views import rfc3339
 from segue.flow.edit import Graph
-from segue.flows.records import Draft, FlowInfo, VersionInfo
+from segue.flows.differences import FlowDiff
+from segue.flows.exchange import ApplyReport
+from segue.flows.records import Draft, VersionInfo
+from segue.flows.saved_steps import SavedStep
 from segue.flows.shelf import FOLDER, STORED, Shown, name_of
 
 
@@ -128,9 +133,79 @@ class Favourites(msgspec.Struct, frozen=True, kw_only=True):
     flows: list[str]
 
 
+class FlowTests(msgspec.Struct, frozen=True, kw_only=True):
+    """How a flow's own tests ended, and what is odd about them."""
+
+    results: FlowTestResults
+    problems: list[FlowProblem]
+
+
+class SavedStepItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that every flow of the workspace may use by name. `revision` is its ETag."""
+
+    name: str
+    description: str | None
+    body: str
+    revision: int
+    updated_at: str
+    updated_by: str
+
+
+class SavedStepList(msgspec.Struct, frozen=True, kw_only=True):
+    """Saved steps, by name. `next_cursor` continues after the last one (null: the end)."""
+
+    steps: list[SavedStepItem]
+    next_cursor: str | None = None
+
+
+class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What importing a file did, or would do. `outcome`: new, changed, unchanged, removed, invalid."""
+
+    file: str
+    flow: str | None
+    outcome: str
+    version: str | None
+    message: str | None
+    diff: str
+    problems: list[FlowProblem]
+
+
+class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All files, in the order of their names. `applied`: the changes were made; never if one file is invalid."""
+
+    ok: bool
+    applied: bool
+    files: list[ImportedFile]
+
+
+class TemplateItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A template. `parameters` is a JSON Schema; `origin`: `built-in`, or `stored` in this workspace."""
+
+    id: str
+    name: str
+    description: str | None
+    category: str | None
+    tags: list[str]
+    parameters: dict[str, Any]
+    origin: str
+
+
+class TemplateDetail(TemplateItem, frozen=True, kw_only=True):
+    """A template with its text: `<<name>>` stands for a parameter."""
+
+    text: str
+
+
+class TemplateList(msgspec.Struct, frozen=True, kw_only=True):
+    """Templates: the built-in ones, then the workspace's, by id."""
+
+    templates: list[TemplateItem]
+
+
 FLOW_ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     FlowItem, FlowDetail, FlowList, FlowDraft, FlowGraph, FlowVersionItem, FlowVersionDetail, FlowVersionList, TagList,
-    Favourites,
+    Favourites, FlowDiff, DryRun, FlowTests, SavedStepItem, SavedStepList, ImportReport,
+    TemplateItem, TemplateDetail, TemplateList,
 )  # fmt: skip
 
 
@@ -183,6 +258,21 @@ def version_item(found: VersionInfo) -> FlowVersionItem:
     )  # fmt: skip
 
 
-def info_item(found: FlowInfo) -> FlowItem:
-    """A stored flow that was just changed."""
-    return flow_item(found)
+def saved_step_item(found: SavedStep) -> SavedStepItem:
+    """A saved step."""
+    return SavedStepItem(
+        name=found.name, description=found.description, body=found.body, revision=found.revision,
+        updated_at=rfc3339(found.updated_at) or "", updated_by=found.updated_by,
+    )  # fmt: skip
+
+
+def import_report(report: ApplyReport) -> ImportReport:
+    """A report on files."""
+    files = [
+        ImportedFile(
+            file=one.file, flow=one.flow, outcome=one.outcome, version=one.version, message=one.message, diff=one.diff,
+            problems=[flow_problem(problem) for problem in one.problems],
+        )
+        for one in report.files
+    ]  # fmt: skip
+    return ImportReport(ok=report.ok, applied=report.applied, files=files)

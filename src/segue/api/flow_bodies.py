@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -65,7 +65,69 @@ class PutFavourites(Body):
     flows: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field(max_length=500)
 
 
+class PlanFlow(Body):
+    """Rehearse a flow: real expressions and branches, no call outside."""
+
+    inputs: JsonObject = Field(default_factory=dict)
+    version: str | None = Field(None, max_length=100, description="Left out: the draft, or a folder's file.")
+    mocks: JsonObject | None = Field(None, description="What steps answer, by step, as in a flow's tests.")
+    trigger: JsonObject | None = Field(None, description="The event that starts the run: {kind, body, headers}.")
+    samples: bool = Field(False, description="Make up the required inputs that are not given.")
+    now: int | None = Field(None, ge=0, le=2**53, description="When the run begins (ms since the epoch).")
+
+
+class TestFlow(Body):
+    """Run the tests that stand in a flow's text."""
+
+    __test__ = False
+
+    version: str | None = Field(None, max_length=100, description="Left out: the draft, or a folder's file.")
+    name: str | None = Field(None, max_length=200, description="Only tests with this in their name.")
+
+
+class SentFile(Body):
+    """A flow's file."""
+
+    name: str = Field(min_length=1, max_length=300, description="For messages; names the flow if its text does not.")
+    text: str
+
+
+class ImportFlows(Body):
+    """Flows to store. Alternatively send a zip archive of YAML and JSON files as application/zip."""
+
+    files: list[SentFile] = Field(min_length=1, max_length=2_000)
+
+
+class CreateTemplate(Body):
+    """A text to make flows of, with `<<name>>` where a parameter is to stand."""
+
+    id: FlowId
+    name: str = Field(min_length=1, max_length=200)
+    description: str | None = Field(None, max_length=2_000)
+    category: str | None = Field(None, max_length=200)
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default_factory=list[str], max_length=50)
+    parameters: JsonObject = Field(default_factory=dict, description="A JSON Schema (type object) of the parameters.")
+    text: str | None = Field(None, description="The template's text; else `flow_id` gives it.")
+    flow_id: str | None = Field(None, max_length=300, description="Take this flow's draft, or a folder's file.")
+
+
+class FromTemplate(Body):
+    """Make a flow of a template."""
+
+    id: FlowId | None = Field(None, description="Of the new flow; left out: what the template's text calls it.")
+    parameters: JsonObject = Field(default_factory=dict)
+
+
+class PutSavedStep(Body):
+    """A step that every flow of the workspace may use by name."""
+
+    body: str | JsonObject | list[JsonObject] = Field(
+        description="A step's keys, or a list of steps: YAML or JSON text, or as parsed JSON."
+    )
+    description: str | None = Field(None, max_length=2_000)
+
+
 FLOW_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    CreateFlow, PutDraft, EditDraft, SaveVersion, CloneFlow, PutTags, PutFavourites,
+    CreateFlow, PutDraft, EditDraft, SaveVersion, CloneFlow, PutTags, PutFavourites, PlanFlow, TestFlow,
+    PutSavedStep, ImportFlows, CreateTemplate, FromTemplate,
 )  # fmt: skip
-Json: TypeAlias = dict[str, Any]

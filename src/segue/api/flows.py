@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Query
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from segue.access.principal import Principal
 from segue.api.answers import CheckResult, answer
 from segue.api.bodies import CheckFlow, read_model
-from segue.api.documented import answers_with, body_of
+from segue.api.documented import answers_with, body_of, errors_of
 from segue.api.errors import flow_problem
 from segue.api.etags import etag
 from segue.api.flow_answers import (
@@ -63,7 +63,7 @@ class FlowRoutes:
         add("/flows/{flow_id}", self.show, needs="flow:read", responses=answers_with(200, FlowDetail, 404))
         add(
             "/flows/{flow_id}", self.delete, method="DELETE", needs="flow:delete", status_code=204,
-            responses={204: {"description": "Deleted"}, **_errors(404, 409)},
+            responses={204: {"description": "Deleted"}, **errors_of(404, 409)},
         )  # fmt: skip
         for name, endpoint in (("archive", self.archive), ("restore", self.restore)):
             add(
@@ -195,8 +195,3 @@ class FlowRoutes:
 def author_of(principal: Principal) -> Author:
     """Who changes something."""
     return Author(principal.id, principal.name)
-
-
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    found = answers_with(200, CheckResult, *statuses)
-    return {status: described for status, described in found.items() if status != 200}

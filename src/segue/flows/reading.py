@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -97,8 +98,9 @@ class TextReader:
         self._steps = steps
         self._specs = specs
 
-    async def read(self, workspace: str, id: str, text: str) -> ReadText:
-        """Everything that can be known of a text that is stored under an id, whatever is wrong with it.
+    async def read(self, workspace: str, id: str, text: str, *, known: Specs = MappingProxyType({})) -> ReadText:
+        """Everything that can be known of a text that is stored under an id, whatever is wrong with it. `known`: flows
+        that will be there, too.
 
         Raises InvalidInputError if it is too long.
         """
@@ -108,7 +110,7 @@ class TextReader:
             raise InvalidInputError(message, [("flow", message)])
         saved = await self._steps(workspace)
         found = await _off_loop(text, lambda: read_flow(text, file=f"{id}.yaml", saved=saved))
-        return await self._checked(workspace, id, text, found)
+        return await self._checked(workspace, id, text, found, known=known)
 
     async def read_sent(self, workspace: str, flow: str | Mapping[str, object], file: str | None) -> ReadText:
         """A flow that is stored nowhere: its text, or its parsed document."""
@@ -121,10 +123,17 @@ class TextReader:
         return await self._checked(workspace, id, flow if isinstance(flow, str) else "", found, is_stored=False)
 
     async def _checked(
-        self, workspace: str, id: str, text: str, found: ReadResult, *, is_stored: bool = True
+        self,
+        workspace: str,
+        id: str,
+        text: str,
+        found: ReadResult,
+        *,
+        is_stored: bool = True,
+        known: Specs = MappingProxyType({}),
     ) -> ReadText:
         flow = None if found.flow is None else msgspec.structs.replace(found.flow, id=id)
-        specs: Specs = {} if flow is None else await self._specs(workspace, names_in(flow))
+        specs: Specs = {} if flow is None else {**await self._specs(workspace, names_in(flow)), **known}
         catalogue = WorkspaceCatalogue(self._catalogue, specs, workspace)
 
         def check() -> list[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -20,7 +21,7 @@ from segue.flow.model import RawMap
 from segue.flows import listing, rows
 from segue.flows.names import id_of, refuse_bad_id, renamed
 from segue.flows.numbers import canonical, next_number
-from segue.flows.reading import ReadText, TextReader
+from segue.flows.reading import ReadText, Specs, TextReader
 from segue.flows.records import Author, Draft, FlowFilter, FlowInfo, FlowPage, StoredVersion, VersionInfo
 from segue.flows.saved_steps import SavedSteps
 from segue.flows.settling import Follow, Retire, Settling
@@ -92,9 +93,19 @@ class StoredFlows:
         """The ids of all flows that are not deleted."""
         return await self._tables.ask(lambda sql: listing.ids(sql, workspace))
 
-    async def check(self, workspace: str, id: str, text: str) -> ReadText:
-        """A text as it would be understood here, and everything that is wrong with it. Nothing is kept."""
-        return await self._reader.read(workspace, id, text)
+    async def check(self, workspace: str, id: str, text: str, *, known: Specs = MappingProxyType({})) -> ReadText:
+        """A text as it would be understood here, and everything that is wrong with it. Nothing is kept. `known`: flows
+        that are about to be stored, too.
+        """
+        return await self._reader.read(workspace, id, text, known=known)
+
+    async def draft_text(self, workspace: str, id: str) -> str:
+        """The draft as it was written, unchecked. Raises NotFoundError."""
+        return (await self._draft(workspace, id))[1]
+
+    async def check_draft(self, workspace: str, id: str) -> ReadText:
+        """The draft, as it is understood now. Raises NotFoundError."""
+        return await self._reader.read(workspace, id, (await self._draft(workspace, id))[1])
 
     async def check_sent(
         self, workspace: str, flow: str | Mapping[str, object], *, file: str | None = None
@@ -255,7 +266,7 @@ class StoredFlows:
 
     async def save(
         self, workspace: str, id: str, author: Author, *, message: str | None = None, publish: bool = False,
-        expected: int | None = None,
+        expected: int | None = None, known: Specs = MappingProxyType({}),
     ) -> VersionInfo:  # fmt: skip
         """Make the draft a version, and the published one if `publish`. The same content again is the version there is.
 
@@ -264,7 +275,7 @@ class StoredFlows:
         """
         info, text = await self._draft(workspace, id)
         refuse_stale(info, expected)
-        found = await self._reader.read(workspace, id, text)
+        found = await self._reader.read(workspace, id, text, known=known)
         flow = found.checked()
         digest = digest_of(found)
 
@@ -287,6 +298,23 @@ class StoredFlows:
         self._tell(workspace, id)
         await self.settle()
         return made
+
+    async def conflict_of(self, workspace: str, found: ReadText) -> str | None:
+        """Why a text could not be made a version of the flow that it is stored as: its number has another content."""
+        flow, digest = found.flow, digest_of(found)
+        if flow is None:
+            return None
+
+        def ask(sql: Sql) -> str | None:
+            info = rows.find(sql, workspace, found.id)
+            try:
+                if info is not None:
+                    _kept(sql, info, flow, digest)
+            except ConflictError as error:
+                return error.message
+            return None
+
+        return await self._tables.ask(ask)
 
     async def publish(self, workspace: str, id: str, number: str, author: Author) -> VersionInfo:
         """Let a version be the one that runs: a newer one, or an older one to roll back. Raises NotFoundError."""

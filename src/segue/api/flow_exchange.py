@@ -1,0 +1,112 @@
+"""Flows in and out: export of one or many, import of files or an archive with a report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segue.api.answers import answer
+from segue.api.bodies import content_type, read_model
+from segue.api.documented import answers_with, body_of, errors_of
+from segue.api.flow_answers import ImportReport, import_report
+from segue.api.flow_bodies import ImportFlows
+from segue.api.flows import author_of
+from segue.api.routing import Routes, principal_of, refuse_unless
+from segue.engine.library import LibraryFlow
+from segue.flows.exchange import Exchange, FlowFile, exported, files_of_archive
+from segue.flows.records import FlowFilter
+from segue.flows.shelf import Shelf
+
+ZIP = "application/zip"
+_MEDIA = {"yaml": "application/yaml", "json": "application/json"}
+Form = Annotated[Literal["yaml", "json"], Query(description="A text in this notation already stays byte for byte.")]
+
+
+class ExchangeRoutes:
+    """`/api/v1/flows/{flow_id}/export`, `/api/v1/flow-export` and `/api/v1/flow-import`."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._exchange = Exchange(shelf.stored)
+
+    def router(self) -> Routes:
+        """The routes."""
+        router = Routes(prefix="/api/v1", tags=["flows"])
+        as_text: dict[str, Any] = {"application/yaml": {}, "application/json": {}}
+        router.add(
+            "/flows/{flow_id}/export",
+            self.export,
+            needs="flow:read",
+            responses={200: {"description": "The flow's text", "content": as_text}, **errors_of(404, 422)},
+        )
+        router.add(
+            "/flow-export", self.export_many, needs="flow:read",
+            responses={200: {"description": "A zip archive", "content": {ZIP: {}}}, **errors_of(404, 422)},
+        )  # fmt: skip
+        described = body_of(ImportFlows)
+        described["requestBody"]["content"][ZIP] = {"schema": {"type": "string", "format": "binary"}}
+        router.add(
+            "/flow-import", self.take, method="POST", needs="flow:create", extra=described,
+            responses=answers_with(200, ImportReport, 400, 409, 413, 415, 422),
+        )  # fmt: skip
+        return router
+
+    async def export(
+        self,
+        flow_id: str,
+        request: Request,
+        format: Form = "yaml",
+        version: Annotated[str | None, Query(max_length=100, description="Left out: the draft.")] = None,
+    ) -> Response:
+        """A flow's text as a file. Values under the names of secrets are masked; references to secrets stay."""
+        workspace = principal_of(request).workspace
+        found = await self._shelf.get(workspace, flow_id)
+        if isinstance(found, LibraryFlow):
+            text = exported(found.source, format)
+        else:
+            text = await self._exchange.text(workspace, flow_id, version=version, form=format)
+        name = f'attachment; filename="{found.id}.{format}"'
+        return Response(text, media_type=_MEDIA[format], headers={"content-disposition": name})
+
+    async def export_many(
+        self,
+        request: Request,
+        id: Annotated[list[str] | None, Query(description="Only these; left out: all stored flows.")] = None,
+        tag: Annotated[list[str] | None, Query(description="Only flows with all of these tags.")] = None,
+        format: Form = "yaml",
+    ) -> Response:
+        """The drafts of stored flows as a zip archive, one file each. The same flows give the same bytes."""
+        workspace = principal_of(request).workspace
+        where = FlowFilter(tags=tuple(tag or ()))
+        data = await self._exchange.archive(workspace, where, ids=id or (), form=format)
+        return Response(data, media_type=ZIP, headers={"content-disposition": 'attachment; filename="flows.zip"'})
+
+    async def take(
+        self,
+        request: Request,
+        dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,
+        publish: Annotated[bool, Query(description="Publish each as a version; all must be without errors.")] = False,
+        prune: Annotated[bool, Query(description="Delete stored flows that no file is of.")] = False,
+        message: Annotated[str | None, Query(max_length=2_000, description="What changed, for people.")] = None,
+    ) -> Response:
+        """Store flows from files: each becomes a draft, or with `publish` a published version. If one cannot be used,
+        nothing is changed.
+        """
+        principal = principal_of(request)
+        refuse_unless(principal, "flow:update")
+        if prune:
+            refuse_unless(principal, "flow:delete")
+        if content_type(request.headers) == ZIP:
+            files = await to_thread.run_sync(files_of_archive, await request.body())
+        else:
+            body = await read_model(request, ImportFlows)
+            files = [FlowFile(one.name, one.text) for one in body.files]
+        report = await self._exchange.apply(
+            principal.workspace, files, author_of(principal), dry_run=dry_run, publish=publish, prune=prune,
+            message=message,
+        )  # fmt: skip
+        return answer(import_report(report))
