@@ -16,6 +16,7 @@ from segue.access.keyring import Key, KeyFile, KeyRing, key_file_of, ring_of_env
 from segue.access.outside import VaultStore
 from segue.access.sources import sources_of
 from segue.access.vault import Vault
+from segue.client.engine import EngineClient, engine_actions
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.clock import Clock, SystemClock
 from segue.engine.flow_source import FlowSources, RegisteredFlows
@@ -37,6 +38,8 @@ from segue.triggers.service import Triggers
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
 
+ENGINE_URL_VARIABLE: Final = "SEGUE_ENGINE_URL"
+ENGINE_TOKEN_VARIABLE: Final = "SEGUE_ENGINE_TOKEN"  # noqa: S105 - the name of a variable
 LABELS_VARIABLE: Final = "SEGUE_LABELS"
 """Labels of this host, by comma or blank: what steps with `runs_on` ask for."""
 PYTHONS_THRESHOLD: Final = 700
@@ -75,6 +78,8 @@ class Host:
     store: Store
     tables: Tables
     http: LazyHttpClient
+    engine_elsewhere: EngineClient | None
+    """What runs the graphs that come to the gateway, if SEGUE_ENGINE_URL names one."""
     actions: ActionRegistry
     catalogue: RegistryCatalogue
     threads: ThreadPoolExecutor
@@ -104,6 +109,8 @@ class Host:
         await self.triggers.stop()
         await self.engine.close(grace_seconds=grace_seconds)
         await self.http.close()
+        if self.engine_elsewhere is not None:
+            await self.engine_elsewhere.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -129,7 +136,8 @@ def build_host(
     key_file = None if ring is not None else _key_file(kept)
     ring = ring or _ring(key_file)
     http = LazyHttpClient(egress)
-    registry = ActionRegistry((http_action(http.get), *actions))
+    elsewhere = _engine_elsewhere()
+    registry = ActionRegistry((http_action(http.get), *actions, *(engine_actions(elsewhere) if elsewhere else ())))
     registered = RegisteredFlows()
     sources = FlowSources(registered)
     catalogue = RegistryCatalogue(registry, find=sources.spec)
@@ -158,7 +166,8 @@ def build_host(
     engine.listeners.add(triggers)
     flows.reacts(triggers.follow, triggers.retire)
     return Host(
-        engine=engine, store=kept, tables=tables, http=http, actions=registry, catalogue=catalogue, threads=threads,
+        engine=engine, store=kept, tables=tables, http=http,
+        engine_elsewhere=elsewhere, actions=registry, catalogue=catalogue, threads=threads,
         vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources,
         flows=flows, stored=stored, triggers=triggers,
     )  # fmt: skip
@@ -172,6 +181,11 @@ def _collect_less_often() -> None:
     """
     if gc.isenabled() and gc.get_threshold()[0] == PYTHONS_THRESHOLD:
         gc.set_threshold(20_000, *gc.get_threshold()[1:])
+
+
+def _engine_elsewhere() -> EngineClient | None:
+    url = os.environ.get(ENGINE_URL_VARIABLE)
+    return EngineClient(url, os.environ.get(ENGINE_TOKEN_VARIABLE)) if url else None
 
 
 def _resolver(held: Credentials, http: LazyHttpClient) -> SecretResolver:

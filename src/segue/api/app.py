@@ -40,6 +40,7 @@ from segue.api.starts import Starter
 from segue.api.triggers import TriggerRoutes
 from segue.api.workspaces import WorkspaceRoutes
 from segue.engine.callback_history import CallbackHistory
+from segue.engine.host import Engine
 from segue.errors import SegueError
 from segue.flows.shelf import Shelf
 
@@ -80,7 +81,7 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         ProviderRoutes(engine, starter),
         OrchestratorRunRoutes(engine, starter),
         OrchestratorRoutes(shelf),
-        GatewayRoutes(engine, starter),
+        GatewayRoutes(engine, starter, services.engine_elsewhere),
         HealthRoutes(engine),
         IdentityRoutes(access, identities, engine.now, None),
         WorkspaceRoutes(identities),
@@ -88,6 +89,25 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     ):
         app.include_router(routes.router())
 
+    return _finished(app, engine, gate, body_bytes_max)
+
+
+def create_engine_app(services: Services, access: Access, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
+    """Document B's engine alone: `POST /v1/execute`, `GET /v1/runs/{id}`, health."""
+    app = FastAPI(
+        title="Segue engine", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    engine = services.engine
+    starter = Starter(engine, services.flows, services.stored, services.library)
+    identities = Identities(services.tables, engine.now)
+    app.state.engine, app.state.streams, app.state.identities = engine, Streams(engine), identities
+    app.include_router(GatewayRoutes(engine, starter).router(engine_only=True))
+    app.include_router(HealthRoutes(engine).router())
+    return _finished(app, engine, Gate(access, identities), body_bytes_max)
+
+
+def _finished(app: FastAPI, engine: Engine, gate: Gate, body_bytes_max: int) -> FastAPI:
     async def openapi() -> dict[str, Any]:
         return document(app)
 

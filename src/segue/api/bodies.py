@@ -313,7 +313,7 @@ def parse_json(body: bytes) -> object:
         value: object = msgspec.json.decode(body)
     except RecursionError:
         raise TooLargeError(f"the JSON nests deeper than {JSON_DEPTH_MAX} levels") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadBodyError(f"the body is not JSON: {error}") from None
     # Few bodies have so many brackets or so long a number, so few are walked.
     if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX or _LONG_NUMBER.search(body) is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from segue.access.credentials import Credentials
 from segue.access.vault import Vault
+from segue.client.engine import EngineClient
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.flow import Catalogue
@@ -27,6 +28,8 @@ class Services:
     """The flows that workspaces keep."""
     stored: StoredFlowSource
     """What of them runs."""
+    engine_elsewhere: EngineClient | None = None
+    """What runs the graphs that come to the gateway, instead of this process."""
     tables: Tables
     triggers: Triggers
     vault: Vault

@@ -51,6 +51,7 @@ COMMANDS: Final = {
     "callback": _Place("control", _CHANGING),
     "emit": _Place("control", _CHANGING),
     "serve": _Place("serve", _SERVER),
+    "engine": _Place("engine", _SERVER),
 }
 
 

@@ -56,6 +56,8 @@ class Door:
         self._public = public
         self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.engine_only = False
+        """Whether it serves document B's engine contract alone."""
         self._server: ApiServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -117,8 +119,9 @@ class Door:
         # In a thread, since it takes half a second, in which steps go on.
         api = await asyncio.to_thread(import_module, "segue.cli.door_api")
         server: ApiServer = api.api_server(
-            host, folders, self.token, public=self._public or PublicAddress(), grace_seconds=GRACE_SECONDS
-        )
+            host, folders, self.token, public=self._public or PublicAddress(), grace_seconds=GRACE_SECONDS,
+            engine_only=self.engine_only,
+        )  # fmt: skip
         self._server = server
         self._serving = asyncio.create_task(server.serve(sockets=[self._socket]))
         while not server.started:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from segue.access.identities import Identities
 from segue.api.access import Access
-from segue.api.app import create_app, stop_streams
+from segue.api.app import create_app, create_engine_app, stop_streams
 from segue.api.services import Services
 from segue.bootstrap import Host
 from segue.cli.door import PublicAddress
@@ -45,9 +45,15 @@ class ApiServer(uvicorn.Server):
 
 
 def api_server(
-    host: Host, folders: Sequence[Path], token: str, *, public: PublicAddress, grace_seconds: int
+    host: Host,
+    folders: Sequence[Path],
+    token: str,
+    *,
+    public: PublicAddress,
+    grace_seconds: int,
+    engine_only: bool = False,
 ) -> ApiServer:
-    """A server of the host's API, to be given its socket."""
+    """A server of the host's API, to be given its socket. `engine_only`: document B's engine contract alone."""
     if not structlog.is_configured():
         # A command that shows no log. Left alone, structlog would write to stdout.
         configure_logging(json=False, level="critical")
@@ -58,9 +64,10 @@ def api_server(
     services = Services(
         engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
         tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
+        engine_elsewhere=host.engine_elsewhere,
     )  # fmt: skip
     access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
-    app = create_app(services, access)
+    app = create_engine_app(services, access) if engine_only else create_app(services, access)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -17,10 +17,13 @@ from segue.api.errors import InvalidRequestError
 from segue.api.routing import Routes, principal_of
 from segue.api.runs import logs_of, state_of
 from segue.api.starts import Starter, idempotency_key
+from segue.client.engine import REMOTE_RUN, EngineClient, compile_dag
+from segue.client.records import HostLostError
 from segue.engine.host import Engine
 from segue.engine.ids import new_run_id
 from segue.engine.versions import Version
-from segue.engine.views import view_of
+from segue.engine.views import RunView, view_of
+from segue.errors import RequestError
 
 ENGINE_PREFIX: Final = "eng_"
 LOG_LINES_MAX: Final = 500
@@ -40,22 +43,26 @@ STEP_WORDS: Final = {
 class GatewayRoutes:
     """`/v1/runs` and `/v1/execute`."""
 
-    def __init__(self, engine: Engine, starter: Starter) -> None:
+    def __init__(self, engine: Engine, starter: Starter, remote: EngineClient | None = None) -> None:
+        """`remote`: the engine elsewhere that runs what comes to the gateway; None: this process runs it."""
         self._engine = engine
         self._starter = starter
+        self._remote = remote
 
-    def router(self) -> Routes:
-        """The routes."""
+    def router(self, *, engine_only: bool = False) -> Routes:
+        """The routes of both contracts, or those of the engine."""
         router = Routes(prefix="/v1", tags=["gateway and engine (document B)"])
         add = router.add
-        add(
-            "/runs", self.start, method="POST", needs="run:create", status_code=201, extra=body_of(GatewayStart),
-            responses=answers_with(201, GatewayStarted, 400, 409, 413, 422, 503),
-        )  # fmt: skip
         add("/runs/{run_id}", self.show, needs="run:read", responses=answers_with(200, GatewayRun, 404, 500))
         add(
             "/execute", self.execute, method="POST", needs="run:create", status_code=202, extra=body_of(Execute),
             responses=answers_with(202, EngineStarted, 400, 409, 413, 422, 503),
+        )  # fmt: skip
+        if engine_only:
+            return router
+        add(
+            "/runs", self.start, method="POST", needs="run:create", status_code=201, extra=body_of(GatewayStart),
+            responses=answers_with(201, GatewayStarted, 400, 409, 413, 422, 503),
         )  # fmt: skip
         return router
 
@@ -65,12 +72,17 @@ class GatewayRoutes:
         """
         body = await read_model(request, GatewayStart)
         flow = _document(body)
+        inputs: dict[str, Any] = body.inputs
+        workspace = principal_of(request).workspace
 
         async def version() -> Version:
-            return await self._starter.sent(flow, principal_of(request).workspace)
+            checked = await self._starter.sent(flow, workspace)
+            return checked if self._remote is None else await self._starter.sent(REMOTE_RUN, workspace)
 
+        if self._remote is not None:
+            inputs = {"dag": compile_dag(flow), "env": {}, "inputs": body.inputs}
         started = await self._starter.start(
-            version, body.inputs, workspace=principal_of(request).workspace,
+            version, inputs, workspace=workspace,
             key=idempotency_key(request.headers, body.idempotency_key),
             trigger={"kind": "api", "door": "gateway"}, request=["gateway", flow, body.inputs],
         )  # fmt: skip
@@ -100,6 +112,8 @@ class GatewayRoutes:
         record = await engine.record(run_id)
         state = await state_of(engine, record)
         view = view_of(state, record, engine.now())
+        if self._remote is not None and record.flow_id == REMOTE_RUN["flow"]:
+            return answer(await self._elsewhere(view))
         steps = [
             GatewayStep(
                 id=step.id if run_id.startswith(ENGINE_PREFIX) else f"s{number}",
@@ -115,6 +129,26 @@ class GatewayRoutes:
             for line in lines[-LOG_LINES_MAX:]
         ]
         return answer(GatewayRun(id=run_id, status=RUN_WORDS.get(view.status, "failed"), steps=steps, logs=logs))
+
+    async def _elsewhere(self, view: RunView) -> GatewayRun:
+        """A run that the engine elsewhere carries out: its steps and logs, as far as the engine answers."""
+        assert self._remote is not None
+        accepted = next((step.output for step in view.steps if step.id == "accept"), None)
+        status = RUN_WORDS.get(view.status, "failed")
+        engine_run_id = accepted.get("engine_run_id") if isinstance(accepted, dict) else None
+        if not isinstance(engine_run_id, str):
+            return GatewayRun(id=view.id, status=status, steps=[], logs=[])
+        try:
+            run = await self._remote.get_run(engine_run_id, attempts=1)
+        except (HostLostError, RequestError) as error:
+            told = GatewayLog(ts=view.created_at or "", level="warn", msg=str(error))
+            return GatewayRun(id=view.id, status=status, steps=[], logs=[told])
+        steps = [
+            GatewayStep(id=f"s{number}", node_id=step.id, status=step.status, duration_ms=step.duration_ms)
+            for number, step in enumerate(run.steps, start=1)
+        ]
+        logs = [GatewayLog(ts=line.ts, level=line.level, msg=line.msg) for line in run.logs]
+        return GatewayRun(id=view.id, status=status, steps=steps, logs=logs)
 
 
 def _document(body: GatewayStart) -> dict[str, Any]:
