@@ -6,7 +6,7 @@ caller knows best whether asking again is right (starting a run is, under its id
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
@@ -14,7 +14,14 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from segue.client.records import HostLostError, RemoteCallback, RunSummary
+from segue.client.records import (
+    AccessDeniedError,
+    HostLostError,
+    RemoteCallback,
+    RunEvent,
+    RunSummary,
+    UnavailableError,
+)
 from segue.engine.log_lines import LogLine
 from segue.engine.second_chances import NewRunOf, RolledBackTo
 from segue.engine.views import RunView, UndoView
@@ -36,6 +43,8 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
 SILENCE_SECONDS: Final = 45.0
 """A stream of events says something every 15 s; three times nothing means that its host is gone."""
+EVENT_BYTES: Final = 64 * 1024 * 1024
+"""The longest line of a stream of events: a run's view with all its steps is one."""
 PAGE_MAX: Final = 200
 LOG_LINES_MAX: Final = 10_000
 _WAITING: Final = "waiting"
@@ -99,9 +108,11 @@ class RemoteHost:
     `close` it.
     """
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, *, workspace: str | None = None) -> None:
         self.address = address.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        if workspace is not None:
+            self._headers["X-Segue-Workspace"] = workspace
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> RemoteHost:
@@ -138,7 +149,7 @@ class RemoteHost:
             "start_at": start_at, "start_in": start_in,
         }  # fmt: skip
         given = {name: value for name, value in body.items() if value is not None}
-        return (await self._ask("POST", "/api/v1/runs", _Started, json=given)).run_id
+        return (await self.ask("POST", "/api/v1/runs", _Started, json=given)).run_id
 
     async def runs(
         self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
@@ -148,7 +159,7 @@ class RemoteHost:
         while True:
             query = [("status", status) for status in statuses] + [("limit", str(min(limit - len(found), PAGE_MAX)))]
             query += [(name, value) for name, value in (("flow", flow), ("cursor", cursor)) if value is not None]
-            page = await self._ask("GET", "/api/v1/runs", _Runs, query=query)
+            page = await self.ask("GET", "/api/v1/runs", _Runs, query=query)
             found += page.runs
             cursor = page.next_cursor
             if cursor is None or len(found) >= limit:
@@ -157,68 +168,83 @@ class RemoteHost:
     async def show(self, run_id: str, *, at: int | None = None) -> tuple[RunView, list[RemoteCallback]]:
         """The run, and what its waiting steps wait for; `at`: as of that event. Raises NotFoundError, ConflictError."""
         if at is not None:
-            return await self._ask("GET", _run_path(run_id), RunView, query=[("at", str(at))]), []
-        view = await self._ask("GET", _run_path(run_id), RunView)
+            return await self.ask("GET", _run_path(run_id), RunView, query=[("at", str(at))]), []
+        view = await self.ask("GET", _run_path(run_id), RunView)
         if not any(step.status == _WAITING for step in view.steps):
             return view, []
-        return view, (await self._ask("GET", f"{_run_path(run_id)}/callbacks", _Callbacks)).callbacks
+        return view, (await self.ask("GET", f"{_run_path(run_id)}/callbacks", _Callbacks)).callbacks
 
     async def logs(self, run_id: str) -> list[LogLine]:
         """The last 10,000 lines."""
         query = [("level", "debug"), ("limit", str(LOG_LINES_MAX))]
-        return (await self._ask("GET", f"{_run_path(run_id)}/logs", _Lines, query=query)).lines
+        return (await self.ask("GET", f"{_run_path(run_id)}/logs", _Lines, query=query)).lines
 
     async def act(self, run_id: str, action: str, reason: str | None, **further: bool) -> None:
         """`cancel`, `pause`, `resume`, `retry` or `undo`. Raises NotFoundError, ConflictError."""
         body = further if reason is None else {"reason": reason, **further}
-        await self._ask("POST", f"{_run_path(run_id)}/{action}", msgspec.Raw, json=body)
+        await self.ask("POST", f"{_run_path(run_id)}/{action}", msgspec.Raw, json=body)
 
     async def rewind(
         self, run_id: str, to: Sequence[str], reason: str | None = None, *, compensate: bool = False
     ) -> None:
         """See `Segue.rewind`."""
         body = {"to": list(to), "reason": reason, "compensate": compensate}
-        await self._ask("POST", f"{_run_path(run_id)}/rewind", msgspec.Raw, json=body)
+        await self.ask("POST", f"{_run_path(run_id)}/rewind", msgspec.Raw, json=body)
 
     async def rollback(self, run_id: str, reason: str | None = None) -> RolledBackTo:
         """See `Segue.rollback`."""
-        return await self._ask("POST", f"{_run_path(run_id)}/rollback", RolledBackTo, json={"reason": reason})
+        return await self.ask("POST", f"{_run_path(run_id)}/rollback", RolledBackTo, json={"reason": reason})
 
     async def new_run_of(self, run_id: str, kind: Literal["replay", "fork"], body: Mapping[str, Any]) -> NewRunOf:
         """See `Segue.replay` and `Segue.fork`; `body` as the API takes it, values of None left out."""
         sent = {name: value for name, value in body.items() if value is not None}
-        return await self._ask("POST", f"{_run_path(run_id)}/{kind}", NewRunOf, json=sent)
+        return await self.ask("POST", f"{_run_path(run_id)}/{kind}", NewRunOf, json=sent)
 
     async def undo_preview(self, run_id: str) -> UndoView:
         """What undoing the run would do. Raises NotFoundError."""
-        return await self._ask("GET", f"{_run_path(run_id)}/undo", UndoView)
+        return await self.ask("GET", f"{_run_path(run_id)}/undo", UndoView)
 
     async def callback(self, token: str, payload: Any) -> str:
         """Deliver a signal; the run's id. Raises NotFoundError, ConflictError, GoneError."""
         path = f"/api/v1/orchestrator/callback/{quote(token, safe='')}"
-        return (await self._ask("POST", path, _Taken, json=payload)).run_id
+        return (await self.ask("POST", path, _Taken, json=payload)).run_id
 
     async def publish(self, name: str, data: Any, id: str | None = None) -> str:
         """Send an event; its id. Raises RequestError."""
         body = {"event": name, "data": data, **({} if id is None else {"id": id})}
-        return (await self._ask("POST", "/api/v1/events", _Sent, json=body)).id
+        return (await self.ask("POST", "/api/v1/events", _Sent, json=body)).id
 
-    async def events(self, run_id: str) -> AsyncIterator[str]:
+    async def events(self, run_id: str) -> AsyncGenerator[str]:
         """The kinds of the run's events as they happen: `log`, `run`, and `end` as the last one."""
+        async for event in self.follow(run_id):
+            yield event.kind
+
+    async def follow(self, run_id: str, after: str | None = None) -> AsyncGenerator[RunEvent]:
+        """The run's events as they happen, those after an event's id if one is given; nothing if that was the end."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         url = f"{self.address}{_run_path(run_id)}/events"
         try:
-            async with self._client().get(url, timeout=timeout, headers={"Accept": "text/event-stream"}) as response:
+            headers = {"Accept": "text/event-stream"} | ({} if after is None else {"Last-Event-ID": after})
+            async with self._client().get(url, timeout=timeout, headers=headers, read_bufsize=EVENT_BYTES) as response:
+                if response.status == 204:
+                    return
                 if response.status != 200:
                     raise _error_of(response.status, await response.read(), self.address)
+                fields: dict[str, bytes] = {}
                 async for line in response.content:
-                    name, _, value = line.decode("utf-8", "replace").partition(":")
-                    if name == "event":
-                        yield value.strip()
+                    name, _, value = line.rstrip(b"\r\n").partition(b":")
+                    if name:
+                        fields[name.decode("ascii", "replace")] = value.removeprefix(b" ")
+                    elif "event" in fields and "data" in fields:
+                        yield RunEvent(
+                            kind=fields["event"].decode(), id=fields.get("id", b"").decode(),
+                            data=msgspec.json.decode(fields["data"]),
+                        )  # fmt: skip
+                        fields = {}
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise self._lost(error) from error
 
-    async def _ask(
+    async def ask(
         self,
         method: str,
         path: str,
@@ -227,6 +253,7 @@ class RemoteHost:
         json: object = msgspec.UNSET,
         query: list[tuple[str, str]] | None = None,
     ) -> T:
+        """One request. Raises HostLostError, UnavailableError, AccessDeniedError, and what the host's code raised."""
         data = None if json is msgspec.UNSET else msgspec.json.encode(json)
         headers = {} if data is None else {"Content-Type": "application/json"}
         try:
@@ -281,8 +308,11 @@ def _error_of(status: int, body: bytes, address: str) -> SegueError:
         return InvalidFlowError(message, [_problem_of(problem) for problem in told.problems])
     if told.errors:
         return InvalidInputError(message, [(one.path, one.message) for one in told.errors])
-    if status == 503 and told.type.endswith(":closing"):
-        return HostLostError(f"the host at {address} is being stopped")
+    if status == 503:
+        is_closing = told.type.endswith(":closing")
+        return HostLostError(f"the host at {address} is being stopped") if is_closing else UnavailableError(message)
+    if status in (401, 403):
+        return AccessDeniedError(message)
     found = _CLASSES.get(status) or (RequestError if status < 500 else EngineError)
     return found(message)
 

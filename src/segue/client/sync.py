@@ -1,0 +1,174 @@
+"""`Client`: the same as `AsyncClient`, for programs without an event loop: it has one of its own.
+
+Safe to use from several threads; they wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from segue.client.aio import ATTEMPTS, AsyncClient
+from segue.client.records import FlowSummary, RemoteCallback, RunEvent, RunSummary, StartedRun, TriggerSummary
+from segue.engine.log_lines import LogLine
+from segue.engine.run_compare import RunComparison
+from segue.engine.second_chances import NewRunOf
+from segue.engine.step_data import StepData
+from segue.engine.views import RunView, UndoView
+
+T = TypeVar("T")
+
+
+class Client:
+    """See `AsyncClient`: every method is as there, and waits for its answer."""
+
+    def __init__(self, url: str, token: str, *, workspace: str | None = None, attempts: int = ATTEMPTS) -> None:
+        self._runner = asyncio.Runner()
+        self._turn = threading.Lock()
+        self._client = AsyncClient(url, token, workspace=workspace, attempts=attempts)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End kept connections. The client cannot be used any more."""
+        self._do(self._client.close())
+        self._runner.close()
+
+    def flows(self, search: str | None = None, *, limit: int = 200) -> list[FlowSummary]:
+        """See `AsyncClient.flows`."""
+        return self._do(self._client.flows(search, limit=limit))
+
+    def flow(self, flow_id: str) -> FlowSummary:
+        """See `AsyncClient.flow`."""
+        return self._do(self._client.flow(flow_id))
+
+    def triggers(self, flow_id: str | None = None) -> list[TriggerSummary]:
+        """See `AsyncClient.triggers`."""
+        return self._do(self._client.triggers(flow_id))
+
+    def start(
+        self,
+        flow: str | Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        flow_id: str | None = None,
+        idempotency_key: str | None = None,
+        at: datetime | timedelta | None = None,
+    ) -> StartedRun:
+        """See `AsyncClient.start`."""
+        return self._do(self._client.start(flow, inputs, flow_id=flow_id, idempotency_key=idempotency_key, at=at))
+
+    def run(
+        self,
+        flow: str | Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        flow_id: str | None = None,
+        idempotency_key: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> RunView:
+        """See `AsyncClient.run`."""
+        return self._do(
+            self._client.run(
+                flow, inputs, flow_id=flow_id, idempotency_key=idempotency_key, timeout_seconds=timeout_seconds
+            )
+        )
+
+    def wait(self, run_id: str, *, timeout_seconds: float | None = None) -> RunView:
+        """See `AsyncClient.wait`."""
+        return self._do(self._client.wait(run_id, timeout_seconds=timeout_seconds))
+
+    def events(self, run_id: str, after: str | None = None) -> Iterator[RunEvent]:
+        """See `AsyncClient.events`."""
+        events = self._client.events(run_id, after)
+        try:
+            while True:
+                event = self._do(_next(events))
+                if event is None:
+                    return
+                yield event
+        finally:
+            self._do(_closed(events))
+
+    def runs(
+        self, *, statuses: Sequence[str] = (), flow: str | None = None, search: str | None = None, limit: int = 1_000
+    ) -> list[RunSummary]:
+        """See `AsyncClient.runs`."""
+        return self._do(self._client.runs(statuses=statuses, flow=flow, search=search, limit=limit))
+
+    def show(self, run_id: str, *, at: int | None = None) -> RunView:
+        """See `AsyncClient.show`."""
+        return self._do(self._client.show(run_id, at=at))
+
+    def step(self, run_id: str, address: str) -> StepData:
+        """See `AsyncClient.step`."""
+        return self._do(self._client.step(run_id, address))
+
+    def logs(self, run_id: str) -> list[LogLine]:
+        """See `AsyncClient.logs`."""
+        return self._do(self._client.logs(run_id))
+
+    def compare(self, a: str, b: str) -> RunComparison:
+        """See `AsyncClient.compare`."""
+        return self._do(self._client.compare(a, b))
+
+    def tell(
+        self,
+        run_id: str,
+        what: Literal["cancel", "pause", "resume", "retry", "undo"],
+        reason: str | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
+        """See `AsyncClient.tell`."""
+        self._do(self._client.tell(run_id, what, reason, force=force))
+
+    def rewind(self, run_id: str, *to: str, reason: str | None = None) -> None:
+        """See `AsyncClient.rewind`."""
+        self._do(self._client.rewind(run_id, *to, reason=reason))
+
+    def replay(self, run_id: str, *from_: str, **changes: Any) -> NewRunOf:
+        """See `AsyncClient.replay`."""
+        return self._do(self._client.replay(run_id, *from_, **changes))
+
+    def fork(self, run_id: str, *, at: int | None = None, **changes: Any) -> NewRunOf:
+        """See `AsyncClient.fork`."""
+        return self._do(self._client.fork(run_id, at=at, **changes))
+
+    def undo_preview(self, run_id: str) -> UndoView:
+        """See `AsyncClient.undo_preview`."""
+        return self._do(self._client.undo_preview(run_id))
+
+    def callbacks(self, run_id: str) -> list[RemoteCallback]:
+        """See `AsyncClient.callbacks`."""
+        return self._do(self._client.callbacks(run_id))
+
+    def callback(self, token: str, payload: Any = None) -> str:
+        """See `AsyncClient.callback`."""
+        return self._do(self._client.callback(token, payload))
+
+    def publish(self, name: str, data: Any = None, *, id: str | None = None) -> str:
+        """See `AsyncClient.publish`."""
+        return self._do(self._client.publish(name, data, id=id))
+
+    def _do(self, call: Coroutine[Any, Any, T]) -> T:
+        with self._turn:
+            return self._runner.run(call)
+
+
+async def _next(events: Any) -> RunEvent | None:
+    return await anext(events, None)
+
+
+async def _closed(events: Any) -> None:
+    await events.aclose()
