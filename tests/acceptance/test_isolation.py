@@ -1,0 +1,279 @@
+"""Every route of the OpenAPI document, as nobody, a viewer, a member of another workspace, and with dead keys.
+
+The walk takes its routes from the application, so one that is added later is walked, too. Ids in paths are parameters
+that end in `_id`; one of a kind that `seed` does not make fails the walk until it is made there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+
+from acceptance.api_support import Served, ShiftedClock, problem, serve
+from segue.access.principal import PERMISSIONS, ROLES, Principal
+from segue.api.routing import ANYBODY, PERMISSION
+
+pytestmark = pytest.mark.anyio
+
+PASSWORD = "four lanterns over the quay"
+CANARY = "zanzibarine"
+"""In every name of the first workspace, and nowhere else."""
+FLOW = f"""
+flow: {CANARY}
+trigger: {{webhook: {{auth: none, methods: [POST]}}}}
+steps: [{{say: {{set: {{word: {CANARY}}}}}}}]
+"""
+ID = re.compile(r"\b[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}\b")
+PUBLIC = re.compile(
+    r"/health/(live|ready)|/api/v1/(login|setup)|/api/v1/oidc/\w+|/api/v1/orchestrator/callback/\{token\}.*"
+    r"|/hooks/.*"
+)
+"""What is open to everybody on purpose: a new one of these is a decision, not an accident."""
+HIDDEN = {"/", "/login", "/setup", "/assets/{name}", "/openapi.json"}
+"""Routes outside of the document; none of them holds a workspace's data."""
+FREE = "x"
+"""For parameters that are no ids of their own: names, steps, numbers within something that has an id."""
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str
+    permission: str | None
+    is_public: bool
+    has_body: bool
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    def at(self, ids: dict[str, str]) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], FREE), self.path)
+
+
+@pytest.fixture
+def clock() -> ShiftedClock:
+    return ShiftedClock()
+
+
+@pytest.fixture
+async def served(tmp_path: Path, clock: ShiftedClock) -> AsyncGenerator[Served]:
+    folder = tmp_path / "flows"
+    folder.mkdir()
+    (folder / "one.yaml").write_text(FLOW, encoding="utf-8")
+    async with serve(f"sqlite:///{tmp_path / 'x.db'}", folders=(folder,), clock=clock) as found:
+        yield found
+
+
+async def operations(served: Served) -> list[Operation]:
+    document = await served.get("/openapi.json")
+    return [
+        Operation(method.upper(), path, one.get(PERMISSION), one.get("security") == [], "requestBody" in one)
+        for path, methods in document["paths"].items()
+        for method, one in methods.items()
+    ]
+
+
+async def sign_up(
+    served: Served, name: str, role: str, inside: dict[str, str], stack: AsyncExitStack
+) -> tuple[str, httpx2.AsyncClient]:
+    """A member, and a browser in which that one has signed in."""
+    email = f"{name.replace('_', '-')}@example.org"
+    made = await served.client.post("/api/v1/users", json={"email": email, "name": name, "role": role}, headers=inside)
+    assert made.status_code == 201, made.text
+    browser = await stack.enter_async_context(served.anyone(origin=served.url, **inside))
+    body = {"token": made.json()["link"]["url_path"].partition("#")[2], "password": PASSWORD}
+    assert (await browser.post("/api/v1/setup", json=body)).status_code == 200
+    return made.json()["user"]["id"], browser
+
+
+async def key_of(served: Served, permissions: list[str], inside: dict[str, str], **more: Any) -> tuple[str, str]:
+    body = {"name": "a key", "permissions": permissions, "for_workspace": True, **more}
+    made = await served.client.post("/api/v1/keys", json=body, headers=inside)
+    assert made.status_code == 201, made.text
+    return made.json()["key"]["id"], made.json()["token"]
+
+
+async def seed(served: Served, workspace: str, stack: AsyncExitStack) -> dict[str, str]:
+    """One of everything in a workspace: ids by the names that parameters of paths have."""
+    inside = {"x-segue-workspace": workspace}
+
+    async def post(path: str, body: dict[str, Any], status: int = 201) -> dict[str, Any]:
+        answer = await served.client.post(path, json=body, headers=inside)
+        assert answer.status_code == status, f"{path}: {answer.text}"
+        return answer.json()
+
+    flow_id = CANARY
+    if workspace != "default":
+        # The folder with the first flow belongs to the default workspace; here one is kept, where flows can be.
+        flow_id = f"{CANARY}-two"
+        if any(one.path == "/api/v1/flows" and one.method == "POST" for one in await operations(served)):
+            await post("/api/v1/flows", {"text": FLOW.replace(f"flow: {CANARY}", f"flow: {flow_id}")})
+    started = await post("/api/v1/runs", {"flow": FLOW})
+    await served.host.engine.wait(started["run_id"])
+    user, browser = await sign_up(served, f"{CANARY}-of-{workspace}", "owner", inside, stack)
+    sessions = (await browser.get("/api/v1/sessions")).json()["sessions"]
+    assert (await served.client.put(
+        f"/api/v1/roles/{CANARY}", json={"permissions": ["flow:read"]}, headers=inside
+    )).status_code == 200  # fmt: skip
+    grant = {"flow_id": flow_id, "subject_kind": "user", "subject": user, "permissions": ["flow:read"]}
+    found = {
+        "run_id": started["run_id"],
+        "other_id": started["run_id"],
+        "flow_id": flow_id,
+        "user_id": user,
+        "session_id": sessions[0]["id"],
+        "key_id": (await key_of(served, ["run:read"], inside, name=CANARY))[0],
+        "grant_id": (await post("/api/v1/grants", grant, 200))["id"],
+        "workspace_id": workspace,
+    }
+    triggers = (await served.client.get("/api/v1/triggers", headers=inside)).json()["triggers"]
+    # Flows with triggers lie in folders, and these belong to the default workspace.
+    found |= {"trigger_id": "trg_06gzy299nstv5awf1wybss508m", "delivery_id": "dlv_06gzy299nstv5awf1wybss508m"}
+    if workspace == "default":
+        async with served.anyone() as sender:
+            taken = await sender.post(triggers[0]["address"], json={"word": CANARY})
+        assert taken.status_code == 202, taken.text
+        await served.host.engine.wait(taken.json()["run_id"])
+        found |= {"trigger_id": triggers[0]["id"], "delivery_id": taken.json()["delivery_id"]}
+    return found
+
+
+async def ask(client: httpx2.AsyncClient, operation: Operation, ids: dict[str, str]) -> httpx2.Response:
+    body = {"json": {}} if operation.has_body else {}
+    return await client.request(operation.method, operation.at(ids), **body)
+
+
+@pytest.mark.req("ACC-1.every-route", "ACC-2.every-route")
+async def test_every_route_says_what_it_needs(served: Served) -> None:
+    found = await operations(served)
+    assert len(found) > 60
+    for one in found:
+        if one.is_public:
+            assert PUBLIC.fullmatch(one.path), f"{one.method} {one.path} is open to everybody: is that meant?"
+        else:
+            assert one.permission == ANYBODY or one.permission in PERMISSIONS, f"{one.method} {one.path} needs nothing"
+    paths = {one.path for one in found}
+    hidden = {str(getattr(route, "path", "")) for route in served.app.routes} - paths
+    sockets = {str(getattr(route, "path", "")) for route in served.app.routes if not hasattr(route, "methods")}
+    assert hidden - sockets <= HIDDEN
+
+
+@pytest.mark.req("ACC-1.every-route")
+async def test_nobody_and_dead_keys_get_in_nowhere(served: Served, clock: ShiftedClock) -> None:
+    inside = {"x-segue-workspace": "default"}
+    every = [f"{resource}:admin" for resource in ("flow", "run", "connection", "workspace")]
+    revoked_id, revoked = await key_of(served, every, inside)
+    _, expired = await key_of(served, every, inside, expires_in="1h")
+    async with served.anyone(authorization=f"Bearer {revoked}") as client:
+        assert (await client.get("/api/v1/users")).status_code == 200
+    assert (await served.client.delete(f"/api/v1/keys/{revoked_id}")).status_code == 204
+    clock.shift_ms = 3_601_000
+    for headers in ({}, {"authorization": f"Bearer {revoked}"}, {"authorization": f"Bearer {expired}"}):
+        async with served.anyone(**headers) as client:
+            for one in await operations(served):
+                if not one.is_public:
+                    problem(await ask(client, one, {}), 401, "unauthenticated")
+
+
+@pytest.mark.req("ACC-2.every-route")
+async def test_a_viewer_may_do_what_viewers_may_and_nothing_else(served: Served) -> None:
+    async with AsyncExitStack() as stack:
+        ids = await seed(served, "default", stack)
+        _, viewer = await sign_up(served, "vic", "viewer", {"x-segue-workspace": "default"}, stack)
+        may = Principal("user", "", "", "default", ROLES["viewer"]).may
+        refused = 0
+        for one in await operations(served):
+            if one.is_public or one.permission == ANYBODY:
+                continue
+            answer = await ask(viewer, one, ids)
+            if not may(one.permission or ""):
+                problem(answer, 403, "forbidden")
+                refused += 1
+            elif one.method == "GET":
+                assert answer.status_code not in (401, 403), f"{one.method} {one.path}: {answer.text}"
+        assert refused > 25
+
+
+async def _shown(client: httpx2.AsyncClient, every: list[Operation], ids: dict[str, str]) -> dict[str, str]:
+    """What everything of a workspace looks like to its owner, without what time and looking change."""
+    found = {}
+    for one in every:
+        if one.method == "GET" and not one.is_public and not one.path.endswith(("/events", "/sessions", "/me")):
+            text = (await ask(client, one, ids)).text
+            found[one.path] = re.sub(r'"(last_\w+|updated_at|request_id|used_at)":("[^"]*"|null)', "", text)
+    return found
+
+
+def _reaches(one: Operation, own: dict[str, str], foreign: dict[str, str]) -> Iterator[dict[str, str]]:
+    """For each id in the path: that one foreign, the others one's own; and all foreign."""
+    names = [name for name in one.parameters if name.endswith("_id")]
+    for name in names:
+        yield own | {name: foreign[name]}
+    if len(names) > 1:
+        yield own | {name: foreign[name] for name in names}
+
+
+def _leaks(text: str, ids: dict[str, str], secret: dict[str, str]) -> set[str]:
+    """What of another workspace is in an answer, besides what was asked for by name."""
+    asked = set(ids.values())
+    return {value for value in secret.values() if value not in asked and value in text and len(value) > len("default")}
+
+
+@pytest.mark.req("ACC-3.every-route")
+@pytest.mark.parametrize("direction", ["from another into the default one", "from the default one into another"])
+async def test_another_workspace_does_not_exist(served: Served, direction: str) -> None:
+    async with AsyncExitStack() as stack:
+        name = "Two" if direction.startswith("from another") else f"Two {CANARY}"
+        made = await served.client.post("/api/v1/workspaces", json={"name": name})
+        two = made.json()["id"]
+        here, there = ("default", two) if direction.startswith("from another") else (two, "default")
+        secret = await seed(served, here, stack)
+        every = await operations(served)
+        kinds = {name for one in every for name in one.parameters if name.endswith("_id")}
+        assert kinds <= set(secret), "seed() has to make one of each kind"
+        inside = {"x-segue-workspace": there}
+        role = "owner" if there == two else "editor"
+        own_run = (await served.client.post(
+            "/api/v1/runs", json={"flow": "flow: own\nsteps: [{log: hi}]"}, headers=inside
+        )).json()["run_id"]  # fmt: skip
+        await served.host.engine.wait(own_run)
+        stranger, browser = await sign_up(served, "stranger", role, inside, stack)
+        owns = [f"{resource}:admin" for resource in ("flow", "run", "connection")]
+        _, token = await key_of(served, [*owns, "workspace:read"], inside)
+        program = await stack.enter_async_context(served.anyone(authorization=f"Bearer {token}"))
+        own = {"run_id": own_run, "other_id": own_run, "user_id": stranger, "workspace_id": there}
+        before = await _shown(_owner(served, here), every, secret)
+
+        for client, rights in ((browser, ROLES[role]), (program, frozenset([*owns, "workspace:read"]))):
+            may = Principal("user", "", "", there, rights).may
+            for one in every:
+                if one.is_public or one.path == "/api/v1/logout":
+                    continue
+                label = f"{one.method} {one.path}"
+                permitted = may(one.permission or "") or (one.permission == ANYBODY and client is browser)
+                # What a body lacks may be said before anything is looked for.
+                allowed = {404, 400, 422} if one.has_body else {404}
+                for ids in _reaches(one, own, secret):
+                    answer = await ask(client, one, ids)
+                    assert answer.status_code in (allowed if permitted else {403, 404}), f"{label}: {answer.text}"
+                    assert not _leaks(answer.text, ids, secret), f"{label}: {answer.text}"
+                if not one.parameters:
+                    answer = await ask(client, one, {})
+                    assert answer.status_code < 500, f"{label}: {answer.text}"
+                    assert not _leaks(answer.text, {}, secret), f"{label}: {answer.text}"
+            answer = await client.get("/api/v1/runs", headers={"x-segue-workspace": here})
+            problem(answer, 404, "not-found")
+        after = await _shown(_owner(served, here), every, secret)
+        assert after == before
+
+
+def _owner(served: Served, workspace: str) -> httpx2.AsyncClient:
+    """The server's own token, in a workspace."""
+    served.client.headers["x-segue-workspace"] = workspace
+    return served.client
