@@ -18,8 +18,10 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.accounts import Accounts
 from segue.access.identities import Identities
 from segue.api import Access, create_app, stop_streams
+from segue.api.oidc import SignInProvider
 from segue.api.services import Services
 from segue.bootstrap import Host, build_host
 from segue.engine.clock import Clock, SystemClock
@@ -114,6 +116,8 @@ async def serve(
     store: Store | None = None,
     body_bytes_max: int = 10 * 1024 * 1024,
     allowed_hosts: tuple[str, ...] = (),
+    public_url: str | None = None,
+    provider: Callable[[Accounts], SignInProvider] | None = None,
 ) -> AsyncGenerator[Served]:
     """Host, application and server, as the command line puts them together; closed in the reverse order."""
     with socket.socket() as listener:
@@ -128,13 +132,13 @@ async def serve(
         await host.open()
         await host.flows.settle()
         await host.triggers.begin()
-        access = Access(TOKEN, allowed_hosts=allowed_hosts)
+        access = Access(TOKEN, allowed_hosts=allowed_hosts, public_url=public_url)
         services = Services(
             engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
             engine_elsewhere=host.engine_elsewhere,
             tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
         )  # fmt: skip
-        app = create_app(services, access, body_bytes_max=body_bytes_max)
+        app = create_app(services, access, body_bytes_max=body_bytes_max, provider=provider)
         async with running(app, listener) as server:
             headers = {"authorization": f"Bearer {TOKEN}"}
             async with httpx2.AsyncClient(

@@ -145,8 +145,7 @@ async def seed(served: Served, workspace: str, stack: AsyncExitStack) -> dict[st
 
 
 async def ask(client: httpx2.AsyncClient, operation: Operation, ids: dict[str, str]) -> httpx2.Response:
-    body = {"json": {}} if operation.has_body else {}
-    return await client.request(operation.method, operation.at(ids), **body)
+    return await client.request(operation.method, operation.at(ids), json={} if operation.has_body else None)
 
 
 @pytest.mark.req("ACC-1.every-route", "ACC-2.every-route")

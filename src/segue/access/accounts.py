@@ -138,28 +138,54 @@ class Accounts:
         finally:
             self._changed()
 
-    async def of_provider(self, issuer: str, subject: str, email: str, name: str, *, may_make: bool) -> str | None:
+    async def of_provider(self, issuer: str, subject: str, email: str, name: str, role: str | None) -> str | None:
         """The person of an OpenID provider: its issuer and subject together, never the e-mail address, say who it is.
 
-        Makes the account if there is none and that is wished. None: unknown or disabled. Raises ConflictError if the
-        address belongs to an account that came another way.
+        With a `role` the account is made if there is none, and has that role in the default workspace from now on (but
+        the last owner stays one). None: nobody here knows the person, or the account is disabled.
         """
         now = self._now()
+        email, name = checked_person(email, name)
 
-        def find(sql: Sql) -> str | None:
+        def find(sql: Sql) -> tuple[str | None, bool]:
             row = sql.row("SELECT id, disabled_at FROM account WHERE issuer = ? AND subject = ?", issuer, subject)
-            if row is not None:
-                return None if row[1] is not None else str(row[0])
-            if not may_make:
-                return None
-            if sql.row("SELECT 1 FROM account WHERE email = ?", email) is not None:
-                raise ConflictError("an account with this address exists already and has another way to sign in")
-            account_id = _insert(sql, email, name, None, now)
-            sql.run("UPDATE account SET issuer = ?, subject = ? WHERE id = ?", issuer, subject, account_id)
-            return account_id
+            if row is not None and row[1] is not None:
+                return None, False
+            if row is None and role is None:
+                return None, False
+            account_id = str(row[0]) if row is not None else _insert_of_provider(sql, issuer, subject, email, name, now)
+            return account_id, role is not None and _take_role(sql, account_id, role, now)
 
-        email, name = checked_person(email, name or email)
-        return await self._tables.change(find)
+        account_id, has_changed = await self._tables.change(find)
+        if has_changed:
+            self._changed()
+        return account_id
+
+
+def _insert_of_provider(sql: Sql, issuer: str, subject: str, email: str, name: str, now: int) -> str:
+    if sql.row("SELECT 1 FROM account WHERE email = ?", email) is not None:
+        # Somebody else's, for all that is known: two ways to sign in are two accounts.
+        email = f"{digest_of(issuer + subject).hex()[:24]}@provider.invalid"
+    account_id = _insert(sql, email, name, None, now)
+    sql.run("UPDATE account SET issuer = ?, subject = ? WHERE id = ?", issuer, subject, account_id)
+    return account_id
+
+
+def _take_role(sql: Sql, account_id: str, role: str, now: int) -> bool:
+    """Whether the role in the default workspace is another one now."""
+    row = sql.row("SELECT role FROM membership WHERE workspace = ? AND account_id = ?", DEFAULT_WORKSPACE, account_id)
+    if row is None:
+        sql.run("INSERT INTO membership VALUES (?, ?, ?, ?)", DEFAULT_WORKSPACE, account_id, role, now)
+        return True
+    if row[0] == role:
+        return False
+    had_owner = has_owner(sql, DEFAULT_WORKSPACE)
+    put = "UPDATE membership SET role = ? WHERE workspace = ? AND account_id = ?"
+    sql.run(put, role, DEFAULT_WORKSPACE, account_id)
+    if had_owner and not has_owner(sql, DEFAULT_WORKSPACE):
+        sql.run(put, row[0], DEFAULT_WORKSPACE, account_id)
+        return False
+    return True
 
 
 def found_or_made(sql: Sql, email: str, name: str, now: int) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import segue
+from segue.access.accounts import Accounts
 from segue.access.identities import Identities
 from segue.api.access import Access
 from segue.api.callback_desk import CallbackDeskRoutes
@@ -28,6 +30,7 @@ from segue.api.health import HealthRoutes
 from segue.api.hooks import HookRoutes
 from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
+from segue.api.oidc import OidcRoutes, SignInProvider
 from segue.api.page import PageRoutes
 from segue.api.run_details import RunDetailRoutes
 from segue.api.runs import RunRoutes
@@ -45,12 +48,18 @@ from segue.errors import SegueError
 from segue.flows.shelf import Shelf
 
 
-def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
+def create_app(
+    services: Services,
+    access: Access,
+    *,
+    body_bytes_max: int = BODY_BYTES_MAX,
+    provider: Callable[[Accounts], SignInProvider] | None = None,
+) -> FastAPI:
     """The application over a host that its caller opens and closes.
 
     Serve it without the web server's own access log: that one writes whole addresses, tokens included, and this
     application writes its own. When the server is told to stop, call `stop_streams` so that it need not wait for
-    readers of live events.
+    readers of live events. `provider` makes the OpenID provider that vouches for people and programs.
     """
     app = FastAPI(
         title="Segue", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
@@ -65,7 +74,8 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
     app.state.engine = engine
     identities = Identities(services.tables, engine.now)
     app.state.identities = identities
-    gate = Gate(access, identities)
+    vouching = None if provider is None else provider(identities.accounts)
+    gate = Gate(access, identities, provider=vouching)
     for routes in (
         RunRoutes(engine, starter, streams),
         RunDetailRoutes(engine),
@@ -83,7 +93,8 @@ def create_app(services: Services, access: Access, *, body_bytes_max: int = BODY
         OrchestratorRoutes(shelf),
         GatewayRoutes(engine, starter, services.engine_elsewhere),
         HealthRoutes(engine),
-        IdentityRoutes(access, identities, engine.now, None),
+        IdentityRoutes(access, identities, engine.now, None if vouching is None else vouching.name),
+        OidcRoutes(access, identities, vouching),
         WorkspaceRoutes(identities),
         PageRoutes(gate, identities),
     ):

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.errors import ProviderUnavailableError, TokenRefusedError
 from segue.access.limits import TooManyRequestsError
 from segue.errors import (
     ConflictError,
@@ -123,6 +124,7 @@ class Row(NamedTuple):
 TABLE: Final = (
     Row(UnauthenticatedError, 401, "unauthenticated", "Identity needed"),
     Row(ForbiddenError, 403, "forbidden", "Not allowed"),
+    Row(TokenRefusedError, 401, "sign-in-refused", "The provider's word does not hold"),
     Row(FeatureOffError, 403, "feature-off", "Switched off"),
     Row(MisdirectedError, 421, "misdirected", "Not this server"),
     Row(BadBodyError, 400, "bad-body", "Body cannot be read"),
@@ -149,6 +151,7 @@ TABLE: Final = (
     Row(StoreUnavailableError, 503, "store-unavailable", "The database does not answer", retry_after=True),
     Row(StoreInUseError, 503, "store-in-use", "The database belongs to another process", retry_after=True),
     Row(FlowUnusableError, 503, "flow-unusable", "The flow cannot run as it stands", retry_after=True),
+    Row(ProviderUnavailableError, 503, "provider-unavailable", "The OpenID provider does not answer", retry_after=True),
     Row(BusyError, 503, "busy", "Too many open streams", retry_after=True),
     Row(ClosingError, 503, "closing", "The server is being stopped", retry_after=True),
     Row(QuarantinedError, 500, "run-quarantined", "The run is set aside"),

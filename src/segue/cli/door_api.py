@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Sequence
+import os
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from segue.access.accounts import Accounts
 from segue.access.identities import Identities
 from segue.api.access import Access
 from segue.api.app import create_app, create_engine_app, stop_streams
+from segue.api.oidc import SignInProvider
 from segue.api.services import Services
 from segue.bootstrap import Host
 from segue.cli.door import PublicAddress
+from segue.errors import RequestError
 from segue.observe.logs import configure_logging
 
 
@@ -44,6 +48,19 @@ class ApiServer(uvicorn.Server):
         yield
 
 
+def _provider() -> Callable[[Accounts], SignInProvider] | None:
+    """The OpenID provider that the environment names. Raises RequestError."""
+    if not os.environ.get("SEGUE_OIDC_ISSUER"):
+        return None
+    try:
+        from segue.access.oidc import OidcProvider, OidcSettings
+    except ImportError as error:
+        raise RequestError(f"SEGUE_OIDC_ISSUER is set, but {error.name} is missing; install segue[oidc]") from error
+    settings = OidcSettings.of_environment(os.environ)
+    assert settings is not None
+    return lambda accounts: OidcProvider(settings, accounts)
+
+
 def api_server(
     host: Host,
     folders: Sequence[Path],
@@ -67,7 +84,10 @@ def api_server(
         engine_elsewhere=host.engine_elsewhere,
     )  # fmt: skip
     access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
-    app = create_engine_app(services, access) if engine_only else create_app(services, access)
+    if engine_only:
+        app = create_engine_app(services, access)
+    else:
+        app = create_app(services, access, provider=_provider())
     config = uvicorn.Config(
         app,
         log_config=None,
