@@ -77,7 +77,9 @@ class _Taken(msgspec.Struct, rename="camel"):
     run_id: str
 
 
-class _FlowProblem(msgspec.Struct):
+class FlowProblem(msgspec.Struct):
+    """A mistake in a flow, as a host tells it."""
+
     code: str
     severity: str
     message: str
@@ -99,7 +101,7 @@ class _Details(msgspec.Struct):
     title: str = ""
     detail: str = ""
     type: str = ""
-    problems: list[_FlowProblem] = []
+    problems: list[FlowProblem] = []
     errors: list[_FieldError] = []
 
 
@@ -254,6 +256,19 @@ class RemoteHost:
         query: list[tuple[str, str]] | None = None,
     ) -> T:
         """One request. Raises HostLostError, UnavailableError, AccessDeniedError, and what the host's code raised."""
+        body = await self._read(method, path, json, query)
+        try:
+            return msgspec.json.decode(body, type=answer)
+        except msgspec.MsgspecError as error:
+            raise EngineError(
+                f"the host at {self.address} answered {method} {path} with something else: {error}"
+            ) from error
+
+    async def ask_text(self, path: str, query: list[tuple[str, str]]) -> str:
+        """A GET whose answer is text. Raises as `ask`."""
+        return (await self._read("GET", path, msgspec.UNSET, query)).decode()
+
+    async def _read(self, method: str, path: str, json: object, query: list[tuple[str, str]] | None) -> bytes:
         data = None if json is msgspec.UNSET else msgspec.json.encode(json)
         headers = {} if data is None else {"Content-Type": "application/json"}
         try:
@@ -266,12 +281,7 @@ class RemoteHost:
             raise self._lost(error) from error
         if status >= 300:
             raise _error_of(status, body, self.address)
-        try:
-            return msgspec.json.decode(body, type=answer)
-        except msgspec.MsgspecError as error:
-            raise EngineError(
-                f"the host at {self.address} answered {method} {path} with something else: {error}"
-            ) from error
+        return body
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -305,7 +315,7 @@ def _error_of(status: int, body: bytes, address: str) -> SegueError:
         told = _Details()
     message = told.detail or told.title or f"the host at {address} answered with status {status}"
     if told.problems:
-        return InvalidFlowError(message, [_problem_of(problem) for problem in told.problems])
+        return InvalidFlowError(message, [problem_of(problem) for problem in told.problems])
     if told.errors:
         return InvalidInputError(message, [(one.path, one.message) for one in told.errors])
     if status == 503:
@@ -317,7 +327,8 @@ def _error_of(status: int, body: bytes, address: str) -> SegueError:
     return found(message)
 
 
-def _problem_of(told: _FlowProblem) -> Problem:
+def problem_of(told: FlowProblem) -> Problem:
+    """A mistake that a host told."""
     span = None if told.line is None else Span(0, 1, told.line, told.column or 1)
     return Problem(
         code=told.code,

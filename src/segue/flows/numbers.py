@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import total_ordering
-from typing import Final, NamedTuple
+from typing import Final
 
 FIRST: Final = "1.0.0"
 _NUMBER: Final = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?\Z")
 
 
 @total_ordering
-class Number(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Number:
     """A version's number. Equal if it means the same: `1.2` is `1.2.0`, and what follows a `+` does not count."""
 
     major: int
