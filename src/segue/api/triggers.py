@@ -236,8 +236,7 @@ class TriggerRoutes:
         principal = principal_of(request)
         address = None
         if principal.may("flow:update", row.flow_id):
-            random = self._triggers.registry.random_part(row)
-            address = f"{str(request.base_url).rstrip('/')}/hooks/{row.workspace}/{row.flow_id}/{random}"
+            address = self._triggers.address_of(row, str(request.base_url))
         try:
             auth = read_webhook_settings(row.settings).auth.kind
         except RequestError:

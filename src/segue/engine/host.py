@@ -232,6 +232,11 @@ class Engine:
         """The engine's clock, in milliseconds since the epoch."""
         return self._clock.now()
 
+    @property
+    def address(self) -> str | None:
+        """Where this host is reached over HTTP; None if it has no such door."""
+        return self._callback_base_url()
+
     def call_at(self, due: int, call: Callable[[], None]) -> Handle:
         """See `Clock.call_at`: for parts of the host that go by the engine's clock."""
         return self._clock.call_at(due, call)

@@ -34,7 +34,7 @@ _KEYS: Final = {
     "jwt": frozenset(("header", "prefix", "issuer", "audience", "algorithms", "jwks", "tolerance")),
     "none": frozenset[str](),
 }
-REFERENCES: Final = ("env:", "file:")
+REFERENCES: Final = ("env:", "file:", "secret:", "connection:", "vault:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +141,8 @@ def _references(written: JsonValue) -> tuple[str, ...]:
         text = str(cast("RawMap", one).get("from") if isinstance(one, dict) else one)
         if not text.startswith(REFERENCES):
             raise RequestError(
-                "a webhook's `secret` names a secret of the flow (`$secrets.name`) or where it stands (env:NAME, "
-                "file:PATH); leave it out to have one generated"
+                "a webhook's `secret` names a secret of the flow (`$secrets.name`) or where it stands (secret:NAME, "
+                "env:NAME, file:PATH); leave it out to have one generated"
             )
         found.append(text)
     return tuple(found)

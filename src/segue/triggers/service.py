@@ -19,7 +19,7 @@ from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.intake import Intake
 from segue.triggers.reactions import Chains
-from segue.triggers.records import Origin
+from segue.triggers.records import Origin, TriggerRow
 from segue.triggers.registry import Registry
 from segue.triggers.scheduler import Scheduler
 from segue.triggers.secrets import TriggerSecrets
@@ -57,6 +57,11 @@ class Triggers:
     async def open(self) -> None:
         """See `Reactions.open`."""
         await self.registry.load()
+
+    def address_of(self, row: TriggerRow, base_url: str) -> str:
+        """Where a webhook's senders send to; below `base_url` if the host does not know where it is reached."""
+        base = (self.engine.address or base_url).rstrip("/")
+        return f"{base}/hooks/{row.workspace}/{row.flow_id}/{self.registry.random_part(row)}"
 
     def watches_end(self, workspace: str, flow_id: str) -> bool:
         """See `Reactions.watches_end`."""
