@@ -59,6 +59,8 @@ NAMED = {
     1268: "a result that came after a cancellation that was lost counts",
     41: "a step that was refused a slot, and went on to its `finally`, was given one",
     43: "a run that was set aside waited for a slot, and was told so for ever",
+    3063: "of two words to a run at rest the first took it from the second, whose commit was another object's",
+    3214: "the same, seen at once",
     68: "a lost cancellation made the host begin a dead host's attempt",
 }
 

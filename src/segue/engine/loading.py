@@ -73,14 +73,18 @@ class Loading:
         """
         if record.status == RunStatus.QUARANTINED and not quarantined:
             raise ConflictError(f"run {record.run_id} is quarantined; roll it back to its last valid event first")
-        run = self._residents.by_key.get(record.key)
-        if run is not None:
-            return run
-        task = self._loading.get(record.key)
-        if task is None:
-            task = self._loading[record.key] = asyncio.create_task(self._load(record))
-            task.add_done_callback(lambda ended: self._loaded(record.key, ended))
-        return await asyncio.shield(task)
+        while True:
+            run = self._residents.by_key.get(record.key)
+            if run is not None:
+                return run
+            task = self._loading.get(record.key)
+            if task is None:
+                task = self._loading[record.key] = asyncio.create_task(self._load(record))
+                task.add_done_callback(lambda ended: self._loaded(record.key, ended))
+            run = await asyncio.shield(task)
+            # Others waited for it too: one whose word meant nothing to it may have let it go again.
+            if run.state.ended or self._residents.by_key.get(record.key) is run:
+                return run
 
     def _loaded(self, key: int, ended: asyncio.Task[LiveRun]) -> None:
         self._loading.pop(key, None)

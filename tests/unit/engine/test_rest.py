@@ -56,6 +56,23 @@ async def test_a_run_that_waits_shortly_stays_in_memory(world: World) -> None:
         assert (await engine.wait(run_id)).status == "succeeded"
 
 
+@pytest.mark.req("TIME-4.memory", "DUR-1.one-state")
+async def test_of_two_that_wait_for_a_run_the_first_does_not_take_it_from_the_second(world: World) -> None:
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_for("w", "1h")))
+        await settle()
+        record = await engine.record(run_id)
+
+        async def let_go() -> None:
+            engine.let_go(await engine.loading.loaded(record))
+
+        async def keep() -> bool:
+            run = await engine.loading.loaded(record)
+            return engine.residents.by_key.get(record.key) is run
+
+        assert await asyncio.gather(let_go(), keep()) == [None, True]
+
+
 @pytest.mark.req("TIME-1.restart")
 async def test_a_long_retry_delay_survives_rest_and_restart(world: World) -> None:
     world.action(scripted(StepError("busy", category="connection"), "done"))
