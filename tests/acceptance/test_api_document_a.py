@@ -33,7 +33,7 @@ DEFINITION = {
     "edges": [{"id": "e1", "source": "start", "target": "map"}, {"id": "e2", "source": "map", "target": "ask"}],
     "version": 1,
 }
-LATER = "not there yet: a connection, or the provider's adapter"
+LATER = "not there yet: the provider's adapter"
 TABLE = [
     Written("GET", "", None, 200, "list flows"),
     Written("POST", "", {"name": "Other one", "definition": DEFINITION}, 201, "create a flow"),
@@ -49,12 +49,12 @@ TABLE = [
     Written("POST", "/{flow}/runs/{waiting}/cancel", None, 200, "cancel a run"),
     Written("POST", "/{flow}/runs/{waiting}/retry", None, 200, "go on with a run that did not end well"),
     Written("GET", "/providers", None, 200, "the providers"),
-    Written("POST", "/providers/n8n/connect", {"baseUrl": "https://n8n.example", "apiKey": "k"}, 501, LATER),
+    Written("POST", "/providers/n8n/connect", {"baseUrl": "https://n8n.example", "apiKey": "k"}, 201, "connect"),
     Written("GET", "/providers/n8n/test", None, 501, LATER),
     Written("POST", "/providers/n8n/test", {}, 501, LATER),
-    Written("DELETE", "/providers/n8n/disconnect/c1", None, 501, LATER),
-    Written("GET", "/connections", None, 501, LATER),
-    Written("DELETE", "/connections/c1", None, 501, LATER),
+    Written("DELETE", "/providers/make/disconnect/{connection}", None, 204, "disconnect"),
+    Written("GET", "/connections", None, 200, "connections"),
+    Written("DELETE", "/connections/{connection}", None, 204, "disconnect"),
     Written("GET", "/providers/n8n/workflows", None, 501, LATER),
     Written("GET", "/providers/n8n/workflows/7/preview", None, 501, LATER),
     Written("POST", "/providers/n8n/workflows/7/execute", {}, 501, LATER),
@@ -85,6 +85,7 @@ async def flow_and_runs(served: Served) -> dict[str, str]:
     for name in ("run", "waiting", "other"):
         ids[name] = (await post(served, f"/{flow}/run", {"inputs": {"said": "hello"}}))["id"]
         await served.until(ids[name], "waiting")
+    ids["connection"] = (await post(served, "/providers/make/connect", {"apiKey": "k"}))["id"]
     ids["token"] = (await served.get(f"{ROOT}/{flow}/runs/{ids['other']}"))["correlationToken"]
     return ids
 
@@ -123,7 +124,8 @@ async def test_the_table_holds_every_route_that_is_served() -> None:
 
     def shape(path: str) -> str:
         parts = path.strip("/").split("/")
-        return "/".join("{}" if part[:1] == "{" or part in ("n8n", "c1", "7", "map") else part for part in parts)
+        named = {"n8n", "7", "map"} | ({"make"} if "disconnect" in parts else set())
+        return "/".join("{}" if part[:1] == "{" or part in named else part for part in parts)
 
     assert {(one.method, shape(one.path)) for one in TABLE} >= {
         (method, shape(path)) for method, path in served_routes if (method, path) != ("GET", "/callback/{token}")
@@ -199,6 +201,23 @@ async def test_a_webhook_is_called_by_a_run_that_can_be_looked_at(served: Served
         refused = await post(served, "/providers/make/execute", {"webhookUrl": "nonsense", "data": 1}, 200)
         assert refused["status"] == "FAILED"
         assert refused["error"]
+
+
+@pytest.mark.req("API-2.connections", "ACC-4.canary")
+async def test_a_connection_is_kept_and_its_credentials_are_never_shown(served: Served) -> None:
+    body = {"baseUrl": "https://n8n.example", "apiKey": "canary-7d1f0a", "name": "main-n8n"}
+    kept = await post(served, "/providers/n8n/connect", body)
+    assert (kept["provider"], kept["name"], kept["status"]) == ("n8n", "main-n8n", "ACTIVE")
+    listed = (await served.client.get(f"{ROOT}/connections")).json()
+    assert listed == [kept]
+    providers = {one["id"]: one["status"] for one in (await served.client.get(f"{ROOT}/providers")).json()}
+    assert providers == {"n8n": "ACTIVE", "make": "INACTIVE", "zapier": "INACTIVE"}
+    assert "canary-7d1f0a" not in str([kept, listed])
+    problem(await served.client.post(f"{ROOT}/providers/n8n/connect", json=body), 409, "conflict")
+    problem(await served.client.post(f"{ROOT}/providers/other/connect", json=body), 404, "not-found")
+    problem(await served.client.delete(f"{ROOT}/providers/make/disconnect/{kept['id']}"), 404, "not-found")
+    assert (await served.client.delete(f"{ROOT}/connections/{kept['id']}")).status_code == 204
+    assert (await served.client.get(f"{ROOT}/connections")).json() == []
 
 
 @pytest.mark.req("API-5.execute", "API-5.wait")

@@ -88,7 +88,7 @@ def create_app(
         ScheduleRoutes(services.triggers),
         CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
-        ProviderRoutes(engine, starter),
+        ProviderRoutes(engine, starter, services.credentials.connections),
         OrchestratorRunRoutes(engine, starter),
         OrchestratorRoutes(shelf),
         GatewayRoutes(engine, starter, services.engine_elsewhere),

@@ -184,6 +184,16 @@ class SaveOrchestrator(Body):
     definition: JsonObject | str | None = Field(None, description="`{nodes, edges, version}`")
 
 
+class ConnectProvider(BaseModel):
+    """Document A: a provider's credentials; for n8n `{baseUrl, apiKey}`. `name` tells several connections apart."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str | None = Field(None, min_length=1, max_length=100)
+    base_url: str | None = Field(None, alias="baseUrl", min_length=1, max_length=2_000)
+    api_key: str = Field(alias="apiKey", min_length=1, max_length=10_000)
+
+
 class ExecuteWebhook(Body):
     """Document A: call a provider's webhook."""
 
@@ -228,7 +238,7 @@ class Execute(Body):
 
 MODELS: Final[tuple[type[BaseModel], ...]] = (
     StartRun, RunFlow, SendEvent, CallbackTest, CheckFlow, Reason, Cancellation, Rewind, Replay, Fork, BulkRuns,
-    RunOrchestrator, SaveOrchestrator, ExecuteWebhook, ProviderCallback, GatewayStart, Execute,
+    RunOrchestrator, SaveOrchestrator, ConnectProvider, ExecuteWebhook, ProviderCallback, GatewayStart, Execute,
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Document A's providers and connections.
 
-What needs no kept credentials works: the list, webhooks of Make and Zapier (each call is a run, so that it is kept,
-retried and logged), callbacks of Zapier. What needs a connection or an adapter says which of them is missing (501).
+Connections are the workspace's own, kept encrypted. Webhooks of Make and Zapier are called by runs, so that each call
+is kept and logged. What needs a provider's adapter says that it is missing (501).
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Final
 
+import msgspec
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.connections import Connection, Connections
 from segue.api.answers import CallbackTaken, answer
-from segue.api.bodies import ExecuteWebhook, ProviderCallback, read_model
+from segue.api.bodies import ConnectProvider, ExecuteWebhook, ProviderCallback, read_model
 from segue.api.compat.orchestrator_runs import ROOT
-from segue.api.compat.records import RUN_WORDS, Executed, Provider
+from segue.api.compat.records import RUN_WORDS, Executed, Provider, ProviderConnection
 from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import NotAvailableError
 from segue.api.responses import WAIT_SECONDS_MAX
@@ -24,6 +26,7 @@ from segue.api.routing import Routes, principal_of
 from segue.api.starts import Starter, idempotency_key
 from segue.engine.host import Engine
 from segue.engine.versions import Version
+from segue.engine.views import rfc3339
 from segue.errors import NotFoundError
 from segue.observe.masking import DEFAULT_MASKER
 
@@ -41,6 +44,7 @@ PROVIDERS: Final = (
     ),
 )  # fmt: skip
 _BY_ID: Final = {provider.id: provider for provider in PROVIDERS}
+PAGE: Final = 100
 WAIT_SECONDS: Final = 30.0
 """How long a call of a webhook is waited for where the caller does not say."""
 
@@ -57,9 +61,10 @@ Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to
 class ProviderRoutes:
     """`/api/v1/orchestrator/providers/…` and `/connections`."""
 
-    def __init__(self, engine: Engine, starter: Starter) -> None:
+    def __init__(self, engine: Engine, starter: Starter, connections: Connections) -> None:
         self._engine = engine
         self._starter = starter
+        self._connections = connections
 
     def router(self) -> Routes:
         """The routes."""
@@ -81,6 +86,17 @@ class ProviderRoutes:
             extra=body_of(ProviderCallback),
             responses=answers_with(200, CallbackTaken, 400, 403, 404, 409, 410, 413, 415, 422),
         )  # fmt: skip
+        router.add(
+            f"{providers}/{{provider}}/connect", self.connect, method="POST", needs="connection:create",
+            status_code=201, extra=body_of(ConnectProvider),
+            responses=answers_with(201, ProviderConnection, 400, 404, 409, 413, 415, 422, description="Kept"),
+        )  # fmt: skip
+        router.add(f"{ROOT}/connections", self.all, needs="connection:read", responses=list_of(ProviderConnection))
+        gone: dict[int | str, Any] = {204: {"description": "Forgotten"}, **errors_of(404)}
+        for path in (f"{ROOT}/connections/{{connection_id}}", f"{providers}/{{provider}}/disconnect/{{connection_id}}"):
+            router.add(
+                path, self.disconnect, method="DELETE", needs="connection:delete", status_code=204, responses=gone
+            )
         for method, path, needs, missing in LATER:
             router.add(
                 f"{ROOT}{path}", _not_available(missing), method=method, needs=needs, status_code=501,
@@ -88,9 +104,43 @@ class ProviderRoutes:
             )  # fmt: skip
         return router
 
-    async def index(self) -> Response:
-        """The outside systems that flows can speak to."""
-        return answer(list(PROVIDERS))
+    async def index(self, request: Request) -> Response:
+        """The outside systems that flows can speak to; ACTIVE with a connection whose last check was fine."""
+        found = await self._of(principal_of(request).workspace)
+        active = {one.adapter for one in found if one.status != "failing"}
+        return answer(
+            [msgspec.structs.replace(one, status="ACTIVE" if one.id in active else one.status) for one in PROVIDERS]
+        )
+
+    async def connect(self, provider: str, request: Request) -> Response:
+        """Keep a provider's credentials, encrypted; they are never shown again."""
+        _refuse_unknown(provider)
+        body = await read_model(request, ConnectProvider)
+        principal = principal_of(request)
+        fields = {} if body.base_url is None else {"base_url": body.base_url}
+        kept = await self._connections.create(
+            principal.workspace, body.name or provider, provider, fields, {"api_key": body.api_key}, by=principal.name
+        )
+        return answer(_shown(kept), 201)
+
+    async def all(self, request: Request) -> Response:
+        """The workspace's connections to providers, without credentials."""
+        return answer([_shown(one) for one in await self._of(principal_of(request).workspace)])
+
+    async def disconnect(self, connection_id: str, request: Request) -> Response:
+        """Forget a connection and its credentials."""
+        workspace, provider = principal_of(request).workspace, request.path_params.get("provider")
+        found = next((one for one in await self._of(workspace) if one.id == connection_id), None)
+        if found is None or provider not in (None, found.adapter):
+            raise NotFoundError(f"no connection has the id {connection_id[:100]!r}")
+        await self._connections.delete(workspace, found.name)
+        return Response(status_code=204)
+
+    async def _of(self, workspace: str) -> list[Connection]:
+        found: list[Connection] = []
+        while page := await self._connections.all(workspace, after=found[-1].name if found else "", limit=PAGE):
+            found += page
+        return [one for one in found if one.adapter in _BY_ID]
 
     def execute(self, provider: str) -> Any:
         """The operation that calls a webhook of a provider."""
@@ -139,12 +189,8 @@ class ProviderRoutes:
 
 
 LATER: Final = (
-    ("POST", "/providers/{provider}/connect", "connection:create", "connections"),
-    ("DELETE", "/providers/{provider}/disconnect/{connection_id}", "connection:delete", "connections"),
-    ("GET", "/providers/{provider}/test", "connection:execute", "connections"),
-    ("POST", "/providers/{provider}/test", "connection:execute", "connections"),
-    ("GET", "/connections", "connection:read", "connections"),
-    ("DELETE", "/connections/{connection_id}", "connection:delete", "connections"),
+    ("GET", "/providers/{provider}/test", "connection:execute", "the provider's adapter"),
+    ("POST", "/providers/{provider}/test", "connection:execute", "the provider's adapter"),
     ("GET", "/providers/{provider}/workflows", "connection:read", "the provider's adapter"),
     ("GET", "/providers/{provider}/workflows/{workflow_id}/preview", "connection:read", "the provider's adapter"),
     ("POST", "/providers/n8n/workflows/{workflow_id}/execute", "connection:execute", "the provider's adapter"),
@@ -154,12 +200,23 @@ LATER: Final = (
 """Method, path, permission and what this server has not got for it."""
 
 
+def _refuse_unknown(provider: str | None) -> None:
+    if provider is not None and provider not in _BY_ID:
+        raise NotFoundError(f"no provider is called {provider[:100]!r}; there are {', '.join(_BY_ID)}")
+
+
+def _shown(of: Connection) -> ProviderConnection:
+    return ProviderConnection(
+        id=of.id, provider=of.adapter, name=of.name, status="INACTIVE" if of.status == "failing" else "ACTIVE",
+        workspace_id=of.workspace, last_sync=rfc3339(of.checked_at), created_date=rfc3339(of.created_at) or "",
+        updated_date=rfc3339(of.updated_at) or "",
+    )  # fmt: skip
+
+
 def _not_available(missing: str) -> Any:
     async def not_available(request: Request) -> Response:
         """Not part of this server yet: the answer says what is missing (501)."""
-        provider = request.path_params.get("provider")
-        if provider is not None and provider not in _BY_ID:
-            raise NotFoundError(f"no provider is called {provider[:100]!r}; there are {', '.join(_BY_ID)}")
+        _refuse_unknown(request.path_params.get("provider"))
         raise NotAvailableError(
             f"this server has not got {missing} yet, which this route needs; call the provider's webhook, or use an"
             " http step"

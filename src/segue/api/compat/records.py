@@ -86,6 +86,19 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The fields of its credentials."""
 
 
+class ProviderConnection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A connection to a provider, without its credentials. `status`: ACTIVE, or INACTIVE when its last check failed."""
+
+    id: str
+    provider: str
+    name: str
+    status: str
+    workspace_id: str
+    last_sync: str | None
+    created_date: str
+    updated_date: str
+
+
 class Executed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A call of an outside system, as the run that makes it. `data` is its answer once there is one."""
 
@@ -96,7 +109,7 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 RECORDS: Final[tuple[type[msgspec.Struct], ...]] = (
-    Orchestrator, OrchestratorLog, OrchestratorRun, NodeData, Provider, Executed,
+    Orchestrator, OrchestratorLog, OrchestratorRun, NodeData, Provider, ProviderConnection, Executed,
 )  # fmt: skip
 
 

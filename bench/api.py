@@ -1,0 +1,241 @@
+"""The HTTP door: starts a second, lists among many runs, how soon a start becomes a step, and 500 watchers of one run.
+
+    python -m bench.api                 all of it
+    python -m bench.api --only starts,rates --seconds 5 --runs 100000 --watchers 500
+
+The server is a process of its own on a new SQLite file; the load comes from this one. Latencies are in milliseconds and
+hold the load generator's own share. Nothing is quoted from a machine that others use at the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import uvloop
+
+from segue.store.port import Commit, NewRun, RunHead
+from segue.store.sqlite import SqliteStore
+
+FLOW: Final = "flow: small\nsteps:\n  - first: {set: {n: 1}}\n  - second: {set: {n: $first.n}}\n"
+WATCHED: Final = (
+    "flow: watched\nsteps:\n  - each: {foreach: {items: 'range(0, 40)', limit: 1, do: [{w: {wait: 100ms}}]}}\n"
+)
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Server:
+    address: str
+    token: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@asynccontextmanager
+async def server(folder: Path) -> AsyncGenerator[tuple[Server, aiohttp.ClientSession]]:
+    command = [sys.executable, "-m", "segue", "serve", "--port", "0", "--json", "--log-level", "warning"]
+    process = subprocess.Popen(  # noqa: ASYNC220 - once, before anything is measured
+        [*command, "--database", f"sqlite:///{folder / 'bench.db'}"], stdout=subprocess.PIPE, cwd=folder
+    )
+    assert process.stdout is not None
+    told = json.loads(await asyncio.to_thread(process.stdout.readline))
+    found = Server(told["address"], told["token"], told["pid"])
+    headers = {"Authorization": f"Bearer {found.token}"}
+    connector = aiohttp.TCPConnector(limit=0)
+    try:
+        async with aiohttp.ClientSession(found.address, headers=headers, connector=connector) as session:
+            yield found, session
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+
+
+def spread(values: list[float]) -> str:
+    ordered = sorted(values)
+    at = {name: ordered[min(len(ordered) - 1, int(len(ordered) * part))] for name, part in PARTS}
+    return "  ".join(f"{name} {value * 1000:.1f} ms" for name, value in at.items())
+
+
+PARTS: Final = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+
+
+async def start(session: aiohttp.ClientSession) -> str:
+    async with session.post("/api/v1/runs", json={"flow": FLOW}) as answer:
+        told = await answer.json()
+        assert answer.status == 201, told
+        return str(told["run_id"])
+
+
+async def starts(folder: Path, options: argparse.Namespace) -> None:
+    """Closed loop: so many callers, each starts the next run when the last one is accepted."""
+    async with server(folder) as (served, session):
+        await start(session)
+        for callers in (1, 16, 64):
+            times: list[float] = []
+            ends = time.perf_counter() + options.seconds
+            before = served.cpu_seconds()
+
+            async def call(times: list[float] = times, ends: float = ends) -> None:
+                while time.perf_counter() < ends:
+                    begun = time.perf_counter()
+                    await start(session)
+                    times.append(time.perf_counter() - begun)
+
+            await asyncio.gather(*(call() for _ in range(callers)))
+            cpu = (served.cpu_seconds() - before) / len(times) * 1000
+            rate = len(times) / options.seconds
+            print(
+                f"POST /api/v1/runs, {callers:>2} callers: {rate:7.0f} a second  {spread(times)}  CPU {cpu:.2f} ms each"
+            )
+
+
+async def rates(folder: Path, options: argparse.Namespace) -> None:
+    """Open loop: so many starts a second, whatever comes back; from sending the request to the first step's begin."""
+    async with server(folder) as (_, session):
+        await start(session)
+        for rate in (17, 100, 300):
+            begun, ids, sent = time.perf_counter(), list[asyncio.Task[str]](), list[float]()
+            count = int(rate * options.seconds)
+            for number in range(count):
+                await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+                sent.append(time.time())
+                ids.append(asyncio.create_task(start(session)))
+            found = await asyncio.gather(*ids)
+            took = time.perf_counter() - begun
+            waits: list[float] = []
+            for run_id, at in zip(found, sent, strict=True):
+                async with session.get(f"/api/v1/runs/{run_id}/journal") as answer:
+                    events = (await answer.json())["events"]
+                stepped = next(one["at"] for one in events if one.get("step") == "first")
+                waits.append(_seconds(stepped) - at)
+            print(f"sent to first step at {rate:>3} starts a second ({count / took:.0f} reached): {spread(waits)}")
+
+
+def _seconds(text: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()
+
+
+async def lists(folder: Path, options: argparse.Namespace) -> None:
+    """Pages of the list of runs among very many."""
+    await _fill(folder / "bench.db", options.runs)
+    async with server(folder) as (_, session):
+        for name, query in (
+            ("first page", ""), ("a status", "status=failed"), ("a flow", "flow=flow_7"),
+            ("a flow and a status", "flow=flow_7&status=failed"), ("a trigger", "trigger=schedule"),
+            ("a text in the error", "q=quota"), ("oldest first", "sort=created_at"),
+        ):  # fmt: skip
+            times: list[float] = []
+            for _ in range(30):
+                begun = time.perf_counter()
+                async with session.get(f"/api/v1/runs?{query}") as answer:
+                    page = await answer.json()
+                times.append(time.perf_counter() - begun)
+            print(f"GET /api/v1/runs among {options.runs:,}, {name}: {spread(times)}  ({len(page['runs'])} rows)")
+
+
+async def _fill(path: Path, runs: int) -> None:
+    """Rows as runs leave them, without carrying any out."""
+    store = SqliteStore(path)
+    await store.open()
+    now, done = round(time.time() * 1000), asyncio.get_running_loop().create_future()
+    left = [runs]
+
+    def kept(_commit: Commit, error: BaseException | None) -> None:
+        if error is not None and not done.done():
+            done.set_exception(error)
+        left[0] -= 1
+        if not left[0] and not done.done():
+            done.set_result(None)
+
+    for number in range(runs):
+        failed = number % 11 == 0
+        store.commit(
+            Commit(
+                run_key=store.next_run_key(), rows=(),
+                new_run=NewRun(
+                    run_id=f"run_{number:026d}", workspace="default", flow_id=f"flow_{number % 50}", flow_version=1,
+                    trigger="schedule" if number % 5 == 0 else "api", created_at=now - runs + number,
+                ),
+                head=RunHead(
+                    status="failed" if failed else "succeeded", started_at=now, finished_at=now,
+                    error="over the quota" if failed and number % 13 == 0 else "timeout" if failed else None,
+                ),
+            ),
+            kept,
+        )  # fmt: skip
+        if number % 5_000 == 0:
+            await asyncio.sleep(0)
+    await done
+    await store.close()
+
+
+async def watchers(folder: Path, options: argparse.Namespace) -> None:
+    """Many watchers of one run: how long after its time stamp a line arrives, and what that costs the server."""
+    async with server(folder) as (served, session):
+        async with session.post("/api/v1/runs", json={"flow": WATCHED}) as answer:
+            run_id = (await answer.json())["run_id"]
+        delays: list[float] = []
+        ready, opened = asyncio.Event(), [0]
+
+        async def watch() -> int:
+            lines = 0
+            async with session.get(f"/api/v1/runs/{run_id}/events", timeout=aiohttp.ClientTimeout(total=120)) as stream:
+                opened[0] += 1
+                if opened[0] == options.watchers:
+                    ready.set()
+                kind = b""
+                async for raw in stream.content:
+                    if raw.startswith(b"event: "):
+                        kind = raw[7:].strip()
+                    elif raw.startswith(b"data: ") and kind == b"log":
+                        lines += 1
+                        if ready.is_set():
+                            delays.append(time.time() - _seconds(msgspec.json.decode(raw[6:])["ts"]))
+            return lines
+
+        before, begun = served.cpu_seconds(), time.perf_counter()
+        told = await asyncio.gather(*(watch() for _ in range(options.watchers)))
+        took, cpu = time.perf_counter() - begun, served.cpu_seconds() - before
+        assert len(set(told)) == 1, "a watcher missed something"
+        print(
+            f"{options.watchers} watchers of one run, {told[0]} lines each in {took:.1f} s: {spread(delays)} after the"
+            f" line's time; server CPU {cpu:.1f} s, {cpu / (options.watchers * told[0]) * 1e6:.0f} µs a line and watcher"
+        )
+
+
+CASES: Final[dict[str, Any]] = {"starts": starts, "rates": rates, "lists": lists, "watchers": watchers}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(CASES))
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--watchers", type=int, default=500)
+    options = parser.parse_args()
+    for name in options.only.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            uvloop.run(CASES[name](Path(folder), options))
+
+
+if __name__ == "__main__":
+    main()
