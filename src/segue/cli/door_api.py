@@ -84,10 +84,7 @@ def api_server(
         engine_elsewhere=host.engine_elsewhere,
     )  # fmt: skip
     access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
-    if engine_only:
-        app = create_engine_app(services, access)
-    else:
-        app = create_app(services, access, provider=_provider())
+    app = create_engine_app(services, access) if engine_only else create_app(services, access, provider=_provider())
     config = uvicorn.Config(
         app,
         log_config=None,
