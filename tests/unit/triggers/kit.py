@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from segue.access.keyring import Key, KeyRing
 from segue.bootstrap import Host, build_host
 from segue.engine.port import Action
 from segue.flow import load_flow
@@ -15,6 +16,7 @@ from segue.net.egress import EgressPolicy
 from segue.store.port import RunFilter, RunRecord, Store
 from segue.triggers.records import TriggerRow
 
+RING = KeyRing([Key.of(b"k" * 32)])
 START = 1_800_000_000_000
 """2027-01-15T08:00:00Z."""
 
@@ -112,9 +114,7 @@ async def world(
     *, store: Store | None = None, clock: SetClock | None = None, begin: bool = True, actions: tuple[Action, ...] = ()
 ) -> AsyncIterator[World]:
     clock = clock or SetClock()
-    host = build_host(
-        "memory:", egress=EgressPolicy.local(), clock=clock, store=store, server_key=b"k" * 32, actions=actions
-    )
+    host = build_host("memory:", egress=EgressPolicy.local(), clock=clock, store=store, ring=RING, actions=actions)
     await host.open()
     if begin:
         await host.triggers.begin()
