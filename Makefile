@@ -85,6 +85,7 @@ bench: setup ## Measure Segue beside other engines and the bare disk (ARGS=--qui
 	@$(BIN)/python -m bench.peers.setup || echo 'segue: measuring without the engines that are left out'
 	@$(BIN)/python -m bench.run $(ARGS)
 	@$(BIN)/python -m bench.language $(if $(findstring --quick,$(ARGS)),--quick)
+	@$(BIN)/python -m bench.flow_search $(if $(findstring --quick,$(ARGS)),--quick)
 
 mutation: setup ## How many small planted mistakes the tests notice: PART=kernel or checker, SAMPLE=600
 	@$(BIN)/python scripts/mutation.py $(or $(PART),kernel) --sample $(or $(SAMPLE),600)
