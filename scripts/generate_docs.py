@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import doc_errors
+import doc_webhooks
 from doc_errors import GENERATED, StaleExampleError
 from doc_language import CEL_LEFT_OUT, DECISIONS, LITERALS, MACROS, OPERATORS, OPTIONALS, STEP_FORMS, TYPES, Shown
 from segue.expr import DEFAULT_BUDGET, FunctionDoc, evaluate_case, functions
@@ -251,6 +252,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "reference/errors/steps.md": doc_errors.step_page,
     "reference/errors/reasons.md": doc_errors.reason_page,
     "reference/errors/api.md": doc_errors.api_page,
+    "reference/webhooks.md": doc_webhooks.page,
 }
 """What is written, by its path under `docs/`."""
 

@@ -22,7 +22,7 @@ _STRATEGIES: Final = {"parallel": "parallel", "sequential": "sequential", "prior
 _TRIGGER_KEYS: Final = {
     "webhook": frozenset((
         "webhook", "path", "method", "methods", "auth", "inputs", "when", "respond", "secret", "id", "name", "provider",
-        "events", "response", "mode", "timeout", "dedupe", "enabled", "schema",
+        "events", "response", "mode", "timeout", "dedupe", "enabled", "schema", "challenge",
     )),
     "cron": frozenset((
         "cron", "timezone", "inputs", "when", "jitter", "overlap", "catch_up", "id", "name", "enabled", "until", "from",
