@@ -144,7 +144,7 @@ def build_host(
     library = FlowLibrary(folders, catalogue)
     sources.add(library)
     tables, time_of = tables_of(kept), clock or SystemClock()
-    held = Credentials.over(tables, Vault(ring), key_file, lambda prefix, now: new_run_id(now, prefix=prefix))
+    held = Credentials.over(tables, Vault(ring), key_file, http.get, lambda prefix, now: new_run_id(now, prefix=prefix))
     flows = StoredFlows(tables, catalogue, time_of.now, SavedSteps(tables, time_of.now, time.monotonic))
     stored, served = StoredFlowSource(flows, time.monotonic), FlowLibrary((), catalogue)
     sources.add(stored)

@@ -14,7 +14,7 @@ import msgspec
 
 from segue.access.secrets import check_name, check_value, note_used
 from segue.access.vault import Context, Vault
-from segue.errors import ConflictError, NotFoundError, RequestError
+from segue.errors import ConflictError, NotFoundError, RequestError, StaleError
 from segue.net.origins import origin_of as origin_of_url
 from segue.store.tables import Row, Sql, Tables
 
@@ -85,14 +85,14 @@ class Connections:
         _check(fields, secrets)
         now = time.time_ns() // 1_000_000
         row_id = self._new_id(now)
-        sealed = self._sealed(workspace, row_id, 1, secrets)
 
         def change(sql: Sql) -> Connection:
             if _find(sql, workspace, name) is not None:
                 raise ConflictError(f"there is a connection {name!r} in this workspace already")
             sql.run(
                 "INSERT INTO connection VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, 'unchecked', NULL, NULL, ?, ?, ?, NULL)",
-                row_id, workspace, name, adapter.strip(), _text(dict(fields)), _text(sorted(secrets)), sealed,
+                row_id, workspace, name, adapter.strip(), _text(dict(fields)), _text(sorted(secrets)),
+                self._sealed(workspace, row_id, 1, secrets),
                 origin_of(fields), now, now, by,
             )  # fmt: skip
             return _found(sql, workspace, name)
@@ -112,14 +112,14 @@ class Connections:
         """Change these fields, drop those that are None, leave the others as they are.
 
         Secrets that were put in for one origin are not sent to another: with an address of another origin, all of them
-        must be given anew. Raises NotFoundError, RequestError, ConflictError for another version.
+        must be given anew. Raises NotFoundError, RequestError, StaleError for another version.
         """
         now = time.time_ns() // 1_000_000
 
         def change(sql: Sql) -> Connection:
             before = _found(sql, workspace, name)
             if version is not None and version != before.version:
-                raise ConflictError(f"the connection {name!r} was changed meanwhile; look at it and try again")
+                raise StaleError(f"the connection {name!r} was changed meanwhile; look at it and try again")
             open_fields = _merged(before.fields, fields)
             origin = origin_of(open_fields)
             kept = [one for one in before.secret_fields if one not in secrets]
@@ -150,12 +150,12 @@ class Connections:
         return [_connection(row) for row in rows]
 
     async def delete(self, workspace: str, name: str, *, version: int | None = None) -> None:
-        """Forget it. Raises NotFoundError, ConflictError for another version."""
+        """Forget it. Raises NotFoundError, StaleError for another version."""
 
         def change(sql: Sql) -> None:
             found = _found(sql, workspace, name)
             if version is not None and version != found.version:
-                raise ConflictError(f"the connection {name!r} was changed meanwhile; look at it and try again")
+                raise StaleError(f"the connection {name!r} was changed meanwhile; look at it and try again")
             sql.run("DELETE FROM connection WHERE id = ?", found.id)
 
         await self._tables.change(change)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from segue.access.connections import Connections
 from segue.access.data_keys import DataKeys
 from segue.access.keyring import KeyFile
 from segue.access.secrets import Secrets
 from segue.access.vault import Vault
+from segue.errors import StepError
+from segue.net.messages import HttpRequest
 from segue.store.tables import Tables
+
+if TYPE_CHECKING:
+    from segue.net.client import HttpClient
+
+REACH_SECONDS: Final = 10.0
+USED_BY_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +32,18 @@ class Credentials:
     secrets: Secrets
     connections: Connections
     tables: Tables
+    client: Callable[[], HttpClient]
     key_file: KeyFile | None
     """Where the ring comes from; None if the environment gives it, or if it ends with the process."""
 
     @staticmethod
-    def over(tables: Tables, vault: Vault, key_file: KeyFile | None, new_id: Callable[[str, int], str]) -> Credentials:
+    def over(
+        tables: Tables,
+        vault: Vault,
+        key_file: KeyFile | None,
+        client: Callable[[], HttpClient],
+        new_id: Callable[[str, int], str],
+    ) -> Credentials:
         """`new_id` makes an id of a prefix and the time in milliseconds since the epoch."""
         return Credentials(
             vault,
@@ -34,5 +51,32 @@ class Credentials:
             Secrets(tables, vault, lambda now: new_id("sec_", now)),
             Connections(tables, vault, lambda now: new_id("con_", now)),
             tables,
+            client,
             key_file,
         )
+
+    async def used_by(self, workspace: str, source: str) -> list[str]:
+        """Ids of stored flows whose drafts name a source (`secret:NAME`, `connection:NAME.`), at most some hundred."""
+        rows = await self.tables.ask(
+            lambda sql: sql.rows(
+                "SELECT id, draft FROM flow WHERE workspace = ? AND state <> 'deleted' AND instr(draft, ?) > 0 "
+                "ORDER BY id LIMIT ?",
+                workspace,
+                source,
+                USED_BY_MAX,
+            )
+        )
+        whole = re.compile(re.escape(source) + r"(?![A-Za-z0-9_-])") if not source.endswith(".") else None
+        return [row[0] for row in rows if whole is None or whole.search(row[1])]
+
+    async def reach(self, address: str) -> tuple[bool, str | None]:
+        """Whether an address answers at all, and if not, why."""
+        if not address:
+            return False, "it has no base_url, so there is nothing to ask"
+        try:
+            await self.client().request(
+                HttpRequest(method="HEAD", url=address, follow_redirects=False, timeout_seconds=REACH_SECONDS)
+            )
+        except StepError as error:
+            return False, error.message
+        return True, None

@@ -87,10 +87,12 @@ class DataKeys:
     async def _make(self, workspace: str, secret: bytes) -> None:
         now = time.time_ns() // 1_000_000
         key_id = self._new_id(now)
-        sealed = self._vault.seal(Context(KIND, workspace, key_id), secret)
-        await self._tables.change(
-            lambda sql: sql.run("INSERT INTO data_key VALUES (?, ?, ?, ?)", key_id, workspace, sealed, now)
-        )
+
+        def change(sql: Sql) -> None:
+            sealed = self._vault.seal(Context(KIND, workspace, key_id), secret)
+            sql.run("INSERT INTO data_key VALUES (?, ?, ?, ?)", key_id, workspace, sealed, now)
+
+        await self._tables.change(change)
         self._keys[workspace] = [Key.of(secret)]
 
     def _add(self, row: Row) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from segue.access.vault import Context, Vault
-from segue.errors import ConflictError, NotFoundError, RequestError
+from segue.errors import NotFoundError, RequestError, StaleError
 from segue.store.tables import Row, Sql, Tables
 
 KIND: Final = "secret"
@@ -63,7 +63,7 @@ class Secrets:
         """Keep a value under a name, in the place of the one before; and whether the name is new.
 
         `version`: only over that one; 0: only if there is none. Raises RequestError for a name or value that cannot be
-        kept, ConflictError for another version.
+        kept, StaleError for another version.
         """
         check_name(name, "a secret")
         check_value(name, value)
@@ -73,7 +73,7 @@ class Secrets:
         def change(sql: Sql) -> tuple[Secret, bool]:
             before = _find(sql, workspace, name)
             if version is not None and version != (0 if before is None else before.version):
-                raise ConflictError(f"the secret {name!r} was changed meanwhile; look at it and try again")
+                raise StaleError(f"the secret {name!r} was changed meanwhile; look at it and try again")
             row_id, number = (made, 1) if before is None else (before.id, before.version + 1)
             sealed = self._vault.seal(Context(KIND, workspace, row_id, number), value.encode())
             if before is None:
@@ -105,14 +105,14 @@ class Secrets:
         return [_secret(row) for row in rows]
 
     async def delete(self, workspace: str, name: str, *, version: int | None = None) -> None:
-        """Forget it: runs that still ask for it fail. Raises NotFoundError, ConflictError for another version."""
+        """Forget it: runs that still ask for it fail. Raises NotFoundError, StaleError for another version."""
 
         def change(sql: Sql) -> None:
             found = _find(sql, workspace, name)
             if found is None:
                 raise _unknown(name)
             if version is not None and version != found.version:
-                raise ConflictError(f"the secret {name!r} was changed meanwhile; look at it and try again")
+                raise StaleError(f"the secret {name!r} was changed meanwhile; look at it and try again")
             sql.run("DELETE FROM secret WHERE id = ?", found.id)
 
         await self._tables.change(change)

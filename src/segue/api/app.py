@@ -21,6 +21,7 @@ from segue.api.compat.gateway import GatewayRoutes
 from segue.api.compat.orchestrator import OrchestratorRoutes
 from segue.api.compat.orchestrator_runs import OrchestratorRunRoutes
 from segue.api.compat.providers import ProviderRoutes
+from segue.api.credentials import CredentialRoutes
 from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
 from segue.api.flow_routes import flow_routes
@@ -86,6 +87,7 @@ def create_app(
         HookRoutes(services.triggers),
         TriggerRoutes(services.triggers),
         ScheduleRoutes(services.triggers),
+        CredentialRoutes(services.credentials),
         CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
         ProviderRoutes(engine, starter, services.credentials.connections),

@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 import segue
 from segue.api.answers import ANSWERS
 from segue.api.bodies import MODELS
+from segue.api.credential_answers import CREDENTIAL_ANSWERS, CREDENTIAL_MODELS
 from segue.api.errors import PROBLEM_TYPE, TABLE
 from segue.api.flow_answers import FLOW_ANSWERS
 from segue.api.flow_bodies import FLOW_MODELS
@@ -98,8 +99,8 @@ def _with_refusals(responses: dict[str, Any]) -> None:
 
 
 def _schemas() -> dict[str, Mapping[str, Any]]:
-    records = (*ANSWERS, *FLOW_ANSWERS, *TRIGGER_ANSWERS, *IDENTITY_ANSWERS)
-    bodies = (*MODELS, *FLOW_MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS)
+    records = (*ANSWERS, *FLOW_ANSWERS, *TRIGGER_ANSWERS, *IDENTITY_ANSWERS, *CREDENTIAL_ANSWERS)
+    bodies = (*MODELS, *FLOW_MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS, *CREDENTIAL_MODELS)
     _, schemas = msgspec.json.schema_components(records, ref_template=_REF)
     made = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF.replace("name", "model"))
     models = made[1]

@@ -55,6 +55,8 @@ COMMANDS: Final = {
     "emit": _Place("control", _CHANGING),
     "serve": _Place("serve", _SERVER),
     "engine": _Place("engine", _SERVER),
+    "secret": _Place("credentials", _SERVER),
+    "keys": _Place("credentials", _SERVER),
 }
 
 

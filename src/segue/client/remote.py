@@ -255,10 +255,10 @@ class RemoteHost:
         json: object = msgspec.UNSET,
         query: list[tuple[str, str]] | None = None,
     ) -> T:
-        """One request. Raises HostLostError, UnavailableError, AccessDeniedError, and what the host's code raised."""
+        """One request; `NoneType` for an answer without a body. Raises HostLostError, UnavailableError, AccessDeniedError, and what the host's code raised."""
         body = await self._read(method, path, json, query)
         try:
-            return msgspec.json.decode(body, type=answer)
+            return msgspec.json.decode(body or b"null", type=answer)
         except msgspec.MsgspecError as error:
             raise EngineError(
                 f"the host at {self.address} answered {method} {path} with something else: {error}"

@@ -65,9 +65,11 @@ class TriggerSecrets:
             text = new_secret(auth.generates)
         now = self._now()
         id = new_id(now, "sec_")
-        sealed = self._vault.seal(Context(_KIND, row.workspace, id), text.encode())
+        plain = text.encode()
 
         def do(sql: Sql) -> None:
+            # Here, not before: a change of the key waits for changes that are under way.
+            sealed = self._vault.seal(Context(_KIND, row.workspace, id), plain)
             until = now + overlap_ms
             sql.run("DELETE FROM trigger_secret WHERE trigger_id = ? AND retire_at <= ?", row.id, now)
             sql.run(
