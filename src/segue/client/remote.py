@@ -255,7 +255,9 @@ class RemoteHost:
         json: object = msgspec.UNSET,
         query: list[tuple[str, str]] | None = None,
     ) -> T:
-        """One request; `NoneType` for an answer without a body. Raises HostLostError, UnavailableError, AccessDeniedError, and what the host's code raised."""
+        """One request; `NoneType` for an answer without a body. Raises HostLostError, UnavailableError,
+        AccessDeniedError, and what the host's code raised.
+        """
         body = await self._read(method, path, json, query)
         try:
             return msgspec.json.decode(body or b"null", type=answer)
