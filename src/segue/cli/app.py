@@ -6,7 +6,7 @@ commands run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from importlib import import_module
 from typing import Annotated, Final, NamedTuple
@@ -22,6 +22,8 @@ class _Place(NamedTuple):
 
     module: str
     heading: str
+    about: str | None = None
+    """What a command with commands of its own is for."""
 
 
 _FLOWS, _LOOKING, _CHANGING, _SERVER = "Flows", "Looking at runs", "Changing runs", "Server"
@@ -53,6 +55,9 @@ COMMANDS: Final = {
     "fork": _Place("again", _CHANGING),
     "callback": _Place("control", _CHANGING),
     "emit": _Place("control", _CHANGING),
+    "key": _Place("people", _SERVER, "Keys of programs."),
+    "user": _Place("people", _SERVER, "People who sign in."),
+    "workspace": _Place("people", _SERVER, "Workspaces."),
     "serve": _Place("serve", _SERVER),
     "engine": _Place("engine", _SERVER),
     "secret": _Place("credentials", _SERVER),
@@ -79,9 +84,20 @@ def application(names: Sequence[str]) -> typer.Typer:
     app.callback()(_segue)
     for name in names:
         place = COMMANDS[name]
-        function: Callable[..., int] = getattr(import_module(f"segue.cli.{place.module}"), name.replace("-", "_"))
-        app.command(name, rich_help_panel=place.heading)(_ending(function))
+        found = getattr(import_module(f"segue.cli.{place.module}"), name.replace("-", "_"))
+        if place.about is not None:
+            app.add_typer(_group(found), name=name, help=place.about, rich_help_panel=place.heading)
+        else:
+            app.command(name, rich_help_panel=place.heading)(_ending(found))
     return app
+
+
+def _group(commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
+    """A command that has commands of its own."""
+    group = typer.Typer(no_args_is_help=True)
+    for name, function in commands.items():
+        group.command(name)(_ending(function))
+    return group
 
 
 def _ending(function: Callable[..., int]) -> Callable[..., None]:

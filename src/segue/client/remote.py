@@ -116,6 +116,11 @@ class RemoteHost:
         if workspace is not None:
             self._headers["X-Segue-Workspace"] = workspace
         self._session: aiohttp.ClientSession | None = None
+        self._token = token
+
+    def within(self, workspace: str) -> RemoteHost:
+        """The same host, working in another workspace. A connection of its own, to be closed of its own."""
+        return RemoteHost(self.address, self._token, workspace=workspace)
 
     async def __aenter__(self) -> RemoteHost:
         return self
