@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from segue.access.errors import PasswordRefusedError
 from segue.access.passwords import Passwords, check_password
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.access.records import Account
@@ -41,7 +42,10 @@ class Accounts:
         return await self._tables.ask(lambda sql: account_of(sql, account_id))
 
     async def make_owner(self, email: str, name: str, password: str) -> Account:
-        """The first user: owner of the default workspace. Raises InvalidInputError; ConflictError if there is one."""
+        """The first user: owner of the default workspace.
+
+        Raises InvalidInputError, WeakPasswordError; ConflictError if there is an owner.
+        """
         email, name = checked_person(email, name)
         check_password(password, (email, name))
         hashed = await self._passwords.hashed(password)
@@ -67,12 +71,12 @@ class Accounts:
         return str(row[0]) if row is not None and fits else None
 
     async def change_password(self, account_id: str, old: str, new: str) -> None:
-        """Raises InvalidInputError if `old` is wrong or `new` is not taken. Ends the person's sessions."""
+        """Ends the person's sessions. Raises PasswordRefusedError if `old` is wrong, WeakPasswordError."""
         row = await self._tables.ask(
             lambda sql: sql.row("SELECT password, email, name FROM account WHERE id = ?", account_id)
         )
         if row is None or not await self._passwords.verify(row[0], old):
-            raise InvalidInputError("the old password is wrong", [("old_password", "is wrong")])
+            raise PasswordRefusedError("the old password is wrong")
         check_password(new, (row[1], row[2]))
         await self._put_password(account_id, new)
 
@@ -89,7 +93,7 @@ class Accounts:
         return token, until
 
     async def use_link(self, token: str, password: str) -> Account:
-        """Set a password by a link. Raises NotFoundError, GoneError, InvalidInputError (the link stays good then)."""
+        """Set a password by a link. Raises NotFoundError, GoneError, WeakPasswordError (the link stays good then)."""
         digest = digest_of(token)
         row = await self._tables.ask(
             lambda sql: sql.row(

@@ -1,10 +1,20 @@
-"""What can go wrong with identities that somebody else vouches for."""
+"""What can go wrong with passwords, and with identities that somebody else vouches for."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from segue.errors import EngineError, RequestError
+
+
+class PasswordRefusedError(RequestError):
+    """A wrong password of somebody who is known already. The message tells a person what to do and quotes nothing."""
+
+    category: ClassVar[str] = "auth"
+
+
+class WeakPasswordError(PasswordRefusedError):
+    """A new password that is not taken."""
 
 
 class TokenRefusedError(RequestError):

@@ -14,7 +14,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from segue.errors import InvalidInputError
+from segue.access.errors import WeakPasswordError
 
 LENGTH_MIN: Final = 12
 LENGTH_MAX: Final = 256
@@ -57,7 +57,7 @@ class Passwords:
 
 
 def check_password(password: str, about: Iterable[str]) -> None:
-    """Raises InvalidInputError for one that is too short, too long, or among the first that others would try.
+    """Raises WeakPasswordError for one that is too short, too long, or among the first that others would try.
 
     `about`: what others know of the person (name, e-mail address).
     """
@@ -73,7 +73,7 @@ def check_password(password: str, about: Iterable[str]) -> None:
         fault = "it is little more than a word that others try first, or your own name or address"
     else:
         return
-    raise InvalidInputError(f"the password is not taken: {fault}", [("password", fault)])
+    raise WeakPasswordError(f"this password is not taken: {fault}")
 
 
 def _is_little_more_than(password: str, words: list[str]) -> bool:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.access.errors import ProviderUnavailableError, TokenRefusedError
+from segue.access.errors import PasswordRefusedError, ProviderUnavailableError, TokenRefusedError
 from segue.access.limits import TooManyRequestsError
 from segue.errors import (
     ConflictError,
@@ -124,6 +124,7 @@ class Row(NamedTuple):
 TABLE: Final = (
     Row(UnauthenticatedError, 401, "unauthenticated", "Identity needed"),
     Row(ForbiddenError, 403, "forbidden", "Not allowed"),
+    Row(PasswordRefusedError, 422, "password-refused", "Password not taken"),
     Row(TokenRefusedError, 401, "sign-in-refused", "The provider's word does not hold"),
     Row(FeatureOffError, 403, "feature-off", "Switched off"),
     Row(MisdirectedError, 421, "misdirected", "Not this server"),

@@ -9,6 +9,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.errors import PasswordRefusedError, WeakPasswordError
 from segue.access.identities import Identities
 from segue.access.limits import Attempts
 from segue.access.principal import Principal
@@ -24,7 +25,7 @@ from segue.api.identity_answers import KeyList, Me, NewKey, SessionList, Ways, k
 from segue.api.identity_bodies import CreateKey, NewPassword, SetUp, SignIn
 from segue.api.routing import ANYBODY, Routes, principal_of, refuse_unless
 from segue.engine.later import begins_at
-from segue.errors import InvalidInputError, NotFoundError
+from segue.errors import NotFoundError
 
 LIST_MAX: Final = 200
 _NOTHING: Final[dict[int | str, dict[str, Any]]] = {204: {"description": "Done"}}
@@ -138,7 +139,9 @@ class IdentityRoutes:
         self._attempts.begin(address, account_id)
         try:
             await self._identities.accounts.change_password(account_id, body.old_password, body.password)
-        except InvalidInputError:
+        except WeakPasswordError:
+            raise
+        except PasswordRefusedError:
             self._attempts.failed(address, account_id)
             raise
         return Response(status_code=204)

@@ -8,7 +8,7 @@ const FLOWS_EVERY_MS = 10000;
 
 export function lists({ current }) {
   const places = { flows: document.getElementById("flows"), runs: document.getElementById("runs"), find: document.getElementById("find") };
-  const known = { flows: null, runs: null };
+  const known = { flows: null, runs: null, off: null };
   let busy = false;
   let flowsAt = 0;
 
@@ -59,8 +59,10 @@ export function lists({ current }) {
       known.runs = (await api("GET", "/api/v1/runs?limit=15")).runs;
       drawFlows();
       drawRuns();
-    } catch {
+      known.off = null;
+    } catch (error) {
       // The top bar says that the server does not answer; the lists keep what they show.
+      if (error.problem?.type === "urn:segue:problem:feature-off") known.off = error.message;
     } finally {
       busy = false;
     }
@@ -69,5 +71,5 @@ export function lists({ current }) {
   places.find.addEventListener("input", drawFlows);
   document.addEventListener("visibilitychange", refresh);
   setInterval(refresh, RUNS_EVERY_MS);
-  return { refresh, mark: () => { drawFlows(); drawRuns(); }, first: () => known.flows?.[0]?.id };
+  return { refresh, mark: () => { drawFlows(); drawRuns(); }, first: () => known.flows?.[0]?.id, off: () => known.off };
 }

@@ -21,7 +21,8 @@ async function show(moveFocus) {
   menu.setAttribute("aria-expanded", "false");
   side.mark();
   try {
-    if (kind === "runs" && id) leave = runView(main, id, { again, changed: side.refresh });
+    if (side.off()) switchedOff(side.off());
+    else if (kind === "runs" && id) leave = runView(main, id, { again, changed: side.refresh });
     else if (kind === "flows" && id) {
       const initial = begin?.flow === id ? begin.inputs : {};
       begin = null;
@@ -42,6 +43,13 @@ async function show(moveFocus) {
 function again(run) {
   begin = { flow: run.flow, inputs: run.inputs };
   location.hash = `#/flows/${encodeURIComponent(run.flow)}`;
+}
+
+function switchedOff(why) {
+  document.title = "Segue: switched off";
+  fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, "Flows are switched off")),
+    h("p", { class: "notice", role: "status" }, h("span", {}, why)),
+    h("p", {}, h("button", { type: "button", class: "quiet framed", onclick: () => side.refresh().then(() => show(true)) }, "Try again")));
 }
 
 function welcome() {
