@@ -156,6 +156,16 @@ async def test_a_flow_is_kept_and_told_as_document_a_writes_it(served: Served) -
     problem(await served.client.get(path), 404, "not-found")
 
 
+@pytest.mark.req("API-2.bodies", "API-1.location")
+@pytest.mark.parametrize("path", [ROOT, "/api/v1/flows"])
+async def test_a_name_of_any_letters_has_an_address(served: Served, path: str) -> None:
+    made = await served.client.post(path, json={"name": "Zahlung an Ōsaka 支払い"})
+    assert made.status_code == 201, made.text
+    assert made.headers["location"].isascii()
+    found = await served.client.get(made.headers["location"])
+    assert (found.status_code, found.json()["id"]) == (200, made.json()["id"])
+
+
 @pytest.mark.req("API-2.status-words", "API-2.bodies")
 async def test_a_run_is_told_in_document_as_words(served: Served) -> None:
     ids = await flow_and_runs(served)

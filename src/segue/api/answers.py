@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.responses import Response
@@ -20,6 +21,7 @@ from segue.engine.views import RunView, UndoView, rfc3339
 from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import RunRecord
 
+_OF_PATHS: Final = "/:?&=%~+@!$'()*,;"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -272,8 +274,11 @@ ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
 def answer(
     value: msgspec.Struct | Sequence[msgspec.Struct], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A record, or a list of them, as JSON."""
-    return Response(_encode(value), status, dict(headers or {}), media_type="application/json")
+    """A record, or a list of them, as JSON. Ids in a `location` may be of any letters; a URI's are not."""
+    sent = dict(headers or {})
+    if "location" in sent:
+        sent["location"] = quote(sent["location"], safe=_OF_PATHS)
+    return Response(_encode(value), status, sent, media_type="application/json")
 
 
 def run_item(record: RunRecord, now: int) -> RunItem:

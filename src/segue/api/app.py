@@ -29,6 +29,7 @@ from segue.api.gate import Gate
 from segue.api.guard import BODY_BYTES_MAX, Guard
 from segue.api.health import HealthRoutes
 from segue.api.hooks import HookRoutes
+from segue.api.hot import Hot, HotRoutes
 from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
 from segue.api.oidc import OidcRoutes, SignInProvider
@@ -77,8 +78,9 @@ def create_app(
     app.state.identities = identities
     vouching = None if provider is None else provider(identities.accounts)
     gate = Gate(access, identities, provider=vouching)
+    runs, gateway = RunRoutes(engine, starter, streams), GatewayRoutes(engine, starter, services.engine_elsewhere)
     for routes in (
-        RunRoutes(engine, starter, streams),
+        runs,
         RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
         *flow_routes(shelf, services),
@@ -93,7 +95,7 @@ def create_app(
         ProviderRoutes(engine, starter, services.credentials.connections),
         OrchestratorRunRoutes(engine, starter),
         OrchestratorRoutes(shelf),
-        GatewayRoutes(engine, starter, services.engine_elsewhere),
+        gateway,
         HealthRoutes(engine),
         IdentityRoutes(access, identities, engine.now, None if vouching is None else vouching.name),
         OidcRoutes(access, identities, vouching),
@@ -102,6 +104,11 @@ def create_app(
     ):
         app.include_router(routes.router())
 
+    hot = {
+        ("POST", "/api/v1/runs"): Hot(runs.start, "run:create"),
+        ("POST", "/v1/runs"): Hot(gateway.start, "run:create"),
+    }
+    app.add_middleware(HotRoutes, routes=hot)
     return _finished(app, engine, gate, body_bytes_max)
 
 
