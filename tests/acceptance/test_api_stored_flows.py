@@ -307,3 +307,19 @@ async def test_one_id_means_the_stored_flow_before_the_file_of_a_folder(tmp_path
         cloned = await served.client.post("/api/v1/flows/only-here/clone", json={"id": "mine"})
         assert cloned.json()["origin"] == "stored"
         assert (await run(served, "only-here", inputs={}))["status"] == "succeeded"
+
+
+@pytest.mark.req("FLOW-6.ids")
+async def test_an_id_may_be_of_any_script_and_nothing_that_breaks_an_address(served: Served) -> None:
+    text = HELLO.replace("flow: hello", "flow: grüße-崽")
+    made = await served.client.post("/api/v1/flows", json={"text": text})
+    assert (made.status_code, made.json()["id"]) == (201, "grüße-崽")
+    found = await served.client.get(made.headers["location"])
+    assert found.json()["source"] == text
+    kept = await served.client.post("/api/v1/flows/grüße-崽/versions", json={"publish": True})
+    assert (await served.client.get(kept.headers["location"])).json()["number"] == "1.0.0"
+    exported = await served.client.get("/api/v1/flows/grüße-崽/export")
+    assert (exported.text, "filename*=UTF-8''gr%C3%BC" in exported.headers["content-disposition"]) == (text, True)
+    for id in ("a/b", "../x", "a b", "", "-a", "x" * 101):
+        refused = await served.client.post("/api/v1/flows", json={"id": id, "text": HELLO})
+        assert refused.status_code == 422, refused.text

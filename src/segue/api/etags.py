@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 from segue.api.errors import BadBodyError, PreconditionRequiredError
 from segue.errors import StaleError
@@ -15,6 +16,16 @@ _TAG: Final = re.compile(r'"([0-9]{1,15})"\Z')
 def etag(revision: int) -> str:
     """The tag of a revision."""
     return f'"{revision}"'
+
+
+def flow_path(id: str, rest: str = "") -> str:
+    """The address of a flow, for a `Location` header: ids may have letters of any script."""
+    return f"/api/v1/flows/{quote(id, safe='')}{rest}"
+
+
+def attachment(name: str) -> str:
+    """A `Content-Disposition` (RFC 6266) that names a file, whatever script its name is in."""
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def expected_revision(headers: Mapping[str, str], *, required: bool = True) -> int | None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from segue.api.answers import answer
 from segue.api.bodies import content_type, read_model
 from segue.api.documented import answers_with, body_of, errors_of
+from segue.api.etags import attachment
 from segue.api.flow_answers import ImportReport, import_report
 from segue.api.flow_bodies import ImportFlows
 from segue.api.flows import author_of
@@ -69,7 +70,7 @@ class ExchangeRoutes:
             text = exported(found.source, format)
         else:
             text = await self._exchange.text(workspace, flow_id, version=version, form=format)
-        name = f'attachment; filename="{found.id}.{format}"'
+        name = attachment(f"{found.id}.{format}")
         return Response(text, media_type=_MEDIA[format], headers={"content-disposition": name})
 
     async def export_many(
@@ -83,7 +84,7 @@ class ExchangeRoutes:
         workspace = principal_of(request).workspace
         where = FlowFilter(tags=tuple(tag or ()))
         data = await self._exchange.archive(workspace, where, ids=id or (), form=format)
-        return Response(data, media_type=ZIP, headers={"content-disposition": 'attachment; filename="flows.zip"'})
+        return Response(data, media_type=ZIP, headers={"content-disposition": attachment("flows.zip")})
 
     async def take(
         self,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from segue.api.answers import answer
 from segue.api.bodies import read_model
 from segue.api.documented import answers_with, body_of
-from segue.api.etags import expected_revision
+from segue.api.etags import expected_revision, flow_path
 from segue.api.flow_answers import FlowVersionDetail, FlowVersionItem, FlowVersionList, version_item
 from segue.api.flow_bodies import SaveVersion
 from segue.api.flows import author_of
@@ -71,7 +71,7 @@ class VersionRoutes:
             principal.workspace, flow_id, author_of(principal), message=body.message, publish=body.publish,
             expected=expected,
         )  # fmt: skip
-        where = {"location": f"/api/v1/flows/{flow_id}/versions/{made.number}"}
+        where = {"location": flow_path(flow_id, f"/versions/{made.number}")}
         return answer(version_item(made), 201, where)
 
     async def show(self, flow_id: str, version: str, request: Request) -> Response:

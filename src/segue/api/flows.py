@@ -13,7 +13,7 @@ from segue.api.answers import CheckResult, answer
 from segue.api.bodies import CheckFlow, read_model
 from segue.api.documented import answers_with, body_of, errors_of
 from segue.api.errors import flow_problem
-from segue.api.etags import etag
+from segue.api.etags import etag, flow_path
 from segue.api.flow_answers import (
     Favourites,
     FlowDetail,
@@ -128,7 +128,7 @@ class FlowRoutes:
         body, principal = await read_model(request, CreateFlow), principal_of(request)
         id, text = text_of_new(body)
         made = await self._stored.create(principal.workspace, text, author_of(principal), id=id)
-        where = {"location": f"/api/v1/flows/{made.id}", "etag": etag(made.revision)}
+        where = {"location": flow_path(made.id), "etag": etag(made.revision)}
         return answer(flow_item(made), 201, where)
 
     async def delete(self, flow_id: str, request: Request) -> Response:
@@ -158,7 +158,7 @@ class FlowRoutes:
             made = await self._stored.clone_text(workspace, found.id, found.source, author, to=body.id)
         else:
             made = await self._stored.clone(workspace, flow_id, author, to=body.id, version=body.version)
-        return answer(flow_item(made), 201, {"location": f"/api/v1/flows/{made.id}", "etag": etag(made.revision)})
+        return answer(flow_item(made), 201, {"location": flow_path(made.id), "etag": etag(made.revision)})
 
     async def tags(self, request: Request) -> Response:
         """All tags of stored flows, with how many bear each."""

@@ -73,6 +73,7 @@ class RunRoutes:
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
+                **answers_with(202, StartedRun, description="With `wait`: it has given no answer in time"),
             },
         )  # fmt: skip
         router.add(
@@ -81,6 +82,7 @@ class RunRoutes:
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
+                **answers_with(202, StartedRun, description="With `wait`: it has given no answer in time"),
             },
         )  # fmt: skip
         add("", self.index, responses=answers_with(200, RunList, 400, 422))

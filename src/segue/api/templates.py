@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +12,7 @@ from segue.api.answers import answer
 from segue.api.bodies import read_model
 from segue.api.documented import answers_with, body_of, errors_of
 from segue.api.errors import InvalidRequestError
-from segue.api.etags import etag
+from segue.api.etags import etag, flow_path
 from segue.api.flow_answers import FlowItem, TemplateDetail, TemplateItem, TemplateList, flow_item
 from segue.api.flow_bodies import CreateTemplate, FromTemplate
 from segue.api.flows import author_of
@@ -77,7 +78,7 @@ class TemplateRoutes:
             parameters=cast("RawMap", body.parameters), text=text,
         )  # fmt: skip
         made = await self._templates.create(principal.workspace, template, author_of(principal))
-        return answer(_detail(made), 201, {"location": f"/api/v1/templates/{made.id}"})
+        return answer(_detail(made), 201, {"location": f"/api/v1/templates/{quote(made.id, safe='')}"})
 
     async def delete(self, template_id: str, request: Request) -> Response:
         """Delete a template of the workspace. Flows that were made of it stay."""
@@ -90,7 +91,7 @@ class TemplateRoutes:
         template = await self._templates.get(principal.workspace, template_id)
         text = filled(template, cast("RawMap", body.parameters), body.id)
         made = await self._shelf.stored.create(principal.workspace, text, author_of(principal), id=body.id)
-        return answer(flow_item(made), 201, {"location": f"/api/v1/flows/{made.id}", "etag": etag(made.revision)})
+        return answer(flow_item(made), 201, {"location": flow_path(made.id), "etag": etag(made.revision)})
 
 
 def _item(found: Template) -> TemplateItem:

@@ -50,9 +50,9 @@ class StoredFlows:
         """See `Settling.reacts`."""
         self._settling.reacts(follow, retire)
 
-    async def settle(self) -> None:
+    async def settle(self, mine: tuple[str, str] | None = None) -> None:
         """See `Settling.settle`."""
-        await self._settling.settle()
+        await self._settling.settle(mine)
 
     # ------------------------------------------------------------ looking
 
@@ -168,7 +168,7 @@ class StoredFlows:
             return rows.get(sql, workspace, id)
 
         made = self._told(workspace, await self._tables.change(restore))
-        await self.settle()
+        await self.settle((workspace, id))
         return made
 
     async def _set_state(self, workspace: str, id: str, state: rows.State, author: Author) -> FlowInfo:
@@ -178,7 +178,7 @@ class StoredFlows:
             return msgspec.structs.replace(found, state=state)
 
         made = self._told(workspace, await self._tables.change(change))
-        await self.settle()
+        await self.settle((workspace, id))
         return made
 
     # ------------------------------------------------------------ drafts
@@ -296,7 +296,7 @@ class StoredFlows:
 
         made = await self._tables.change(keep)
         self._tell(workspace, id)
-        await self.settle()
+        await self.settle((workspace, id))
         return made
 
     async def conflict_of(self, workspace: str, found: ReadText) -> str | None:
@@ -327,7 +327,7 @@ class StoredFlows:
 
         made = await self._tables.change(publish)
         self._tell(workspace, id)
-        await self.settle()
+        await self.settle((workspace, id))
         return made
 
     async def runnable(self, workspace: str, id: str, number: str | None = None) -> StoredVersion | None:

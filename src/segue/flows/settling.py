@@ -7,15 +7,18 @@ settles what differs then; what a process that ended has left undone is settled 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeAlias
 
+from segue.errors import ConflictError, RequestError
 from segue.flow import Flow
 from segue.flows import rows
 from segue.store.tables import Tables
 
 AT_ONCE: Final = 100
+_log = logging.getLogger("segue.flows")
 Follow: TypeAlias = Callable[[str, Flow], Awaitable[None]]
 Retire: TypeAlias = Callable[[str, str], Awaitable[None]]
 
@@ -35,16 +38,26 @@ class Settling:
         """
         self._follow, self._retire = follow, retire
 
-    async def settle(self) -> None:
-        """Have the triggers of every flow be those of its published version."""
+    async def settle(self, mine: tuple[str, str] | None = None) -> None:
+        """Have the triggers of every flow be those of its published version.
+
+        Triggers that cannot be had (their place is taken) hold nobody else up: they are left out, with a warning, until
+        the flow is published again. Raises ConflictError for those of the caller's own flow, `mine`: workspace and id.
+        """
+        refused: RequestError | None = None
         async with self._turn:
             while found := await self._tables.ask(lambda sql: rows.unsettled(sql, AT_ONCE)):
                 for key, workspace, id, version, flow in found:
-                    if flow is None:
-                        await self._retire(workspace, id)
-                    else:
-                        await self._follow(workspace, flow)
+                    try:
+                        await (self._retire(workspace, id) if flow is None else self._follow(workspace, flow))
+                    except RequestError as error:
+                        _log.warning("the triggers of the flow %s (%s) are not in force: %s", id, workspace, error)
+                        refused = error if (workspace, id) == mine else refused
                     await self._tables.change(partial(rows.set_followed, key=key, version=version))
+        if refused is not None and mine is not None:
+            raise ConflictError(
+                f"the flow {mine[1]!r} is as it was asked for, but its triggers are not in force: {refused.message}"
+            ) from refused
 
 
 async def _nothing(workspace: str, what: object) -> None:
