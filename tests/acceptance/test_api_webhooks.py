@@ -366,3 +366,16 @@ async def test_a_trigger_can_be_made_beside_the_flow_and_deleted(served: Served)
     bad = {"flow": "open", "kind": "webhook", "settings": {"auth": "strype"}}
     found = problem(await served.client.post("/api/v1/triggers", json=bad), 400, "bad-request")
     assert "stripe" in found["detail"]
+
+
+@pytest.mark.req("ACC-9.webhooks", "ACC-3.archive")
+async def test_nothing_is_taken_where_flows_are_switched_off(served: Served) -> None:
+    trigger = await hook(served, "open")
+    flag = "/api/v1/flags/orchestrator"
+    async with served.anyone() as sender:
+        await served.client.put(flag, json={"on": False})
+        problem(await sender.post(trigger["address"], json={}), 403, "feature-off")
+        await served.client.put(flag, json={"on": None})
+        assert (await sender.post(trigger["address"], json={})).status_code == 202
+        problem(await sender.post("/hooks/nowhere/open", json={}), 404, "not-found")
+    assert len((await served.get("/api/v1/deliveries"))["deliveries"]) == 1

@@ -8,12 +8,14 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segue.access.identities import Identities
 from segue.api.answers import EndedRun, StartedRun, answer
 from segue.api.bodies import read_content
 from segue.api.documented import answers_with
 from segue.api.responses import answered
-from segue.api.routing import Routes
+from segue.api.routing import Routes, refuse_if_off
 from segue.api.trigger_answers import WebhookTaken
+from segue.errors import NotFoundError
 from segue.triggers.intake import Echo, Incoming, Taken
 from segue.triggers.service import Triggers
 from segue.triggers.webhook_settings import METHODS
@@ -59,6 +61,10 @@ class HookRoutes:
         return await self._take(workspace, flow, None, request)
 
     async def _take(self, workspace: str, flow: str, random: str | None, request: Request) -> Response:
+        identities: Identities = request.app.state.identities
+        if not await identities.has_workspace(workspace):
+            raise NotFoundError("no webhook has this address")
+        await refuse_if_off(identities, workspace)
         incoming = Incoming(
             workspace=workspace, flow_id=flow, random=random, method=request.method, headers=request.headers.items(),
             query=request.query_params.multi_items(), body=await request.body(),

@@ -68,9 +68,9 @@ def refuse_unless(principal: Principal, permission: str, flow_id: str | None = N
         raise ForbiddenError(f"{principal.name} may not do this here; it needs the permission {permission}")
 
 
-async def refuse_if_off(identities: Identities, principal: Principal) -> None:
+async def refuse_if_off(identities: Identities, workspace: str) -> None:
     """Raises FeatureOffError where flows and runs are switched off (ACC-9)."""
-    if not await identities.is_on(principal.workspace, SWITCH):
+    if not await identities.is_on(workspace, SWITCH):
         raise FeatureOffError("flows and runs are switched off here; whoever runs the server can switch them on again")
 
 
@@ -88,7 +88,7 @@ def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None
         if permission == ANYBODY:
             return
         if permission.startswith(_SWITCHED):
-            await refuse_if_off(request.app.state.identities, principal)
+            await refuse_if_off(request.app.state.identities, principal.workspace)
         refuse_unless(principal, permission, flow_id)
 
     return check

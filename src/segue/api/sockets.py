@@ -69,7 +69,7 @@ class SocketRoutes:
             principal = _principal(websocket)
             if record.workspace != principal.workspace:
                 raise NotFoundError(f"no run has the id {run_id!r}")
-            await refuse_if_off(websocket.app.state.identities, principal)
+            await refuse_if_off(websocket.app.state.identities, principal.workspace)
             refuse_unless(principal, "run:read", record.flow_id)
             known = Position.parse(after)
             return self._told(self._streams.watch(record, known, level), known)
@@ -90,7 +90,7 @@ class SocketRoutes:
 
         async def begin() -> AsyncGenerator[list[str]]:
             principal = _principal(websocket)
-            await refuse_if_off(websocket.app.state.identities, principal)
+            await refuse_if_off(websocket.app.state.identities, principal.workspace)
             refuse_unless(principal, "run:read", flow)
             where = run_filter(principal.workspace, statuses=status or (), flow=flow, trigger=trigger, parent=parent)
             return self._changes(where)
