@@ -217,6 +217,8 @@ STEP_CODES: Final[dict[str, tuple[str, str]]] = {
                      "Find out at the other side what happened; see why the process ends."),
     "invalid_duration": ("A computed duration is none.", "Give it a unit: `{{ inputs.seconds }}s`."),
     "invalid_params": ("The parameters do not fit the action.", "Mend them as the message says."),
+    "foreign_origin": ("A connection's secret would be sent to another origin than the connection's own.", "Send it to the connection's address, or make a connection for the other one."),
+    "secret_key": ("A key that everyone sees (`limits.key`, `correlate`, `foreach.key`, an event's name) holds a secret.", "Use something else that tells the items apart."),
     "result_not_json": ("The action gave something that JSON cannot hold.", "Return maps, lists, texts, numbers, truth values, null."),
     "result_too_deep": ("The action's result is nested too deep.", "Return less of it."),
     "result_too_large": ("The action's result is too large to be kept.", "Return a reference to it, such as an address."),
