@@ -18,7 +18,7 @@ ARGS ?=
 QUICK := not slow and not browser and not real and not bench
 
 .PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs fmt sim crash real browser mutation \
-	bench bench-big coverage-map lock clean
+	bench bench-api bench-big coverage-map lock clean
 
 help: ## List these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ coverage-map: setup ## Print requirement, clauses, tests and result, after runni
 
 bench-big: setup ## Measure what is big and long: 100,000 items, runs at rest, a long past (minutes)
 	@$(BIN)/python -m bench.big $(ARGS)
+
+bench-api: setup ## Measure the HTTP door: starts, lists among many runs, watchers (ARGS="--only starts")
+	@$(BIN)/python -m bench.api $(ARGS)
 
 bench: setup ## Measure Segue beside other engines and the bare disk (ARGS=--quick: one short round)
 	@$(BIN)/python -m bench.peers.setup || echo 'segue: measuring without the engines that are left out'

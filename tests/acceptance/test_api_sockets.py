@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from acceptance.api_support import TOKEN, Served, events, has_begun, serve
 from segue.api import run_feed, stop_streams
+from segue.errors import StoreUnavailableError
 
 pytestmark = pytest.mark.anyio
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -188,3 +189,28 @@ async def test_fifty_watchers_of_one_run_share_one_feed(served: Served) -> None:
     logged = (await served.get(f"/api/v1/runs/{run_id}/logs?limit=10000"))["lines"]
     assert all(one == logged for one in told)
     await has_begun(lambda: served.app.state.streams.following == 0)
+
+
+@pytest.mark.req("API-6.broken")
+async def test_a_run_that_cannot_be_read_for_a_moment_sends_its_watchers_away_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serve() as served:
+        run_id = await served.start(WAIT)
+        await served.until(run_id, "waiting")
+        store = served.host.store
+
+        async def unavailable(*_args: Any, **_named: Any) -> Any:
+            raise StoreUnavailableError("the disk does not answer")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "load_logs", unavailable)
+            async with socket(served, f"/api/v1/runs/{run_id}/socket") as live:
+                told = await read(live)
+                assert told[-1]["event"] == "resume"
+                assert live.close_code == 1013
+        async with socket(served, f"/api/v1/runs/{run_id}/socket?after={told[-1]['id']}") as live:
+            while told[-1]["event"] != "run":
+                told.append(await message(live))
+        logged = (await served.get(f"/api/v1/runs/{run_id}/logs?limit=10000"))["lines"]
+        assert sorted(str(one["data"]) for one in told if one["event"] == "log") == sorted(map(str, logged))

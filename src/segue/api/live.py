@@ -15,11 +15,14 @@ from typing import Final
 from segue.api.errors import BusyError
 from segue.api.run_feed import LEVELS, Position, RunFeed, Told
 from segue.engine.host import Engine
+from segue.observe.logs import get_logger
 from segue.store.port import RunRecord
 
 STREAMS_MAX: Final = 2_000
 KEEP_ALIVE_SECONDS: Final = 15.0
 RETRY_MS: Final = 1_000
+
+_log = get_logger("segue.api.live")
 
 
 class Streams:
@@ -139,7 +142,10 @@ class Streams:
             if not feed.watchers:
                 del self._feeds[run_id]
                 following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                (ended,) = await asyncio.gather(following, return_exceptions=True)
+                if isinstance(ended, Exception):
+                    # Its watchers were told to resume; why is for the server's own log.
+                    _log.warning("a run could not be followed", run_id=run_id, error=str(ended))
 
 
 async def stream(streams: Streams, record: RunRecord, known: Position, level: str) -> AsyncGenerator[bytes]:
