@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue.api.errors import on_error
-from segue.api.routing import principal_of, refuse_unless
+from segue.api.routing import refuse_unless_open
 from segue.errors import SegueError
 
 OUR_ERRORS: Final = (SegueError, HTTPException, TimeoutError)
@@ -48,7 +48,7 @@ class HotRoutes:
             return
         request = Request(scope, receive)
         try:
-            refuse_unless(principal_of(request), hot.needs)
+            await refuse_unless_open(request, hot.needs)
             response = await hot.endpoint(request)
         except OUR_ERRORS as error:
             response = await on_error(request, error)

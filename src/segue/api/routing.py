@@ -68,6 +68,18 @@ def refuse_unless(principal: Principal, permission: str, flow_id: str | None = N
         raise ForbiddenError(f"{principal.name} may not do this here; it needs the permission {permission}")
 
 
+async def refuse_unless_open(request: Request, permission: str, flow_id: str | None = None) -> None:
+    """What every route asks for first: that its part is switched on, and the permission. Raises FeatureOffError,
+    ForbiddenError.
+    """
+    if permission == ANYBODY:
+        return
+    principal = principal_of(request)
+    if permission.startswith(_SWITCHED):
+        await refuse_if_off(request.app.state.identities, principal.workspace)
+    refuse_unless(principal, permission, flow_id)
+
+
 async def refuse_if_off(identities: Identities, workspace: str) -> None:
     """Raises FeatureOffError where flows and runs are switched off (ACC-9)."""
     if not await identities.is_on(workspace, SWITCH):
@@ -85,10 +97,6 @@ def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None
             if record.workspace != principal.workspace:
                 raise NotFoundError(f"no run has the id {run_id!r}")
             flow_id = record.flow_id
-        if permission == ANYBODY:
-            return
-        if permission.startswith(_SWITCHED):
-            await refuse_if_off(request.app.state.identities, principal.workspace)
-        refuse_unless(principal, permission, flow_id)
+        await refuse_unless_open(request, permission, flow_id)
 
     return check
