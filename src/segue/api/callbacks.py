@@ -125,7 +125,7 @@ class CallbackRoutes:
         found = await self._known(token)
         if found is None:
             return
-        sender, code, reason = "unknown" if request.client is None else request.client.host, None, None
+        sender, code, reason = str(request.scope["segue.address"]), None, None
         if error is not None:
             details, _ = details_of(error, instance="", request_id="")
             code, reason = details.type.rpartition(":")[2], details.detail
