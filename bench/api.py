@@ -1,4 +1,5 @@
-"""The HTTP door: starts a second, lists among many runs, how soon a start becomes a step, and 500 watchers of one run.
+"""The HTTP door: starts and webhooks a second, lists among many runs, how soon a start becomes a step, and 500 watchers
+of one run.
 
     python -m bench.api                 all of it
     python -m bench.api --only starts,rates --seconds 5 --runs 100000 --watchers 500
@@ -11,6 +12,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 import os
 import subprocess
@@ -31,6 +35,10 @@ from segue.store.port import Commit, NewRun, RunHead
 from segue.store.sqlite import SqliteStore
 
 FLOW: Final = "flow: small\nsteps:\n  - first: {set: {n: 1}}\n  - second: {set: {n: $first.n}}\n"
+HOOKED: Final = (
+    "flow: hooked\ntrigger: {webhook: {auth: standard}, inputs: {n: $data.n}}\ninputs: {n: integer}\n"
+    "steps:\n  - first: {set: {n: $inputs.n}}\n  - second: {set: {n: $first.n}}\n"
+)
 WATCHED: Final = (
     "flow: watched\nsteps:\n  - each: {foreach: {items: 'range(0, 40)', limit: 1, do: [{w: {wait: 100ms}}]}}\n"
 )
@@ -50,7 +58,10 @@ class Server:
 
 @asynccontextmanager
 async def server(folder: Path) -> AsyncGenerator[tuple[Server, aiohttp.ClientSession]]:
+    (flows := folder / "flows").mkdir()
+    (flows / "hooked.yaml").write_text(HOOKED, "utf-8")
     command = [sys.executable, "-m", "segue", "serve", "--port", "0", "--json", "--log-level", "warning"]
+    command += ["--flows", str(flows)]
     process = subprocess.Popen(  # noqa: ASYNC220 - once, before anything is measured
         [*command, "--database", f"sqlite:///{folder / 'bench.db'}"], stdout=subprocess.PIPE, cwd=folder
     )
@@ -222,7 +233,51 @@ async def watchers(folder: Path, options: argparse.Namespace) -> None:
         )
 
 
-CASES: Final[dict[str, Any]] = {"starts": starts, "rates": rates, "lists": lists, "watchers": watchers}
+async def webhooks(folder: Path, options: argparse.Namespace) -> None:
+    """Closed loop: signed deliveries (Standard Webhooks), each kept with its run before it is answered."""
+    async with server(folder) as (served, session):
+        async with session.get("/api/v1/triggers?flow=hooked") as answer:
+            trigger = (await answer.json())["triggers"][0]
+        async with session.post(f"/api/v1/triggers/{trigger['id']}/secrets") as answer:
+            key = base64.b64decode((await answer.json())["secret"].removeprefix("whsec_"))
+        count = [0]
+
+        async def deliver() -> None:
+            count[0] += 1
+            body, at = b'{"type": "order.paid", "n": %d}' % count[0], int(time.time())
+            id = f"msg_{count[0]}"
+            proof = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
+            headers = {
+                "webhook-id": id, "webhook-timestamp": str(at), "content-type": "application/json",
+                "webhook-signature": f"v1,{base64.b64encode(proof).decode()}",
+            }  # fmt: skip
+            async with session.post("/hooks/default/hooked", data=body, headers=headers) as answer:
+                assert answer.status == 202, await answer.text()
+                await answer.read()
+
+        for callers in (1, 16, 64):
+            times: list[float] = []
+            ends, before = time.perf_counter() + options.seconds, served.cpu_seconds()
+
+            async def call(times: list[float] = times, ends: float = ends) -> None:
+                while time.perf_counter() < ends:
+                    begun = time.perf_counter()
+                    await deliver()
+                    times.append(time.perf_counter() - begun)
+
+            await asyncio.gather(*(call() for _ in range(callers)))
+            cpu = (served.cpu_seconds() - before) / len(times) * 1000
+            rate = len(times) / options.seconds
+            print(f"webhooks, {callers:>2} senders: {rate:7.0f} a second  {spread(times)}  CPU {cpu:.2f} ms each")
+
+
+CASES: Final[dict[str, Any]] = {
+    "starts": starts,
+    "webhooks": webhooks,
+    "rates": rates,
+    "lists": lists,
+    "watchers": watchers,
+}
 
 
 def main() -> None:

@@ -25,6 +25,12 @@ inputs: {id: string, amount: {type: integer, default: 1}}
 steps: [{say: {set: {got: $inputs.id, all: $trigger.body}}}]
 outputs: {got: $say.got}
 """,
+    "own": """
+flow: own
+trigger: {webhook: {auth: github, path: orders, schema: {type: object, required: [n]}}}
+steps: [{say: {set: {n: $trigger.body.n}}}]
+outputs: $say.n
+""",
     "open": """
 flow: open
 trigger: {webhook: {auth: none, methods: [GET, POST, PUT]}, when: "$trigger.query.skip != 'yes'"}
@@ -341,6 +347,23 @@ async def test_triggers_follow_their_flow_and_keep_their_address(served: Served,
         off = await served.client.patch(f"/api/v1/triggers/{before['id']}", json={"enabled": False})
         assert off.json()["enabled"] is False
         problem(await sender.post(before["address"], json={}), 404, "not-found")
+
+
+@pytest.mark.req("TRIG-1.path")
+async def test_a_webhook_may_have_a_path_of_its_own_and_a_schema(served: Served) -> None:
+    secret = await secret_of(served, await hook(served, "own"))
+
+    async def send(path: str, body: bytes) -> Any:
+        proof = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        headers = {"x-hub-signature-256": f"sha256={proof}", "content-type": "application/json"}
+        async with served.anyone() as sender:
+            return await sender.post(path, content=body, headers=headers)
+
+    taken = await send("/hooks/default/own/orders", b'{"n": 3}')
+    assert (await served.until(taken.json()["run_id"]))["outputs"] == 3
+    problem(await send("/hooks/default/own/others", b'{"n": 3}'), 404, "not-found")
+    problem(await send("/hooks/default/own/orders", b'{"m": 3}'), 422, "invalid-input")
+    assert (await last_delivery(served))["reason"] == "schema"
 
 
 @pytest.mark.req("TRIG-1.own")

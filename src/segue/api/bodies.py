@@ -15,7 +15,7 @@ from starlette.requests import Request
 from segue.api.errors import BadBodyError, InvalidRequestError, TooLargeError, UnsupportedTypeError
 from segue.flow.model import JsonValue
 from segue.flow.nearest import did_you_mean
-from segue.triggers.intake import Content
+from segue.triggers.incoming import Content
 
 JSON_DEPTH_MAX: Final = 100
 FORM_FIELDS_MAX: Final = 1_000

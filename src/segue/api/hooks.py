@@ -16,7 +16,8 @@ from segue.api.responses import answered
 from segue.api.routing import Routes, refuse_if_off
 from segue.api.trigger_answers import WebhookTaken
 from segue.errors import NotFoundError
-from segue.triggers.intake import Echo, Incoming, Taken
+from segue.triggers.incoming import Incoming
+from segue.triggers.intake import Echo, Taken
 from segue.triggers.service import Triggers
 from segue.triggers.webhook_settings import METHODS
 

@@ -82,7 +82,7 @@ class FlowLibrary:
 
     async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
         """See `FlowSource.find`. Files belong to the workspace that is there from the start."""
-        if workspace != WORKSPACE:
+        if workspace != WORKSPACE or not self.folders:
             return None
         return await asyncio.to_thread(self._find, flow_id, version)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -26,12 +26,14 @@ from segue.errors import (
     SignatureError,
     StoreUnavailableError,
 )
-from segue.flow.model import JsonValue, RawMap
+from segue.flow.inputs import check_value
+from segue.flow.model import RawMap
 from segue.store.tables import Sql, Tables
 from segue.triggers import deliveries
 from segue.triggers.bearers import JwtScheme, TokenScheme, verify_token
 from segue.triggers.deliveries import Delivery, Seen
 from segue.triggers.errors import EncodingNotTakenError, MethodNotTakenError
+from segue.triggers.incoming import Content, Incoming, Read
 from segue.triggers.records import TriggerRow, new_id, note_fired
 from segue.triggers.registry import Registry
 from segue.triggers.schemes import Source
@@ -44,39 +46,6 @@ REFUSAL: Final = "the request does not prove that it comes from the webhook's se
 """The same for everything that can be wrong with a proof."""
 _ECHOED: Final = re.compile(r"[A-Za-z0-9_.~:/+=-]{1,512}\Z")
 _log = logging.getLogger("segue.triggers")
-
-
-class Content(NamedTuple):
-    """A body that was read: `is_base64` if it is neither JSON, a form nor text."""
-
-    value: JsonValue
-    is_base64: bool = False
-
-
-Read: TypeAlias = Callable[[str, bytes], Content]
-"""Reads a body by its content type. Raises RequestError for one that is not what it says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A request to a webhook's address, its body as it came."""
-
-    workspace: str
-    flow_id: str
-    random: str | None
-    method: str
-    headers: Sequence[tuple[str, str]]
-    query: Sequence[tuple[str, str]]
-    body: bytes
-
-    def header(self, name: str) -> str:
-        """The header's value, or nothing."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
-
-    @property
-    def content_type(self) -> str:
-        """Without parameters, in lower case."""
-        return self.header("content-type").partition(";")[0].strip().lower()[:200]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +129,13 @@ class Intake:
     async def _webhook_at(self, incoming: Incoming) -> tuple[TriggerRow, WebhookSettings]:
         found = self._registry.webhooks_at(incoming.workspace, incoming.flow_id, incoming.random)
         known = [(row, self.settings_of(row)) for row in found]
-        if incoming.random is None:
+        is_named = incoming.random is None
+        if not found and incoming.random is not None:
+            # A path of the flow's own is no secret: it counts like no unguessable part at all.
+            hooks, is_named = self._registry.webhooks_at(incoming.workspace, incoming.flow_id, None), True
+            hooks = [row for row in hooks if str(row.settings.get("path", "")).strip("/") == incoming.random]
+            known = [(row, self.settings_of(row)) for row in hooks]
+        if is_named:
             known = [(row, settings) for row, settings in known if settings.auth.is_named and settings.auth.scheme]
         known = [(row, settings) for row, settings in known if row.enabled]
         if not known:
@@ -246,6 +221,11 @@ class Intake:
         name = settings.auth.event_of(message)
         if settings.events and name not in settings.events:
             return Ready(version=None, inputs={}, reason=f"the webhook takes other events than {name}")
+        mistakes = [] if settings.schema is None else check_value(settings.schema, event["body"])
+        if mistakes:
+            path, sentence = mistakes[0]
+            words = f"the body does not fit what the webhook takes: {f'{path}: ' if path else ''}{sentence}"
+            raise _Refused(InvalidInputError(words, mistakes), "schema")
         try:
             return await self._starter.ready(row, event)
         except InvalidInputError as error:

@@ -17,6 +17,7 @@ from segue.errors import SegueError
 from segue.flow.model import Flow
 from segue.store.port import EventRow
 from segue.store.tables import Tables
+from segue.triggers.deliveries import drop_old
 from segue.triggers.intake import Intake
 from segue.triggers.reactions import Chains
 from segue.triggers.records import Origin, TriggerRow
@@ -25,6 +26,8 @@ from segue.triggers.scheduler import Scheduler
 from segue.triggers.secrets import TriggerSecrets
 from segue.triggers.starting import Starter
 
+DROP_EVERY_MS: Final = 3_600_000
+"""How often what is older than it is kept is deleted."""
 LOOK_SECONDS: Final = 5.0
 """How soon a changed file's triggers are those that it declares."""
 _log = logging.getLogger("segue.triggers")
@@ -48,6 +51,7 @@ class Triggers:
         self.starter = Starter(engine, flows)
         self.intake = Intake(tables, self.registry, self.secrets, self.starter, engine.now)
         self._library = library
+        self._tables = tables
         self._followed: dict[str, bytes] = {}
         self._looking: asyncio.Task[None] | None = None
         self.scheduler = Scheduler(engine, tables, self.registry, self.starter)
@@ -116,12 +120,17 @@ class Triggers:
         self._followed = {flow_id: digest for flow_id, digest in self._followed.items() if flow_id in there}
 
     async def _look_again(self) -> None:
+        dropped_at = 0
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.follow_folders()
+                now = self.engine.now()
+                if now - dropped_at >= DROP_EVERY_MS:
+                    await self._tables.change(lambda sql, now=now: drop_old(sql, now))
+                    dropped_at = now
             except SegueError as error:
                 _log.warning("the folders' triggers could not be looked at: %s", error.message)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def retire(self, workspace: str, flow_id: str) -> None:
         """A flow was archived or deleted: its triggers rest."""

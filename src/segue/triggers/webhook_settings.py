@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from segue.errors import RequestError
-from segue.flow.model import JsonValue
+from segue.flow.model import JsonValue, RawMap
 from segue.kernel.durations import InvalidDuration, milliseconds_of
 from segue.triggers.auth import Auth, read_auth
 from segue.triggers.schemes import Source
@@ -35,6 +35,8 @@ class WebhookSettings:
     answer_seconds: float = ANSWER_SECONDS
     dedupe: Source | None = None
     """Where the sender's id stands, if its scheme does not say."""
+    schema: RawMap | None = None
+    """What the body must fit, beside the flow's inputs."""
     challenge: Source | None = None
     """What is sent back as it came, before any run, to prove that the address is ours."""
 
@@ -58,7 +60,11 @@ def read_webhook_settings(settings: Mapping[str, JsonValue]) -> WebhookSettings:
             seconds = milliseconds_of(timeout) / 1000
         except InvalidDuration as error:
             raise RequestError(f"a webhook's `timeout`: {error}") from error
+    schema = settings.get("schema")
+    if schema is not None and not isinstance(schema, dict):
+        raise RequestError("a webhook's `schema` is a JSON Schema: a map")
     return WebhookSettings(
+        schema=schema,
         auth=auth, methods=methods, events=frozenset(str(one) for one in events), answer=answer,
         answer_seconds=min(seconds, ANSWER_SECONDS_MAX), dedupe=_source(settings.get("dedupe"), "dedupe"),
         challenge=_source(settings.get("challenge"), "challenge"),
