@@ -1,13 +1,12 @@
-"""What a flow is called: ids in texts, and the ids that a flow may be stored under."""
+"""What a flow is called: the id in a text, and the ids that a flow may be stored under."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from segue.errors import InvalidInputError, RequestError
+from segue.errors import InvalidInputError
 from segue.flow import read_flow
-from segue.flow.edit import SetFlow, apply_edits
 
 ID: Final = re.compile(r"[^\W_][\w.-]{0,99}\Z")
 """What a stored flow may be called: it stands in addresses."""
@@ -29,16 +28,3 @@ def id_of(text: str) -> str:
         message = "the text has no name for its flow; write `flow: NAME`, or send an id"
         raise InvalidInputError(message, [("id", message)])
     return read.flow.id
-
-
-def renamed(text: str, id: str) -> str:
-    """The text, calling its flow by another id if it calls it by one at all. One that cannot be read stays as it is."""
-    read = read_flow(text)
-    root = None if read.document is None else read.document.root
-    key = None if root is None else next((key for key in ("flow", "id") if root.get(key) is not None), None)
-    if key is None or read.flow is None:
-        return text
-    try:
-        return apply_edits(text, [SetFlow(path=(key,), value=id)]).text
-    except RequestError:
-        return text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
-from anyio import to_thread
 
 from segue.engine.ids import WORKSPACE
 from segue.errors import InvalidFlowError, InvalidInputError
@@ -179,4 +179,4 @@ def _other_id(found: ReadResult, id: str) -> list[Problem]:
 
 
 async def _off_loop(text: str, work: Callable[[], T]) -> T:
-    return work() if len(text) <= LARGE_TEXT else await to_thread.run_sync(work)
+    return work() if len(text) <= LARGE_TEXT else await asyncio.to_thread(work)

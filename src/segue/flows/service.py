@@ -7,25 +7,28 @@ they have not seen.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from segue.errors import ConflictError, StaleError
-from segue.flow import Catalogue, Flow, read_flow
+from segue.errors import ConflictError
+from segue.flow import Catalogue, Flow
 from segue.flow.catalogue import FlowSpec
-from segue.flow.edit import Edit, Graph, apply_edits, graph_of, update_text, write_document, write_graph
 from segue.flow.model import RawMap
 from segue.flows import listing, rows
-from segue.flows.names import id_of, refuse_bad_id, renamed
-from segue.flows.numbers import canonical, next_number
+from segue.flows.contents import digest_of, kept_as, refuse_stale
+from segue.flows.names import id_of, refuse_bad_id
+from segue.flows.numbers import next_number
 from segue.flows.reading import ReadText, Specs, TextReader
 from segue.flows.records import Author, Draft, FlowFilter, FlowInfo, FlowPage, StoredVersion, VersionInfo
 from segue.flows.saved_steps import SavedSteps
 from segue.flows.settling import Follow, Retire, Settling
 from segue.store.tables import Sql, Tables
+
+if TYPE_CHECKING:
+    from segue.flow.edit import Edit, Graph
 
 
 class StoredFlows:
@@ -140,11 +143,13 @@ class StoredFlows:
         self, workspace: str, id: str, text: str, author: Author, *, to: str | None = None
     ) -> FlowInfo:
         """A new flow from the text of another one that is called `id`. Raises ConflictError, InvalidInputError."""
+        from segue.flows import editing  # noqa: PLC0415 - the editor takes long to load
+
         if to is None:
             taken = await self.ids(workspace)
             names = (f"{id}-copy" if number == 1 else f"{id}-copy-{number}" for number in range(1, len(taken) + 3))
             to = next(name for name in names if name not in taken)
-        return await self.create(workspace, renamed(text, to), author, id=to)
+        return await self.create(workspace, editing.renamed(text, to), author, id=to)
 
     async def delete(self, workspace: str, id: str, author: Author) -> None:
         """Delete a flow: its id is free again, its runs go on and keep their versions. Raises NotFoundError."""
@@ -211,29 +216,32 @@ class StoredFlows:
         """The draft brought up to a canvas graph: only what differs is changed. Raises as `put_draft`; RequestError
         if no text says this graph.
         """
+        from segue.flows import editing  # noqa: PLC0415 - the editor takes long to load
 
-        def change(text: str) -> str:
-            read = read_flow(text, file=f"{id}.yaml")
-            return write_graph(graph) if read.flow is None else update_text(text, graph).text
-
-        return await self._edit(workspace, id, change, author, expected=expected)
+        return await self._edit(
+            workspace, id, lambda text: editing.with_graph(text, graph, id), author, expected=expected
+        )
 
     async def put_document(
         self, workspace: str, id: str, document: RawMap, author: Author, *, expected: int | None
     ) -> Draft:
         """A parsed document as the draft, written as text. Raises as `put_draft`."""
-        return await self.put_draft(workspace, id, write_document(document), author, expected=expected)
+        from segue.flows import editing  # noqa: PLC0415 - the editor takes long to load
+
+        return await self.put_draft(workspace, id, editing.written(document), author, expected=expected)
 
     async def edit(self, workspace: str, id: str, edits: list[Edit], author: Author, *, expected: int | None) -> Draft:
         """Single edits of the draft, all or none. Raises as `put_draft`; RequestError if one is not possible."""
-        return await self._edit(
-            workspace, id, lambda text: apply_edits(text, edits, file=f"{id}.yaml").text, author, expected=expected
-        )
+        from segue.flows import editing  # noqa: PLC0415 - the editor takes long to load
+
+        return await self._edit(workspace, id, lambda text: editing.edited(text, edits, id), author, expected=expected)
 
     async def graph(self, workspace: str, id: str, version: str | None = None) -> Graph:
         """The draft, or a version, as a canvas draws it. Raises NotFoundError, RequestError if it cannot be read."""
+        from segue.flows import editing  # noqa: PLC0415 - the editor takes long to load
+
         text = (await self._draft(workspace, id))[1] if version is None else await self._source(workspace, id, version)
-        return graph_of(read_flow(text, file=f"{id}.yaml"))
+        return editing.drawn(text, id)
 
     async def _edit(
         self, workspace: str, id: str, change: Callable[[str], str], author: Author, *, expected: int | None
@@ -282,7 +290,7 @@ class StoredFlows:
         def keep(sql: Sql) -> VersionInfo:
             now = rows.get(sql, workspace, id)
             refuse_stale(now, info.revision)
-            kept = _kept(sql, now, flow, digest)
+            kept = kept_as(sql, now, flow, digest)
             if kept is None:
                 latest = rows.latest_version(sql, now)
                 number = next_number(flow.version, None if latest is None else latest.info.number)
@@ -309,7 +317,7 @@ class StoredFlows:
             info = rows.find(sql, workspace, found.id)
             try:
                 if info is not None:
-                    _kept(sql, info, flow, digest)
+                    kept_as(sql, info, flow, digest)
             except ConflictError as error:
                 return error.message
             return None
@@ -375,34 +383,3 @@ class StoredFlows:
     def _tell(self, workspace: str, id: str) -> None:
         for listener in self._listeners:
             listener(workspace, id)
-
-
-def _kept(sql: Sql, info: FlowInfo, flow: Flow, digest: str) -> VersionInfo | None:
-    """The version that has this content already. Raises ConflictError if the stated number has another content."""
-    latest = rows.latest_version(sql, info)
-    if latest is not None and latest.info.digest == digest:
-        return latest.info
-    stated = None if flow.version is None else rows.find_version(sql, info, flow.version)
-    if stated is None:
-        return None
-    if stated.info.digest == digest:
-        return stated.info
-    raise ConflictError(
-        f"version {canonical(stated.info.number)} of the flow {info.id!r} has another content; raise `version:`, or"
-        " leave it out for the next number"
-    )
-
-
-def digest_of(found: ReadText) -> str:
-    """What tells two contents apart: the text, and what it means with the saved steps as they are."""
-    model = b"" if found.flow is None else msgspec.json.encode(found.flow)
-    return hashlib.sha256(found.text.encode("utf-8", "surrogatepass") + b"\n" + model).hexdigest()
-
-
-def refuse_stale(info: FlowInfo, expected: int | None) -> None:
-    """Raises StaleError if the draft is not at the revision that the caller knows."""
-    if expected is not None and info.revision != expected:
-        raise StaleError(
-            f"the draft of {info.id!r} is at revision {info.revision} by now, written by {info.updated_by}, and this"
-            f" change was made for revision {expected}; read it again"
-        )
