@@ -21,7 +21,7 @@ from segue.store.port import RunFilter
 
 pytestmark = [pytest.mark.crash, pytest.mark.anyio]
 
-KILLS = int(os.environ.get("SEGUE_CRASH_KILLS", "0")) or 12
+KILLS = int(os.environ.get("SEGUE_CRASH_KILLS", "0")) or 5
 SENT_AT_ONCE = 12
 FLOW = """
 flow: taken
