@@ -16,8 +16,9 @@ import msgspec
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.api.answers import StartedRun
 from segue.api.errors import BadBodyError, InFlightError, KeyReusedError
-from segue.engine.host import Engine, Started
+from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
+from segue.engine.starting import Started
 from segue.engine.versions import Version
 from segue.errors import ConflictError, NotFoundError, RequestError
 from segue.flow import Flow

@@ -38,7 +38,7 @@ _log = logging.getLogger("segue.engine")
 class Starts(Protocol):
     """What the engine does for sub-flows."""
 
-    async def start_child(
+    async def child(
         self,
         version: Version,
         inputs: RawMap,
@@ -148,7 +148,7 @@ class Children:
             return run.lost is None and run.state.active.get(step.id) is step and step.attempt == attempt
 
         try:
-            if not await self._starts.start_child(version, given, child, parent, workspace, due, replay):
+            if not await self._starts.child(version, given, child, parent, workspace, due, replay):
                 return None
         except ConflictError:
             _log.debug("run %s: %s: run %s was kept before", run.run_id, step.address, child)

@@ -145,7 +145,7 @@ class SecondChances:
             by=asked.by, reason=asked.reason, inside=cut.inside,
         )  # fmt: skip
         begin = inp.Begin(inputs, state.trigger, state.seed, origin, kept)
-        run_id = await engine.start_from(version, begin, record.workspace, kind)
+        run_id = await engine.starting.from_run(version, begin, record.workspace, kind)
         done = "replayed" if kind == "replay" else "forked"
         engine.store.log(record.key, [LogRow(engine.now(), "info", "", f"{done} as run {run_id}")])
         return NewRunOf(run_id=run_id, kept=len(kept), not_kept=tuple(not_kept))

@@ -6,6 +6,7 @@ from typing import Final, cast
 
 import msgspec
 
+from segue.errors import RequestError
 from segue.expr.sealed import MARK, as_json, revived, sealed_in
 from segue.flow.model import JsonValue
 from segue.observe.masking import DEPTH_MAX, MASK, Masker
@@ -106,3 +107,13 @@ def _is_deep(value: JsonValue) -> bool:
 
 def _too_deep() -> NotKeepableError:
     return NotKeepableError("too_deep", f"it has more than {MAX_DEPTH} lists and maps within each other")
+
+
+def kept_or_refused(value: JsonValue, what: str) -> JsonValue:
+    """What the journal will give back for a value from outside; a copy, which its giver cannot change. `what` names the
+    value. Raises RequestError for one that is no JSON.
+    """
+    try:
+        return as_kept(value)
+    except NotKeepableError as error:
+        raise RequestError(f"{what}: {error}") from error

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from segue.engine.host import Engine, Started
+from segue.engine.host import Engine
 from segue.engine.port import Action, ActionRegistry, AttemptContext, Effect
 from segue.engine.secrets import SecretResolver
+from segue.engine.starting import Started
 from segue.engine.views import RunView, view_of
 from segue.flow.model import Block, Callback, Edge, Flow, Handler, Retry, Step, Timeout
 from segue.kernel import events as ev

@@ -64,7 +64,7 @@ async def test_of_two_that_wait_for_a_run_the_first_does_not_take_it_from_the_se
         record = await engine.record(run_id)
 
         async def let_go() -> None:
-            engine.let_go(await engine.loading.loaded(record))
+            engine.effects.let_go(await engine.loading.loaded(record))
 
         async def keep() -> bool:
             run = await engine.loading.loaded(record)
