@@ -113,6 +113,10 @@ class StoreUnavailableError(EngineError):
     """The database cannot be written or read now (disk full, locked by another program, closed). Nothing was kept."""
 
 
+class SecretUnavailableError(EngineError):
+    """A secret that is needed to judge a request cannot be had now; why is for the server's log only."""
+
+
 class StoreInUseError(EngineError):
     """Another process hosts this database file; go through it or stop it."""
 

@@ -39,7 +39,7 @@ outputs: {ok: $ask.approved, limit: $ask.limit, by: $ask.by, comment: $ask.comme
 FREE = "flow: free\nsteps:\n  - answer: {wait: {callback: {expires: 1h}}}\noutputs: {got: $answer}\n"
 SIGNED = """\
 flow: signed
-secrets: {hook: {from: "env:SEGUE_TEST_HOOK"}}
+secrets: {hook: {from: "env:HOOK_OF_THE_TEST"}}
 steps:
   - answer:
       wait: {callback: {expires: 1h, signature: {secret: $secrets.hook, header: x-sig, prefix: "sha256="}}}
@@ -176,7 +176,7 @@ async def test_a_stubborn_sender_does_not_fill_the_database(served: Served, monk
 async def test_the_test_sender_tries_first_and_signs_as_the_sender_would(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SEGUE_TEST_HOOK", "hook-secret-77")
+    monkeypatch.setenv("HOOK_OF_THE_TEST", "hook-secret-77")
     run_id = await served.start(SIGNED)
     url = await served.callback_url(run_id)
     path = f"/api/v1/runs/{run_id}/callbacks/answer/test"
@@ -197,7 +197,7 @@ async def test_the_test_sender_tries_first_and_signs_as_the_sender_would(
 
 @pytest.mark.req("CALL-3.signature")
 async def test_a_signed_answer_is_taken(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGUE_TEST_HOOK", "hook-secret-77")
+    monkeypatch.setenv("HOOK_OF_THE_TEST", "hook-secret-77")
     run_id = await served.start(SIGNED)
     url = await served.callback_url(run_id)
     body = b'{"n": 2}'
@@ -206,6 +206,16 @@ async def test_a_signed_answer_is_taken(served: Served, monkeypatch: pytest.Monk
         headers = {"x-sig": f"sha256={sign}", "content-type": "application/json"}
         assert (await outside.post(url, content=body, headers=headers)).status_code == 200
     assert (await served.until(run_id))["outputs"] == {"got": {"n": 2}}
+
+
+@pytest.mark.req("CALL-3.signature", "ACC-4.canary")
+async def test_a_signature_that_cannot_be_judged_now_may_be_sent_again(served: Served) -> None:
+    run_id = await served.start(SIGNED)
+    url = await served.callback_url(run_id)
+    async with served.anyone() as outside:
+        found = problem(await outside.post(url, json={}, headers={"x-sig": "sha256=00"}), 503, "secret-unavailable")
+    assert "HOOK_OF_THE_TEST" not in str(found)
+    assert (await served.show(run_id))["status"] == "waiting"
 
 
 @pytest.mark.req("CALL-4.test-sender")

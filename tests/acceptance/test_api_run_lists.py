@@ -121,7 +121,7 @@ async def test_two_runs_are_compared_field_by_field(served: Served) -> None:
 
 SECRET = """\
 flow: secretive
-secrets: {token: {from: "env:SEGUE_TEST_CANARY"}}
+secrets: {token: {from: "env:CANARY_OF_THE_TEST"}}
 steps:
   - one: {set: {city: Paris, password: "hush"}}
   - two: {log: "for {{ data.city }}"}
@@ -132,7 +132,7 @@ inputs: {url: string}
 
 @pytest.mark.req("UI-5.data", "ACC-4.canary")
 async def test_a_step_shows_what_went_in_and_out_but_no_secret(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGUE_TEST_CANARY", "canary-5f1c9e77")
+    monkeypatch.setenv("CANARY_OF_THE_TEST", "canary-5f1c9e77")
     run_id = await served.start(SECRET, {"url": f"{served.url}/health/live"})
     await served.until(run_id)
     one = await served.get(f"/api/v1/runs/{run_id}/steps/one")

@@ -53,7 +53,7 @@ class CallbackRoutes:
         kinds = ("application/json", _FORM, "text/plain")
         payload: dict[str, Any] = {"required": False, "content": {kind: {} for kind in kinds}}
         page: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
-        taken = answers_with(200, CallbackTaken, 400, 403, *errors, 413, 415, 422)
+        taken = answers_with(200, CallbackTaken, 400, 403, *errors, 413, 415, 422, 503)
         shown = answers_with(200, CallbackShown, *errors)
         for responses in (taken, shown):
             for status in (200, *errors):

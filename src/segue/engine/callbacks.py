@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -24,7 +25,9 @@ from segue.errors import (
     InvalidInputError,
     NotFoundError,
     RequestError,
+    SecretUnavailableError,
     SignatureError,
+    StepError,
 )
 from segue.flow.inputs import check_value
 from segue.flow.model import Flow, JsonValue, Signature
@@ -33,6 +36,7 @@ from segue.kernel.approvals import verdict_of
 from segue.kernel.state import RunState, StepState
 from segue.store.port import CallbackRow, RunRecord, Store
 
+_log = logging.getLogger("segue.engine")
 _HASHES: Final = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
 
@@ -174,7 +178,13 @@ class Callbacks:
 
     async def _secret(self, flow: Flow, signature: Signature, workspace: str) -> bytes:
         declared = {name: source for name, source in flow.secrets.items() if name == signature.secret}
-        found = (await self._secrets.resolve(declared, workspace)).get(signature.secret)
+        try:
+            found = (await self._secrets.resolve(declared, workspace)).get(signature.secret)
+        except StepError as error:
+            # Whoever holds the address reads the answer: the reason is for the log.
+            _log.warning("a callback of flow %s cannot be judged: %s", flow.id, error)
+            message = "the signature cannot be checked at the moment; nothing was changed, so send it again later"
+            raise SecretUnavailableError(message) from error
         if found is None:
             raise SignatureError(f"the flow declares no secret {signature.secret!r}, so no signature can be checked")
         return found.value.encode()
