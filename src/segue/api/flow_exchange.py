@@ -18,7 +18,7 @@ from segue.api.flow_bodies import ImportFlows
 from segue.api.flows import author_of
 from segue.api.routing import Routes, principal_of, refuse_unless
 from segue.engine.library import LibraryFlow
-from segue.flows.exchange import Exchange, FlowFile, exported, files_of_archive
+from segue.flows.exchange import Exchange, FlowFile, exported, files_of_archive, is_json
 from segue.flows.records import FlowFilter
 from segue.flows.shelf import Shelf
 
@@ -70,8 +70,10 @@ class ExchangeRoutes:
             text = exported(found.source, format)
         else:
             text = await self._exchange.text(workspace, flow_id, version=version, form=format)
+        # A text that holds no flow is given as it is, whatever notation was asked for.
+        media_type = _MEDIA["json" if format == "json" and is_json(text) else "yaml"]
         name = attachment(f"{found.id}.{format}")
-        return Response(text, media_type=_MEDIA[format], headers={"content-disposition": name})
+        return Response(text, media_type=media_type, headers={"content-disposition": name})
 
     async def export_many(
         self,

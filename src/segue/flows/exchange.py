@@ -277,12 +277,20 @@ def exported(source: str, form: Literal["yaml", "json"]) -> str:
     document = read_flow(text).document
     if document is None or document.root.entries is None:
         return text
-    is_json = text.lstrip().startswith("{")
-    if is_json == (form == "json"):
+    if is_json(text) == (form == "json"):
         return text
     plain = document.root.plain()
     assert isinstance(plain, dict), "a map"
     return _json(plain) if form == "json" else write_document(plain)
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is JSON; YAML in braces looks like it and is not."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def _json(value: JsonValue) -> str:
