@@ -206,6 +206,7 @@ STEP_CODES: Final[dict[str, tuple[str, str]]] = {
     "callback_expired": ("The outside answer did not come in time.", "Raise `expires`, or say `on_timeout`."),
     "poll_failed": ("The poll's `failure_condition` held.", "See the outside job; its answer is in the step's log."),
     "poll_exhausted": ("The poll asked `max_attempts` times.", "Raise `max_attempts` or `interval`; check the condition."),
+    "cut_off": ("The run was rolled back to an event in the middle of an undoing, of which nothing more is known.", "Look at what it undoes, and finish it by hand."),
     "repeat_exhausted": ("The loop reached `max` or `within` and its condition did not end it.", "Raise them; check the condition."),
     "key_too_long": ("What a step's `limits.key` gives has more than 1,000 characters.",
                      "Count by an id or a name rather than by a whole object."),

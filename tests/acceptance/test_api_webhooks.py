@@ -165,7 +165,7 @@ async def test_of_many_deliveries_of_one_id_at_once_one_starts_a_run_and_all_hav
 async def test_an_id_is_remembered_for_longer_than_its_sender_tries_again(served: Served) -> None:
     trigger = await hook(served, "paid")
     secret = await secret_of(served, trigger)
-    clock = served.host.engine._clock  # type: ignore[attr-defined]
+    clock = served.host.engine._clock
     assert isinstance(clock, ShiftedClock)
     body = b'{"id": "evt_1"}'
     async with served.anyone() as sender:
@@ -286,7 +286,7 @@ async def test_an_old_secret_counts_until_it_retires(served: Served) -> None:
     old = await secret_of(served, trigger)
     answer = await served.client.post(f"/api/v1/triggers/{trigger['id']}/secrets", json={"overlap": "1h"})
     new = answer.json()["secret"]
-    clock = served.host.engine._clock  # type: ignore[attr-defined]
+    clock = served.host.engine._clock
     assert isinstance(clock, ShiftedClock)
 
     async def status(number: int, secret: str) -> int:

@@ -55,7 +55,7 @@ def test_every_code_has_a_meaning_and_a_stable_form() -> None:
 
 
 def test_every_code_is_given_somewhere() -> None:
-    text = "".join(Path(one.__file__).read_text(encoding="utf-8") for one in (reasons, step_reasons))
+    text = "".join(Path(str(one.__file__)).read_text(encoding="utf-8") for one in (reasons, step_reasons))
     assert [code for code in ReasonCode if not re.search(rf"\bR\.{code.name}\b", text)] == []
 
 

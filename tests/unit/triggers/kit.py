@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,10 +37,12 @@ class SetClock:
         if due <= self.at:
             asyncio.get_running_loop().call_soon(self._call, entry)
 
+        calls = self.calls
+
         class Kept:
-            def cancel(_) -> None:
-                if entry in self.calls:
-                    self.calls.remove(entry)
+            def cancel(self) -> None:
+                if entry in calls:
+                    calls.remove(entry)
 
         return Kept()
 
@@ -112,7 +114,7 @@ class World:
 @asynccontextmanager
 async def world(
     *, store: Store | None = None, clock: SetClock | None = None, begin: bool = True, actions: tuple[Action, ...] = ()
-) -> AsyncIterator[World]:
+) -> AsyncGenerator[World]:
     clock = clock or SetClock()
     host = build_host("memory:", egress=EgressPolicy.local(), clock=clock, store=store, ring=RING, actions=actions)
     await host.open()

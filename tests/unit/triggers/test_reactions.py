@@ -117,19 +117,19 @@ class Counting:
         self.seen = 0
         self.reached = asyncio.Event()
         self._store = store
-        self._refusal = store._refusal  # type: ignore[attr-defined]
+        self._refusal = store._refusal
 
-        def refusal(commit):  # type: ignore[no-untyped-def]
+        def refusal(commit):
             if self.seen >= kept:
                 self.reached.set()
                 return StoreUnavailableError("the power is gone")
             self.seen += 1
             return self._refusal(commit)
 
-        store._refusal = refusal  # type: ignore[method-assign]
+        store._refusal = refusal
 
     def end(self) -> None:
-        self._store._refusal = self._refusal  # type: ignore[method-assign]
+        self._store._refusal = self._refusal
 
 
 @pytest.mark.req("TRIG-4.chain")
@@ -141,12 +141,12 @@ async def test_a_commit_of_the_chained_run_that_fails_is_made_again() -> None:
         version = await it.host.triggers.starter.version("default", "first")
         chains = it.host.triggers.run_ended
 
-        async def with_faults(end):  # type: ignore[no-untyped-def]
+        async def with_faults(end):
             store.fail_next(1)
-            it.host.triggers.run_ended = chains  # type: ignore[method-assign]
+            it.host.triggers.run_ended = chains
             await chains(end)
 
-        it.host.triggers.run_ended = with_faults  # type: ignore[method-assign]
+        it.host.triggers.run_ended = with_faults
         await it.host.engine.start(version, {"n": 5, "fails": False})
         await it.until_ended(1, "second")
 
