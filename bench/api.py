@@ -229,7 +229,7 @@ async def watchers(folder: Path, options: argparse.Namespace) -> None:
         assert len(set(told)) == 1, "a watcher missed something"
         print(
             f"{options.watchers} watchers of one run, {told[0]} lines each in {took:.1f} s: {spread(delays)} after the"
-            f"line's time; CPU {cpu:.1f} s, {cpu / (options.watchers * told[0]) * 1e6:.0f} µs a line and watcher"
+            f" line's time; CPU {cpu:.1f} s, {cpu / (options.watchers * told[0]) * 1e6:.0f} µs a line and watcher"
         )
 
 
