@@ -191,7 +191,7 @@ outputs: {customer: $prepare.customer, inputs: $inputs, secret: $prepare.client_
     "plain.yaml": "flow: plain\ntitle: Without inputs\nsteps:\n  - a: {log: done}\n",
     "markup.yaml": """\
 flow: markup
-title: <img src=x onerror=alert(1)>
+title: Markup <img src=x onerror=alert(1)>
 inputs: {text: string}
 steps:
   - a: {log: $inputs.text}

@@ -141,8 +141,9 @@ class Callbacks:
         run = await self._loading.loaded(record)
         try:
             await self._check(run, row, payload, raw, headers)
-            given = inp.CallbackArrived(row.step, row.generation, payload)
-            await self._committing.feed_and_wait(run, given)
+            # While a secret was looked up for it, another word may have let the run go.
+            run = await self._loading.loaded(record)
+            await self._committing.feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, payload))
         finally:
             self._committing.rest(run)
         return record.run_id

@@ -14,7 +14,7 @@ from typing import Final
 
 from segue.engine.committing import Committing, commit_and_wait
 from segue.engine.loading import Loading
-from segue.engine.outbox import CANCEL, CHAIN, decode_end, decode_ended
+from segue.engine.outbox import CANCEL, CHAIN, Ended, decode_end, decode_ended
 from segue.engine.reactions import Listeners
 from segue.errors import ConflictError, SegueError, StoreUnavailableError
 from segue.expr.sealed import Box
@@ -22,7 +22,7 @@ from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.status import RUN_ENDED, RunStatus
-from segue.store.port import Commit, Message, Store
+from segue.store.port import Commit, JournalRow, Message, Store
 
 DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _log = logging.getLogger("segue.engine")
@@ -83,11 +83,11 @@ class Mailbox:
             return await self._take(message)
         if record.status == RunStatus.QUARANTINED:
             return None
+        told = None if message.kind == CANCEL else decode_ended(message.data)
+        last = None if told is None else await self._last_row(told)
+        # From here to the word nothing is waited for: a run at rest may be let go at any time.
         run = await self._loading.loaded(record)
-        if message.kind == CANCEL:
-            given = inp.CancelRun(message.data.decode())
-        else:
-            given = await self._end_of(message, run.state.box)
+        given = inp.CancelRun(message.data.decode()) if told is None else _ended(told, last, run.state.box)
         taken = [message.id]
         try:
             await self._committing.feed_and_wait(run, given, taken)
@@ -98,21 +98,25 @@ class Mailbox:
         self._committing.rest(run)
         return None
 
-    async def _end_of(self, message: Message, box: Box | None) -> inp.ChildEnded:
-        """How a sub-flow's run ended, from its journal."""
-        told = decode_ended(message.data)
-        given = inp.ChildEnded(told.step, told.generation, told.attempt, told.run, told.flow, told.version)
+    async def _last_row(self, told: Ended) -> JournalRow | None:
+        """The event with which a sub-flow's run ended."""
         record = await self._store.get_run(told.run)
         rows = [] if record is None else await self._store.load_journal(record.key, after_seq=told.seq - 1, limit=1)
-        event = ev.decode(rows[0].kind, rows[0].data, box) if rows else None
-        if isinstance(event, ev.RunSucceeded):
-            given.output = event.outputs
-        else:
-            given.failure = _failure_of(event, told.run, told.flow)
-        return given
+        return rows[0] if rows else None
 
     async def _take(self, message: Message) -> None:
         await commit_and_wait(self._store, Commit(run_key=0, rows=(), messages_taken=(message.id,)))
+
+
+def _ended(told: Ended, last: JournalRow | None, box: Box | None) -> inp.ChildEnded:
+    """How a sub-flow's run ended, as its parent is told; `box` is the parent's."""
+    given = inp.ChildEnded(told.step, told.generation, told.attempt, told.run, told.flow, told.version)
+    event = None if last is None else ev.decode(last.kind, last.data, box)
+    if isinstance(event, ev.RunSucceeded):
+        given.output = event.outputs
+    else:
+        given.failure = _failure_of(event, told.run, told.flow)
+    return given
 
 
 def _failure_of(event: ev.Event | None, run: str, flow: str) -> ev.Failure:

@@ -26,10 +26,12 @@ from segue.engine.bus import KEPT_MS
 from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.ids import idempotency_key, new_run_id
+from segue.engine.live_run import LiveRun
 from segue.engine.parents import child_run_id, parent_of
 from segue.errors import ConflictError, EngineError, GoneError, LimitReachedError, NotFoundError
 from segue.flow.model import Flow, JsonValue
 from segue.kernel import events as ev
+from segue.kernel import inputs as inp
 from segue.kernel.apply import fold
 from segue.kernel.children import child_of, is_waited_for
 from segue.kernel.plan import Plan, compile_plan
@@ -133,6 +135,21 @@ class _Host:
     clock: FakeClock
 
 
+def _check_feeds(engine: Engine) -> None:
+    """A word to an object that was let go would be decided on beside the next one that is loaded."""
+    committing, residents = engine.committing, engine.residents
+    feed = committing.feed
+
+    def checked(
+        run: LiveRun, given: inp.Input, ack: asyncio.Future[None] | None = None, taken: list[str] | None = None
+    ) -> None:
+        if not run.state.ended and residents.by_key.get(run.key) is not run:
+            raise InvariantError(f"{type(given).__name__} is told to an object of run {run.run_id} that was let go")
+        feed(run, given, ack, taken)
+
+    committing.feed = checked
+
+
 @dataclass
 class Simulation:
     """One simulation; `play` it once."""
@@ -196,6 +213,7 @@ class Simulation:
             entropy=self._random.randbytes, max_attempts_in_flight=self._random.choice((1, 3, 100)),
             callback_base_url=lambda: "http://127.0.0.1:1", flows=self._known,
         )  # fmt: skip
+        _check_feeds(engine)
         await engine.open()
         self._host = _Host(engine, line, clock)
 
