@@ -135,7 +135,7 @@ class _Host:
     clock: FakeClock
 
 
-def _check_feeds(engine: Engine) -> None:
+def _check_feeds(engine: Engine, tell: Callable[[InvariantError], None]) -> None:
     """A word to an object that was let go would be decided on beside the next one that is loaded."""
     committing, residents = engine.committing, engine.residents
     feed = committing.feed
@@ -144,7 +144,7 @@ def _check_feeds(engine: Engine) -> None:
         run: LiveRun, given: inp.Input, ack: asyncio.Future[None] | None = None, taken: list[str] | None = None
     ) -> None:
         if not run.state.ended and residents.by_key.get(run.key) is not run:
-            raise InvariantError(f"{type(given).__name__} is told to an object of run {run.run_id} that was let go")
+            tell(InvariantError(f"{type(given).__name__} is told to an object of run {run.run_id} that was let go"))
         feed(run, given, ack, taken)
 
     committing.feed = checked
@@ -213,9 +213,12 @@ class Simulation:
             entropy=self._random.randbytes, max_attempts_in_flight=self._random.choice((1, 3, 100)),
             callback_base_url=lambda: "http://127.0.0.1:1", flows=self._known,
         )  # fmt: skip
-        _check_feeds(engine)
+        _check_feeds(engine, self._break)
         await engine.open()
         self._host = _Host(engine, line, clock)
+
+    def _break(self, error: InvariantError) -> None:
+        self._broken = self._broken or error
 
     async def _crash(self) -> None:
         """Nothing of the host goes on; the store keeps what was flushed."""
