@@ -30,7 +30,7 @@ steps:
 SIGNED = """\
 flow: signed
 inputs: {order: {type: string, default: o-1}}
-secrets: {hook: {from: "env:SEGUE_TEST_HOOK"}}
+secrets: {hook: {from: "env:PAYMENT_TEST_HOOK"}}
 steps:
   - answer:
       wait: {callback: {expires: 1h, correlate: $inputs.order, signature: {secret: $secrets.hook, header: x-sig}}}
@@ -41,7 +41,7 @@ ASKS = "flow: asks\nsteps:\n  - ok: {approve: {need: 2, form: {amount: number}}}
 
 @pytest.fixture
 async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Served]:
-    monkeypatch.setenv("SEGUE_TEST_HOOK", "s3cret")
+    monkeypatch.setenv("PAYMENT_TEST_HOOK", "s3cret")
     async with serve(f"sqlite:///{tmp_path / 'runs.db'}") as found:
         yield found
 
