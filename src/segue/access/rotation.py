@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from segue.access import connections, data_keys, secrets
+from segue.access import connections, data_keys, kept_answers, secrets
 from segue.access.keyring import Key, KeyFile, KeyRing
 from segue.access.vault import Context, Vault
 from segue.errors import ConflictError
@@ -64,6 +64,12 @@ SEALED: Final = (
         "SELECT id, sealed, workspace FROM trigger_secret WHERE substr(sealed, 2, 8) <> ? LIMIT ?",
         "UPDATE trigger_secret SET sealed = ? WHERE id = ? AND sealed = ?",
         "SELECT substr(sealed, 2, 8), count(*) FROM trigger_secret GROUP BY 1",
+    ),
+    SealedRows(
+        _plain(kept_answers.KIND),
+        "SELECT id, sealed, workspace FROM kept_answer WHERE substr(sealed, 2, 8) <> ? LIMIT ?",
+        "UPDATE kept_answer SET sealed = ? WHERE id = ? AND sealed = ?",
+        "SELECT substr(sealed, 2, 8), count(*) FROM kept_answer WHERE sealed IS NOT NULL GROUP BY 1",
     ),
 )
 """Every table of the database in which something is sealed under the key ring."""

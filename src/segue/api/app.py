@@ -14,6 +14,7 @@ from starlette.responses import Response
 import segue
 from segue.access.accounts import Accounts
 from segue.access.identities import Identities
+from segue.access.kept_answers import KeptAnswers
 from segue.api.access import Access
 from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
@@ -34,6 +35,7 @@ from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
 from segue.api.oidc import OidcRoutes, SignInProvider
 from segue.api.page import PageRoutes
+from segue.api.repeats import Once
 from segue.api.run_details import RunDetailRoutes
 from segue.api.runs import RunRoutes
 from segue.api.schedules import ScheduleRoutes
@@ -76,6 +78,7 @@ def create_app(
     app.state.engine = engine
     identities = Identities(services.tables, engine.now)
     app.state.identities = identities
+    app.state.once = Once(KeptAnswers(services.tables, services.vault, engine.now))
     vouching = None if provider is None else provider(identities.accounts)
     gate = Gate(access, identities, provider=vouching)
     runs, gateway = RunRoutes(engine, starter, streams), GatewayRoutes(engine, starter, services.engine_elsewhere)

@@ -60,7 +60,8 @@ class CallbackRoutes:
                 responses[status]["content"] |= page
         taken[422]["content"] |= page
         router.add(
-            path, self.give, method="POST", needs=None, extra={"requestBody": payload}, responses=taken,
+            path, self.give, method="POST", needs=None, repeats="a callback takes one answer",
+            extra={"requestBody": payload}, responses=taken,
         )  # fmt: skip
         router.add(path, self.show, needs=None, responses=shown)
         return router

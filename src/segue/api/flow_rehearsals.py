@@ -15,6 +15,7 @@ from segue.api.documented import answers_with, body_of
 from segue.api.errors import flow_problem
 from segue.api.flow_answers import FlowTests
 from segue.api.flow_bodies import PlanFlow, TestFlow
+from segue.api.repeats import CHANGES_NOTHING
 from segue.api.routing import Routes, principal_of
 from segue.engine.dry_run import DryRun
 from segue.engine.library import LibraryFlow
@@ -43,10 +44,12 @@ class RehearsalRoutes:
         router.add("/diff", self.diff, needs="flow:read", responses=answers_with(200, FlowDiff, 404, 409))
         router.add(
             "/plan", self.plan, method="POST", needs="flow:read", extra=body_of(PlanFlow, required=False),
+            repeats=CHANGES_NOTHING,
             responses=answers_with(200, DryRun, 400, 404, 413, 422),
         )  # fmt: skip
         router.add(
             "/tests", self.tests, method="POST", needs="flow:read", extra=body_of(TestFlow, required=False),
+            repeats=CHANGES_NOTHING,
             responses=answers_with(200, FlowTests, 400, 404, 413, 422),
         )  # fmt: skip
         return router

@@ -28,6 +28,7 @@ from segue.api.flow_answers import (
 from segue.api.flow_answers import FlowDraft as FlowDraftAnswer
 from segue.api.flow_bodies import CloneFlow, CreateFlow, PutFavourites, PutTags
 from segue.api.flow_texts import text_of_new
+from segue.api.repeats import CHANGES_NOTHING
 from segue.api.routing import Routes, principal_of
 from segue.engine.library import LibraryFlow
 from segue.flow.edit import SetFlow
@@ -80,7 +81,7 @@ class FlowRoutes:
             responses=answers_with(200, FlowDraftAnswer, 400, 404, 409, 413, 422),
         )  # fmt: skip
         add(
-            "/check", self.check, method="POST", needs="flow:read", extra=body_of(CheckFlow),
+            "/check", self.check, method="POST", needs="flow:read", extra=body_of(CheckFlow), repeats=CHANGES_NOTHING,
             responses=answers_with(200, CheckResult, 400, 413, 422),
         )  # fmt: skip
         return router

@@ -45,9 +45,10 @@ class HookRoutes:
         ):
             for method in METHODS:
                 extra = {} if method == "GET" else {"requestBody": body}
+                repeats = "a delivery counts once, by what its sender calls it" if method == "POST" else None
                 router.add(
                     path, take, method=method, needs=None, status_code=202, extra=extra, responses=responses,
-                    name=f"{take.__name__}_{method.lower()}",
+                    repeats=repeats, name=f"{take.__name__}_{method.lower()}",
                 )  # fmt: skip
         return router
 

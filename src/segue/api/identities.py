@@ -48,11 +48,13 @@ class IdentityRoutes:
         add = router.add
         add("/login", self.ways, needs=None, responses=answers_with(200, Ways))
         add(
-            "/login", self.sign_in, method="POST", needs=None, status_code=200, extra=body_of(SignIn),
+            "/login", self.sign_in, method="POST", needs=None, status_code=200,
+            repeats="it opens one more session, for who has the password", extra=body_of(SignIn),
             responses=answers_with(200, Me, 400, 401, 403, 413, 415, 422, 429),
         )  # fmt: skip
         add(
-            "/setup", self.set_up, method="POST", needs=None, status_code=200, extra=body_of(SetUp),
+            "/setup", self.set_up, method="POST", needs=None, status_code=200, repeats="its link works once",
+            extra=body_of(SetUp),
             responses=answers_with(200, Me, 400, 403, 404, 409, 410, 413, 415, 422, 429),
         )  # fmt: skip
         add("/logout", self.sign_out, method="POST", needs=ANYBODY, status_code=204, responses=_NOTHING)

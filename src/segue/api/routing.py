@@ -17,6 +17,7 @@ from segue.access.identities import Identities
 from segue.access.principal import PERMISSIONS, Principal
 from segue.api.documented import PUBLIC
 from segue.api.errors import FeatureOffError, ForbiddenError
+from segue.api.repeats import WHY, key_refusals, once, with_key
 from segue.engine.host import Engine
 from segue.errors import NotFoundError
 
@@ -38,10 +39,13 @@ class Routes(APIRouter):
         needs: str | None,
         method: str = "GET",
         extra: dict[str, Any] | None = None,
+        repeats: str | None = None,
+        responses: dict[int | str, dict[str, Any]] | None = None,
         **settings: Any,
     ) -> None:
         """Add a route. `needs`: the permission, or `ANYBODY`; None if no identity is asked for. `extra`: more of the
-        OpenAPI operation.
+        OpenAPI operation. A POST is carried out once for each `Idempotency-Key`, unless `repeats` says why that is not
+        needed.
 
         A path with `{run_id}` is answered only for runs of the caller's workspace: of others it knows nothing (404).
         """
@@ -52,8 +56,20 @@ class Routes(APIRouter):
             assert needs == ANYBODY or needs in PERMISSIONS, needs
             described = {**(extra or {}), PERMISSION: needs}
             dependencies = [Depends(_guard(needs, runs="{run_id}" in self.prefix + path))]
+        answers = responses or {}
+        if method == "POST" and repeats is None:
+            assert needs is not None, f"{path}: a key belongs to an identity; say what makes a second POST harmless"
+            endpoint, described, answers = once(endpoint), with_key(described), key_refusals() | answers
+        elif repeats is not None:
+            described = {**described, WHY: repeats}
         self.add_api_route(
-            path, endpoint, methods=[method], openapi_extra=described, dependencies=dependencies, **settings
+            path,
+            endpoint,
+            responses=answers,
+            methods=[method],
+            openapi_extra=described,
+            dependencies=dependencies,
+            **settings,
         )
 
 

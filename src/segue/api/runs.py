@@ -23,11 +23,12 @@ from segue.api.bodies import CURSOR, Cancellation, Reason, RunFlow, StartRun, re
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.live import Streams, stream
+from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.routing import Routes, principal_of
 from segue.api.run_feed import Position
 from segue.api.run_filters import SEARCH_LENGTH_MAX, WORDS, run_filter
-from segue.api.starts import Starter, idempotency_key
+from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.engine.later import begins_at
 from segue.engine.log_lines import LogLine, log_lines
@@ -69,7 +70,8 @@ class RunRoutes:
             router.add(f"/api/v1/runs{path}", endpoint, needs=needs, **settings)
 
         add(
-            "", self.start, method="POST", needs="run:create", status_code=201, extra=body_of(StartRun),
+            "", self.start, method="POST", needs="run:create", status_code=201, extra=with_key(body_of(StartRun)),
+            repeats=WITH_THE_RUN,
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
@@ -78,7 +80,7 @@ class RunRoutes:
         )  # fmt: skip
         router.add(
             "/api/v1/flows/{flow_id}/runs", self.start_named, method="POST", needs="flow:execute", status_code=201,
-            extra=body_of(RunFlow, required=False),
+            extra=with_key(body_of(RunFlow, required=False)), repeats=WITH_THE_RUN,
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),

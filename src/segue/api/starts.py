@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
+from segue.access.kept_answers import KEY_SECONDS
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.api.answers import StartedRun
-from segue.api.errors import BadBodyError, InFlightError, KeyReusedError
+from segue.api.errors import KeyReusedError
+from segue.api.repeats import InFlight
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.engine.starting import Started
@@ -28,8 +30,6 @@ from segue.flows.service import StoredFlows
 from segue.flows.source import StoredFlowSource
 
 MAX_CACHED: Final = 500
-KEY_SECONDS: Final = 24 * 3600
-KEY_LENGTH_MAX: Final = 255
 
 FlowSource = str | Mapping[str, Any]
 _canonical = msgspec.json.Encoder(order="sorted").encode
@@ -44,7 +44,7 @@ class Starter:
         self._flows = flows
         self._stored = stored
         self._versions: OrderedDict[bytes, Version] = OrderedDict()
-        self._in_flight: set[tuple[str, str]] = set()
+        self._in_flight = InFlight()
 
     async def sent(self, flow: FlowSource, workspace: str, *, file: str | None = None) -> Version:
         """The version of a flow that came with a request. Raises InvalidFlowError."""
@@ -124,14 +124,8 @@ class Starter:
         if key is None:
             started = await self._start(await version(), inputs, trigger, workspace, run_id, None, None, at)
         else:
-            mine = (workspace, key)
-            if mine in self._in_flight:
-                raise InFlightError("a request with this idempotency key is being answered; ask again in a moment")
-            self._in_flight.add(mine)
-            try:
+            with self._in_flight.hold(workspace, key):
                 started = await self._start_once(version, inputs, workspace, request, key, trigger, run_id, at)
-            finally:
-                self._in_flight.discard(mine)
         record = await self.engine.record(started.run_id)
         return StartedRun(run_id=record.run_id, status=record.status, repeated=started.repeated)
 
@@ -177,22 +171,3 @@ class Starter:
             version, given, trigger=trigger, workspace=workspace, idempotency_key=key, request_digest=digest,
             run_id=run_id, at=at,
         )  # fmt: skip
-
-
-def idempotency_key(headers: Mapping[str, str], in_body: str | None) -> str | None:
-    """The key of a request: from the body, `Idempotency-Key` or `x-idempotency-key`. Raises BadBodyError if they
-    differ or one is too long.
-    """
-    given = {in_body} if in_body is not None else set[str]()
-    for name in ("idempotency-key", "x-idempotency-key"):
-        value = headers.get(name)
-        if value is not None:
-            # The draft standard writes it as a quoted string.
-            quoted = len(value) > 1 and value[0] == value[-1] == '"'
-            given.add(value[1:-1] if quoted else value)
-    if len(given) > 1:
-        raise BadBodyError("the request brings two different idempotency keys")
-    key = given.pop() if given else None
-    if key is not None and not 0 < len(key) <= KEY_LENGTH_MAX:
-        raise BadBodyError(f"an idempotency key has 1 to {KEY_LENGTH_MAX} characters")
-    return key

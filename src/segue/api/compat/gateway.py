@@ -14,9 +14,10 @@ from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStar
 from segue.api.bodies import Execute, GatewayStart, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError
+from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
 from segue.api.routing import Routes, principal_of
 from segue.api.runs import logs_of, state_of
-from segue.api.starts import Starter, idempotency_key
+from segue.api.starts import Starter
 from segue.client.engine import REMOTE_RUN, EngineClient, compile_dag
 from segue.client.records import HostLostError
 from segue.engine.host import Engine
@@ -55,13 +56,15 @@ class GatewayRoutes:
         add = router.add
         add("/runs/{run_id}", self.show, needs="run:read", responses=answers_with(200, GatewayRun, 404, 500))
         add(
-            "/execute", self.execute, method="POST", needs="run:create", status_code=202, extra=body_of(Execute),
+            "/execute", self.execute, method="POST", needs="run:create", status_code=202,
+            extra=with_key(body_of(Execute)), repeats=WITH_THE_RUN,
             responses=answers_with(202, EngineStarted, 400, 409, 413, 422, 503),
         )  # fmt: skip
         if engine_only:
             return router
         add(
-            "/runs", self.start, method="POST", needs="run:create", status_code=201, extra=body_of(GatewayStart),
+            "/runs", self.start, method="POST", needs="run:create", status_code=201,
+            extra=with_key(body_of(GatewayStart)), repeats=WITH_THE_RUN,
             responses=answers_with(201, GatewayStarted, 400, 409, 413, 422, 503),
         )  # fmt: skip
         return router

@@ -13,10 +13,11 @@ from segue.api.bodies import CURSOR, RunFlow, RunOrchestrator, read_model
 from segue.api.compat.records import STATUSES_OF, NodeData, OrchestratorLog, OrchestratorRun, log_of, run_row, whole_run
 from segue.api.documented import answers_with, body_of, list_of
 from segue.api.errors import InvalidRequestError
+from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import response_of
 from segue.api.routing import Routes, principal_of
 from segue.api.runs import LIST_MAX, LOG_LINES_MAX, Level, Wait, least_level, logs_of, state_of, within
-from segue.api.starts import Starter, idempotency_key
+from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.engine.second_chances import Asked
 from segue.engine.step_data import step_data
@@ -43,7 +44,7 @@ class OrchestratorRunRoutes:
         run = answers_with(200, OrchestratorRun, 404, 409, 500)
         add(
             f"{ROOT}/{{flow_id}}/run", self.start, method="POST", needs="flow:execute", status_code=201,
-            extra=body_of(RunOrchestrator, required=False),
+            extra=with_key(body_of(RunOrchestrator, required=False)), repeats=WITH_THE_RUN,
             responses=answers_with(201, OrchestratorRun, 400, 404, 409, 413, 415, 422, 429, 503, description="Kept"),
         )  # fmt: skip
         add(f"{ROOT}/{{flow_id}}/runs", self.index, needs="run:read", responses=list_of(OrchestratorRun, 400, 422))
@@ -63,7 +64,7 @@ class OrchestratorRunRoutes:
         for path in ("/flows/{flow_id}/execute", "/api/v1/flows/{flow_id}/execute"):
             add(
                 path, self.execute, method="POST", needs="flow:execute", status_code=202, tags=["document C"],
-                extra=body_of(RunFlow, required=False),
+                extra=with_key(body_of(RunFlow, required=False)), repeats=WITH_THE_RUN,
                 responses={
                     **answers_with(202, StartedRun, 400, 404, 409, 413, 415, 422, 429, 503, description="Kept"),
                     **answers_with(200, EndedRun, description="With `wait`: how it ended"),

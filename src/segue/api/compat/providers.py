@@ -21,9 +21,10 @@ from segue.api.compat.orchestrator_runs import ROOT
 from segue.api.compat.records import RUN_WORDS, Executed, Provider, ProviderConnection
 from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import NotAvailableError
+from segue.api.repeats import CHANGES_NOTHING, WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import WAIT_SECONDS_MAX
 from segue.api.routing import Routes, principal_of
-from segue.api.starts import Starter, idempotency_key
+from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.engine.versions import Version
 from segue.engine.views import rfc3339
@@ -74,9 +75,9 @@ class ProviderRoutes:
         for provider in ("make", "zapier"):
             router.add(
                 f"{providers}/{provider}/execute", self.execute(provider), method="POST", needs="connection:execute",
-                extra=body_of(ExecuteWebhook),
+                extra=with_key(body_of(ExecuteWebhook)), repeats=WITH_THE_RUN,
                 responses={
-                    **answers_with(200, Executed, 400, 413, 415, 422, 503),
+                    **answers_with(200, Executed, 400, 409, 413, 415, 422, 503),
                     **answers_with(202, Executed, description="It has not answered yet"),
                 },
                 operation_id=f"execute_{provider}",
@@ -100,7 +101,8 @@ class ProviderRoutes:
         for method, path, needs, missing in LATER:
             router.add(
                 f"{ROOT}{path}", _not_available(missing), method=method, needs=needs, status_code=501,
-                responses=errors_of(404, 501), operation_id=f"{method.lower()}{path.replace('/', '_')}",
+                responses=errors_of(404, 501), repeats=CHANGES_NOTHING,
+                operation_id=f"{method.lower()}{path.replace('/', '_')}",
             )  # fmt: skip
         return router
 
