@@ -49,6 +49,7 @@ class Identities:
         self._clock = clock
         self._remembered: OrderedDict[tuple[str, str, str | None], tuple[object, float]] = OrderedDict()
         self._generation = 0
+        self._on_change: list[Callable[[], None]] = []
         self.accounts = Accounts(tables, now, passwords or Passwords(), self.forget)
         self.sessions = Sessions(tables, now, self.forget)
         self.keys = Keys(tables, now, self.forget)
@@ -61,6 +62,12 @@ class Identities:
         """Look everything up anew: somebody's rights have changed."""
         self._generation += 1
         self._remembered.clear()
+        for tell in self._on_change:
+            tell()
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called after each change that may have taken somebody's rights, or closed a workspace."""
+        self._on_change.append(tell)
 
     async def by_session(self, token: str, workspace: str | None) -> Principal | None:
         """Whose cookie this is, in the workspace that was asked for, or the person's first one.

@@ -43,6 +43,7 @@ from segue.api.second_chances import SecondChanceRoutes
 from segue.api.services import Services
 from segue.api.signals import SignalRoutes
 from segue.api.sockets import SocketRoutes
+from segue.api.standing import Standings
 from segue.api.starts import Starter
 from segue.api.triggers import TriggerRoutes
 from segue.api.workspaces import WorkspaceRoutes
@@ -72,15 +73,14 @@ def create_app(
     engine, library = services.engine, services.library
     starter = Starter(engine, services.flows, services.stored, library)
     shelf = Shelf(services.flows, library)
-    streams = Streams(engine)
     history = CallbackHistory(services.tables, engine.versions, engine.now)
-    app.state.streams = streams
     app.state.engine = engine
     identities = Identities(services.tables, engine.now)
     app.state.identities = identities
     app.state.once = Once(KeptAnswers(services.tables, services.vault, engine.now))
     vouching = None if provider is None else provider(identities.accounts)
     gate = Gate(access, identities, provider=vouching)
+    streams = app.state.streams = Streams(engine, Standings(gate, identities))
     runs, gateway = RunRoutes(engine, starter, streams), GatewayRoutes(engine, starter, services.engine_elsewhere)
     for routes in (
         runs,
@@ -124,10 +124,12 @@ def create_engine_app(services: Services, access: Access, *, body_bytes_max: int
     engine = services.engine
     starter = Starter(engine, services.flows, services.stored, services.library)
     identities = Identities(services.tables, engine.now)
-    app.state.engine, app.state.streams, app.state.identities = engine, Streams(engine), identities
+    gate = Gate(access, identities)
+    app.state.engine, app.state.identities = engine, identities
+    app.state.streams = Streams(engine, Standings(gate, identities))
     app.include_router(GatewayRoutes(engine, starter).router(engine_only=True))
     app.include_router(HealthRoutes(engine).router())
-    return _finished(app, engine, Gate(access, identities), body_bytes_max)
+    return _finished(app, engine, gate, body_bytes_max)
 
 
 def _finished(app: FastAPI, engine: Engine, gate: Gate, body_bytes_max: int) -> FastAPI:

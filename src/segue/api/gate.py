@@ -64,26 +64,31 @@ class Gate:
         """Who sent these headers (lower-case names). Raises UnauthenticatedError; NotFoundError for a workspace that is
         not the caller's; TooManyRequestsError.
         """
-        workspace = headers.get(WORKSPACE_HEADER)
-        given = headers.get("authorization")
-        if given is not None:
-            kind, _, token = given.partition(" ")
-            principal = await self._bearer(token.strip(), workspace) if kind.lower() == "bearer" else None
-            if principal is None:
-                self.admit_anyone(address)
-                raise UnauthenticatedError(
-                    "the token is unknown, revoked or expired; a key begins with sgk_, and the server's own token is "
-                    "printed when it starts"
-                )
-        else:
-            principal = await self._cookie(cookies.get(cookie_name(headers.get("host", ""))), workspace)
-            if principal is None:
-                self.admit_anyone(address)
-                raise UnauthenticatedError(
-                    "send a key or the server's token in the Authorization header, as Bearer, or sign in"
-                )
+        try:
+            principal = await self.again(headers, cookies)
+        except UnauthenticatedError:
+            self.admit_anyone(address)
+            raise
         if principal.kind != "server":
             self._by_identity.take(principal.id)
+        return principal
+
+    async def again(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> Principal:
+        """As `identify`, without counting it as a request: for who was let in and stays."""
+        workspace = headers.get(WORKSPACE_HEADER)
+        given = headers.get("authorization")
+        if given is None:
+            principal = await self._cookie(cookies.get(cookie_name(headers.get("host", ""))), workspace)
+            message = "send a key or the server's token in the Authorization header, as Bearer, or sign in"
+        else:
+            kind, _, token = given.partition(" ")
+            principal = await self._bearer(token.strip(), workspace) if kind.lower() == "bearer" else None
+            message = (
+                "the token is unknown, revoked or expired; a key begins with sgk_, and the server's own token is "
+                "printed when it starts"
+            )
+        if principal is None:
+            raise UnauthenticatedError(message)
         return principal
 
     async def has_session(self, cookies: Mapping[str, str], host: str) -> bool:

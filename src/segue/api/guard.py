@@ -13,12 +13,20 @@ from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from segue.api.errors import ClosingError, ForbiddenError, TooLargeError, TooSlowError, details_of, problem_response
-from segue.api.gate import Gate
+from segue.api.errors import (
+    ClosingError,
+    ForbiddenError,
+    InvalidRequestError,
+    TooLargeError,
+    TooSlowError,
+    details_of,
+    problem_response,
+)
+from segue.api.gate import WORKSPACE_HEADER, Gate
 from segue.errors import NotFoundError, SegueError
 from segue.observe.logs import get_logger, log_context
 
@@ -47,6 +55,8 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_LIVE: Final = re.compile(r"/api/v1/(live|runs/[^/]+/(events|socket))\Z")
+"""Streams of Server-Sent Events and WebSockets."""
 _PROGRAM_PATHS: Final = ("/api/", "/v1/", HOOK_PREFIX)
 
 _log = get_logger("segue.api.access")
@@ -130,6 +140,8 @@ class Guard:
         if is_public(path):
             self._gate.admit_anyone(address)
         else:
+            headers = _with_workspace_of_query(scope, headers)
+            scope["segue.headers"] = headers
             principal = await self._gate.identify(headers, cookies_of(headers), address)
             if principal.is_browser:
                 access.check_same_origin(method, headers)
@@ -221,6 +233,21 @@ def _with_token_of_protocol(headers: Headers) -> Headers:
     offered = [one.strip() for one in headers.get("sec-websocket-protocol", "").split(",")]
     token = next((one.removeprefix("bearer.") for one in offered if one.startswith("bearer.")), None)
     return headers if token is None else Headers({**headers, "authorization": f"Bearer {token}"})
+
+
+def _with_workspace_of_query(scope: Scope, headers: Headers) -> Headers:
+    """Browsers' EventSource and WebSocket can set no header, so that for a live stream `workspace` may stand in the
+    query. It counts like the header: only among the workspaces of who asks. Raises InvalidRequestError for two.
+    """
+    if not scope["query_string"] or not _LIVE.match(scope["path"]):
+        return headers
+    named = QueryParams(scope["query_string"]).getlist("workspace")
+    if not named:
+        return headers
+    if len({*named, headers.get(WORKSPACE_HEADER, named[0])}) > 1:
+        message = "the request names two workspaces"
+        raise InvalidRequestError(message, [("workspace", message)])
+    return Headers({**headers, WORKSPACE_HEADER: named[0]})
 
 
 def is_public(path: str) -> bool:

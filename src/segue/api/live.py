@@ -3,17 +3,24 @@
 An event's id is the place in the run up to which everything has been sent: the journal's event number and the number
 of the last log line, joined by a dot. A reconnect goes on right after it, so it repeats nothing and misses nothing. The
 last event of a finished run has the id `….end`; whoever comes back with it gets 204, on which browsers stop asking.
+A stream whose reader may read no more ends with `refused`, a problem document: what the next request is answered with.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
+import msgspec
+from starlette.requests import Request
+
+from segue.access.principal import Principal
 from segue.api.errors import BusyError
+from segue.api.routing import refuse_unless
 from segue.api.run_feed import LEVELS, Position, RunFeed, Told
+from segue.api.standing import Standing, Standings
 from segue.engine.host import Engine
 from segue.observe.logs import get_logger
 from segue.store.port import RunRecord
@@ -30,8 +37,9 @@ class Streams:
     shuts down need not wait for them.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, standings: Standings) -> None:
         self.stopped = False
+        self.standings = standings
         self._engine = engine
         self._feeds: dict[str, tuple[RunFeed, asyncio.Task[None]]] = {}
         self._open: set[asyncio.Event] = set()
@@ -63,38 +71,50 @@ class Streams:
             event.set()
 
     @asynccontextmanager
-    async def watcher(self) -> AsyncGenerator[asyncio.Event]:
-        """An event that is set when there is something new, or when the server stops."""
+    async def watcher(self, standing: Standing) -> AsyncGenerator[asyncio.Event]:
+        """An event that is set when there is something new, when the watcher may watch no more, or when the server
+        stops.
+        """
         event = asyncio.Event()
         self._open.add(event)
+        standing.wakes.add(event)
         try:
             yield event
         finally:
+            standing.wakes.discard(event)
             self._open.discard(event)
 
-    async def watch(self, record: RunRecord, known: Position, level: str) -> AsyncGenerator[list[Told]]:
+    def ended(self, standing: Standing) -> bool:
+        """Whether a stream is to end, whatever is still to be told."""
+        return self.over or standing.refusal is not None
+
+    async def watch(
+        self, record: RunRecord, known: Position, level: str, standing: Standing
+    ) -> AsyncGenerator[list[Told]]:
         """The messages of a run after a place, in batches; an empty batch now and then shows that all is well.
 
         Raises what reading the run raises.
         """
         least = LEVELS[level]
-        async with self.watcher() as changed, self._feed(record, changed) as feed:
-            while feed.view is None and not (self.over or feed.gone):
+        async with self.watcher(standing) as changed, self._feed(record, changed) as feed:
+            while feed.view is None and not (self.ended(standing) or feed.gone):
                 changed.clear()
                 await self.news(changed)
             upto, number = feed.position, feed.next
-            if not self.over:
+            if not self.ended(standing):
                 async for batch in feed.missed(known, upto):
                     yield [told for told in batch if told.level >= least]
-            async for batch in self._ring(feed, changed, number, known.joined(upto)):
+                    if self.ended(standing):
+                        return
+            async for batch in self._ring(feed, changed, number, known.joined(upto), standing):
                 yield [told for told in batch if told.level >= least]
 
     async def _ring(
-        self, feed: RunFeed, changed: asyncio.Event, number: int, known: Position
+        self, feed: RunFeed, changed: asyncio.Event, number: int, known: Position, standing: Standing
     ) -> AsyncGenerator[list[Told]]:
         """The feed's messages from a number on, with its view whenever it has caught up, and its end."""
         view: Told | None = None
-        while not self.over:
+        while not self.ended(standing):
             changed.clear()
             if number < feed.first or (feed.gone and feed.end is None):
                 reason = "this reader is slower than the run" if number < feed.first else "the run could not be read"
@@ -148,9 +168,20 @@ class Streams:
                     _log.warning("a run could not be followed", run_id=run_id, error=str(ended))
 
 
-async def stream(streams: Streams, record: RunRecord, known: Position, level: str) -> AsyncGenerator[bytes]:
-    """The bytes of the stream: `log` and `run` events until the run is over, then one `end`."""
+async def stream(
+    streams: Streams, record: RunRecord, known: Position, level: str, request: Request
+) -> AsyncGenerator[bytes]:
+    """The bytes of the stream: `log` and `run` events until the run is over, then one `end`; or `refused`."""
     yield f"retry: {RETRY_MS}\n\n".encode()
-    async with aclosing(streams.watch(record, known, level)) as batches:
-        async for batch in batches:
-            yield b"".join([told.sse for told in batch]) or b": keep-alive\n\n"
+    async with streams.standings.hold(request.scope, may_read(record.flow_id)) as standing:
+        async with aclosing(streams.watch(record, known, level, standing)) as batches:
+            async for batch in batches:
+                yield b"".join([told.sse for told in batch]) or b": keep-alive\n\n"
+        if standing.refusal is not None and not streams.over:
+            # Without an id: whoever is let in again goes on where it was.
+            yield b"event: refused\ndata: %s\n\n" % msgspec.json.encode(standing.problem(request.scope))
+
+
+def may_read(flow_id: str) -> Callable[[Principal], object]:
+    """The right to watch a run of a flow."""
+    return lambda principal: refuse_unless(principal, "run:read", flow_id)

@@ -44,6 +44,7 @@ LIST_MAX: Final = 200
 LOG_LINES_MAX: Final = 10_000
 LOG_LINES_READ_MAX: Final = 200_000
 _LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_WORKSPACE: Final = "In place of `X-Segue-Workspace`, which browsers' EventSource cannot send."
 _SEARCH: Final = "The beginning of a run's id (`run_` and at least 8 letters), or else a text in its error."
 
 Wait = Annotated[
@@ -94,7 +95,10 @@ class RunRoutes:
         add(
             "/{run_id}/events", self.events,
             responses={
-                200: {"description": "`log`, `run` and one `end` event", "content": {"text/event-stream": {}}},
+                200: {
+                    "description": "`log`, `run` and one `end` event, or `refused`",
+                    "content": {"text/event-stream": {}},
+                },
                 204: {"description": "Everything has been sent"},
             },
         )  # fmt: skip
@@ -227,18 +231,22 @@ class RunRoutes:
     async def events(
         self,
         run_id: str,
+        request: Request,
         level: Annotated[Level, Query(description="Only log lines of this level and graver ones.")] = "debug",
         last_event_id: Annotated[str | None, Header()] = None,
+        workspace: Annotated[str | None, Query(description=_WORKSPACE, max_length=100)] = None,
     ) -> Response:
         """The run as it happens, by Server-Sent Events: `log` (a line), `run` (the run with its steps) and, when it is
-        over, `end`. Send `Last-Event-ID` to go on after an event.
+        over, `end`. Send `Last-Event-ID` to go on after an event. Who may read no more is told so by `refused`, a
+        problem document, as the last event.
         """
+        del workspace  # the guard has chosen by it
         record = await self._engine.record(run_id)
         known = Position.parse(last_event_id)
         if known.is_end:
             return Response(status_code=204)
         self._streams.refuse_if_full()
-        content = stream(self._streams, record, known, level)
+        content = stream(self._streams, record, known, level, request)
         return StreamingResponse(content, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     async def cancel(self, run_id: str, request: Request) -> Response:

@@ -1,7 +1,8 @@
 """Live by WebSocket (RFC 6455): the events of one run, or of all that a filter finds, in one connection.
 
 The messages of a run are those of its Server-Sent Events, as `{event, id, data}`. A reader that is too slow is told to
-`resume` and closed with 1013 (try again later): it comes back with the id, and has missed nothing.
+`resume` and closed with 1013 (try again later): it comes back with the id, and has missed nothing. One that may read no
+more is told `refused`, with a problem document, and closed with 4401.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from fastapi import Query
@@ -19,10 +20,11 @@ from segue.access.principal import Principal
 from segue.api.answers import RunItem, run_item
 from segue.api.errors import ClosingError
 from segue.api.guard import refuse_socket
-from segue.api.live import Streams
+from segue.api.live import Streams, may_read
 from segue.api.routing import Routes, refuse_if_off, refuse_unless
 from segue.api.run_feed import Position, Told
 from segue.api.run_filters import run_filter
+from segue.api.standing import Standing
 from segue.engine.host import Engine
 from segue.engine.residents import CHANGED_MAX
 from segue.errors import NotFoundError, SegueError
@@ -38,6 +40,12 @@ RECEIVED_MAX: Final = 1_000
 GOING_AWAY: Final = 1012
 TRY_AGAIN: Final = 1013
 POLICY: Final = 1008
+REFUSED: Final = 4401
+"""What allowed this connection is gone; the message `refused` before it says why. As HTTP's 401 among the codes that
+RFC 6455, section 7.4.2, leaves to applications."""
+Right: TypeAlias = Callable[[Principal], object]
+Batches: TypeAlias = Callable[[Standing], AsyncGenerator[list[str]]]
+Begun: TypeAlias = tuple[Right, Batches]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,15 +72,15 @@ class SocketRoutes:
     ) -> None:
         """One run: `log`, `run`, and `end`. `after`: the id of the last message that is known."""
 
-        async def begin() -> AsyncGenerator[list[str]]:
+        async def begin() -> Begun:
             record = await self._engine.record(run_id)
             principal = _principal(websocket)
             if record.workspace != principal.workspace:
                 raise NotFoundError(f"no run has the id {run_id!r}")
             await refuse_if_off(websocket.app.state.identities, principal.workspace)
-            refuse_unless(principal, "run:read", record.flow_id)
-            known = Position.parse(after)
-            return self._told(self._streams.watch(record, known, level), known)
+            right, known = may_read(record.flow_id), Position.parse(after)
+            right(principal)
+            return right, lambda standing: self._told(self._streams.watch(record, known, level, standing), known)
 
         await self._serve(websocket, begin)
 
@@ -88,12 +96,15 @@ class SocketRoutes:
         that has left the filter's statuses is told once more, so that it can be taken off.
         """
 
-        async def begin() -> AsyncGenerator[list[str]]:
+        def right(principal: Principal) -> None:
+            refuse_unless(principal, "run:read", flow)
+
+        async def begin() -> Begun:
             principal = _principal(websocket)
             await refuse_if_off(websocket.app.state.identities, principal.workspace)
-            refuse_unless(principal, "run:read", flow)
+            right(principal)
             where = run_filter(principal.workspace, statuses=status or (), flow=flow, trigger=trigger, parent=parent)
-            return self._changes(where)
+            return right, lambda standing: self._changes(where, standing)
 
         await self._serve(websocket, begin)
 
@@ -104,15 +115,15 @@ class SocketRoutes:
             async for batch in told:
                 yield [one.socket for one in batch]
 
-    async def _changes(self, where: RunFilter) -> AsyncGenerator[list[str]]:
+    async def _changes(self, where: RunFilter, standing: Standing) -> AsyncGenerator[list[str]]:
         """The list, and then what changes of it."""
         engine, streams = self._engine, self._streams
         shown: set[str] = set()
-        async with streams.watcher() as changed:
+        async with streams.watcher(standing) as changed:
             dirty: set[str] = set()
             with engine.residents.watching_all(dirty, changed):
                 overflow = True
-                while not streams.over:
+                while not streams.ended(standing):
                     changed.clear()
                     taken, rows = set(dirty), list[RunItem]()
                     dirty.clear()
@@ -145,20 +156,20 @@ class SocketRoutes:
             (shown.add if fits else shown.discard)(run_id)
         return rows
 
-    async def _serve(self, websocket: WebSocket, begin: Callable[[], Awaitable[AsyncGenerator[list[str]]]]) -> None:
+    async def _serve(self, websocket: WebSocket, begin: Callable[[], Awaitable[Begun]]) -> None:
         """Accept the connection and send until either side is done."""
         try:
             self._streams.refuse_if_full()
             if self._streams.over:
                 raise ClosingError("the server is being stopped; ask again in a moment")
-            batches = await begin()
+            right, batches = await begin()
         except SegueError as error:
             await refuse_socket(websocket.scope, websocket.receive, websocket.send, error)
             return
         offered = websocket.scope.get("subprotocols", ())
         await websocket.accept(PROTOCOL if PROTOCOL in offered else None)
         listening = asyncio.create_task(_until_gone(websocket))
-        sending = asyncio.create_task(self._send(websocket, batches))
+        sending = asyncio.create_task(self._watched(websocket, right, batches))
         try:
             await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -166,15 +177,22 @@ class SocketRoutes:
                 task.cancel()
             await asyncio.gather(listening, sending, return_exceptions=True)
 
-    async def _send(self, websocket: WebSocket, batches: AsyncGenerator[list[str]]) -> None:
+    async def _watched(self, websocket: WebSocket, right: Right, batches: Batches) -> None:
+        async with self._streams.standings.hold(websocket.scope, right) as standing:
+            code = await self._send(websocket, batches(standing))
+            if standing.refusal is not None and not self._streams.over:
+                await websocket.send_text(_message("refused", standing.problem(websocket.scope)))
+                code = REFUSED
+            await websocket.close(code)
+
+    async def _send(self, websocket: WebSocket, batches: AsyncGenerator[list[str]]) -> int:
         resume = False
         async with aclosing(batches) as told:
             async for batch in told:
                 for text in batch:
                     await websocket.send_text(text)
                 resume = bool(batch) and batch[-1].startswith('{"event":"resume"')
-        code = TRY_AGAIN if resume else GOING_AWAY if self._streams.over else 1000
-        await websocket.close(code)
+        return TRY_AGAIN if resume else GOING_AWAY if self._streams.over else 1000
 
 
 async def _until_gone(websocket: WebSocket) -> None:

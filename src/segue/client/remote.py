@@ -56,6 +56,10 @@ class _Sent(msgspec.Struct):
     id: str
 
 
+class _Refusal(msgspec.Struct):
+    status: int
+
+
 class _Started(msgspec.Struct):
     run_id: str
 
@@ -242,6 +246,9 @@ class RemoteHost:
                     name, _, value = line.rstrip(b"\r\n").partition(b":")
                     if name:
                         fields[name.decode("ascii", "replace")] = value.removeprefix(b" ")
+                    elif fields.get("event") == b"refused":
+                        told = fields.get("data", b"")
+                        raise _error_of(msgspec.json.decode(told, type=_Refusal).status, told, self.address)
                     elif "event" in fields and "data" in fields:
                         yield RunEvent(
                             kind=fields["event"].decode(), id=fields.get("id", b"").decode(),

@@ -48,7 +48,7 @@ export async function api(method, path, body) {
   return value;
 }
 
-/** Follows a run. `on.log(line)`, `on.run(view)`, `on.end(status)`. Gives a function that stops following. */
+/** Follows a run. `on.log(line)`, `on.run(view)`, `on.end(status)`, `on.refused(why)`. Gives a function that stops following. */
 export function follow(id, on) {
   const source = new EventSource(`/api/v1/runs/${encodeURIComponent(id)}/events`);
   source.onopen = () => connection(true);
@@ -57,6 +57,13 @@ export function follow(id, on) {
   source.addEventListener("end", (event) => {
     source.close();
     on.end(JSON.parse(event.data).status);
+  });
+  source.addEventListener("refused", (event) => {
+    // The session is over, or the run may be watched no more.
+    source.close();
+    const problem = JSON.parse(event.data);
+    if (problem.status === 401) location.assign("/");
+    else on.refused(problem.detail);
   });
   source.onerror = () => {
     // The browser asks again by itself with the last id, unless the server said that there is nothing to ask for.

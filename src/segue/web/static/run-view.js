@@ -25,6 +25,7 @@ export function runView(main, id, { again, changed }) {
   const stop = follow(id, {
     log: log.add,
     run: (run) => draw(parts, view, run, again),
+    refused: (why) => fill(parts.reason, sentence(why)),
     end: (status) => {
       changed();
       if (view.wasOver === false) toast(status, `${view.run?.flow ?? "The run"} ${status === "succeeded" ? "succeeded" : "ended: " + status.replace("_", " ")}`);
