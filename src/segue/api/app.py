@@ -78,6 +78,7 @@ def create_app(
     identities = Identities(services.tables, engine.now)
     app.state.identities = identities
     app.state.once = Once(KeptAnswers(services.tables, services.vault, engine.now))
+    identities.on_change(services.triggers.workspaces_changed)
     vouching = None if provider is None else provider(identities.accounts)
     gate = Gate(access, identities, provider=vouching)
     streams = app.state.streams = Streams(engine, Standings(gate, identities))

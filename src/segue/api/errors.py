@@ -34,7 +34,7 @@ from segue.errors import (
 )
 from segue.flow.problems import Problem
 from segue.observe.masking import DEFAULT_MASKER, MASK
-from segue.triggers.errors import EncodingNotTakenError, FlowUnusableError, MethodNotTakenError
+from segue.triggers.errors import EncodingNotTakenError, FlowUnusableError, MethodNotTakenError, RestingError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:segue:problem:"
@@ -128,6 +128,7 @@ TABLE: Final = (
     Row(PasswordRefusedError, 422, "password-refused", "Password not taken"),
     Row(TokenRefusedError, 401, "sign-in-refused", "The provider's word does not hold"),
     Row(FeatureOffError, 403, "feature-off", "Switched off"),
+    Row(RestingError, 403, "feature-off", "Switched off"),
     Row(MisdirectedError, 421, "misdirected", "Not this server"),
     Row(BadBodyError, 400, "bad-body", "Body cannot be read"),
     Row(TooLargeError, 413, "too-large", "Body too large"),

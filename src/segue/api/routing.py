@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from segue.access.identities import Identities
 from segue.access.principal import PERMISSIONS, Principal
+from segue.access.workspaces import ORCHESTRATOR
 from segue.api.documented import PUBLIC
 from segue.api.errors import FeatureOffError, ForbiddenError
 from segue.api.repeats import WHY, key_refusals, once, with_key
@@ -24,7 +25,6 @@ from segue.errors import NotFoundError
 PERMISSION: Final = "x-segue-permission"
 ANYBODY: Final = "identity"
 """In place of a permission: every identity may ask, since the answer is about that one itself."""
-SWITCH: Final = "orchestrator"
 _SWITCHED: Final = ("flow:", "run:")
 
 
@@ -98,7 +98,7 @@ async def refuse_unless_open(request: Request, permission: str, flow_id: str | N
 
 async def refuse_if_off(identities: Identities, workspace: str) -> None:
     """Raises FeatureOffError where flows and runs are switched off (ACC-9)."""
-    if not await identities.is_on(workspace, SWITCH):
+    if not await identities.is_on(workspace, ORCHESTRATOR):
         raise FeatureOffError("flows and runs are switched off here; whoever runs the server can switch them on again")
 
 

@@ -18,7 +18,7 @@ from segue.errors import ConflictError, RequestError
 from segue.flow.model import RawMap
 from segue.store.port import EventRow
 from segue.store.tables import Tables
-from segue.triggers.errors import FlowUnusableError
+from segue.triggers.errors import FlowUnusableError, RestingError
 from segue.triggers.records import TriggerRow, note_fired
 from segue.triggers.registry import Registry
 from segue.triggers.starting import MAX_DEPTH, Starter
@@ -105,7 +105,7 @@ class Chains:
                 row, ready, event, run_id=run_id, parent_run_id=parent,
                 also=lambda sql: note_fired(sql, row.id, now, run_id),
             )  # fmt: skip
-        except (RequestError, FlowUnusableError) as error:
+        except (RequestError, FlowUnusableError, RestingError) as error:
             if isinstance(error, ConflictError) and await self._engine.store.get_run(run_id) is not None:
                 return
             await self._note(row, error.message)

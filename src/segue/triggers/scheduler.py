@@ -3,7 +3,8 @@
 That a due time starts one run and no second rests on its row: it is kept with the run, under the schedule's id and the
 due time, together with the time that comes next. A host that dies in between has kept all of it or nothing. What was
 missed while no host ran, or while the machine slept, is found by comparing the next time with the clock, so that it
-does not matter why it was missed.
+does not matter why it was missed. In a workspace that rests (archived, or switched off) due times stay as they are:
+once it is open again they are found in the same way.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
+from segue.access.workspaces import Resting, resting
 from segue.engine.clock import Handle
 from segue.engine.host import Engine
 from segue.engine.ids import new_run_id
@@ -22,7 +25,7 @@ from segue.flow.model import RawMap
 from segue.kernel.status import RUN_ENDED
 from segue.store.tables import Sql, Tables
 from segue.triggers import schedule_rows as rows
-from segue.triggers.errors import FlowUnusableError
+from segue.triggers.errors import FlowUnusableError, RestingError
 from segue.triggers.records import TriggerRow, note_fired
 from segue.triggers.registry import Registry
 from segue.triggers.schedule_rows import Fire, Outcome
@@ -33,6 +36,9 @@ QUEUED_MAX: Final = 100
 """Due times of one schedule that wait for its earlier runs; what is due beyond is skipped."""
 AGAIN_MS: Final = 1_000
 """How soon it is tried again when the store does not answer."""
+RESTING_MS: Final = 5_000
+"""How soon it is looked again whether a workspace still rests, if nobody says that it does not."""
+NOTHING_RESTS: Final = Resting(everywhere=False, workspaces=frozenset())
 _log = logging.getLogger("segue.triggers")
 
 
@@ -56,6 +62,7 @@ class Scheduler:
         self._alarm: Handle | None = None
         self._working: asyncio.Task[None] | None = None
         self._draining: dict[str, asyncio.Task[None]] = {}
+        self._reopened = asyncio.Event()
 
     # ------------------------------------------------------------ life
 
@@ -94,6 +101,12 @@ class Scheduler:
         self._changed.add(id)
         self._awake.set()
 
+    def look(self) -> None:
+        """A workspace may have been opened again."""
+        self._awake.set()
+        self._reopened.set()
+        self._reopened = asyncio.Event()
+
     def next_at(self, id: str) -> int | None:
         """When a schedule is due next, before jitter."""
         return self._due.get(id)
@@ -106,10 +119,7 @@ class Scheduler:
             self._awake.clear()
             try:
                 await self._plan_changed()
-                now = self._engine.now()
-                for id in [id for id in self._due if self._begins_at(id) <= now]:
-                    await self._fire(id, now)
-                due = min((self._begins_at(id) for id in self._due), default=None)
+                due = await self._fire_due(self._engine.now())
             except StoreUnavailableError as error:
                 _log.warning("schedules: the store is unavailable: %s", error)
                 due = self._engine.now() + AGAIN_MS
@@ -117,6 +127,23 @@ class Scheduler:
                 _log.exception("schedules: a due time could not be dealt with")
                 due = self._engine.now() + AGAIN_MS
             self._set_alarm(due)
+
+    async def _fire_due(self, now: int) -> int | None:
+        """Deal with all that is due; when something is due next."""
+        ready = [id for id in self._due if self._begins_at(id) <= now]
+        closed = await self._tables.ask(resting) if ready else NOTHING_RESTS
+        asleep: set[str] = set()
+        for id in ready:
+            row = self._registry.find(id)
+            try:
+                if row is not None and row.workspace in closed:
+                    asleep.add(id)
+                else:
+                    await self._fire(id, now)
+            except RestingError:  # closed meanwhile
+                asleep.add(id)
+        coming = [self._begins_at(id) for id in self._due if id not in asleep]
+        return min([*coming, *([now + RESTING_MS] if asleep else [])], default=None)
 
     def _set_alarm(self, due: int | None) -> None:
         if self._alarm is not None:
@@ -172,7 +199,7 @@ class Scheduler:
             self._remember(id, following)
 
     async def _note_missed(self, row: TriggerRow, due: int, following: int | None, now: int) -> None:
-        message = "no host ran when it was due, and the schedule does not make up for it"
+        message = "no host ran when it was due, or its workspace rested, and the schedule does not make up for it"
 
         def do(sql: Sql) -> None:
             rows.put_fire(sql, row.id, row.workspace, Fire(due, now, "missed", None, message))
@@ -266,8 +293,11 @@ class Scheduler:
                 earlier = await self._under_way(id)
                 if earlier is not None:
                     await self._engine.wait(earlier)
-                    continue
-                await self._start_queued(row, waiting[0])
+                elif row.workspace in await self._tables.ask(resting):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._reopened.wait(), RESTING_MS / 1000)
+                else:
+                    await self._start_queued(row, waiting[0])
             except StoreUnavailableError:
                 await asyncio.sleep(AGAIN_MS / 1000)
 
@@ -280,6 +310,8 @@ class Scheduler:
 
         try:
             await self._start(row, due, kept)
+        except RestingError:
+            return  # it waits on
         except (RequestError, FlowUnusableError) as error:
             outcome: Outcome = "skipped" if isinstance(error, NotBegunError) else "failed"
             failed = Fire(due, now, outcome, None, error.message)

@@ -103,6 +103,10 @@ class Triggers:
             await asyncio.gather(self._looking, return_exceptions=True)
             self._looking = None
 
+    def workspaces_changed(self) -> None:
+        """A workspace was closed or opened, or a switch was set: what rested may go on."""
+        self.scheduler.look()
+
     async def follow_folders(self) -> None:
         """The flows of the folders as they stand. One with an error keeps the triggers that it had."""
         present: list[tuple[str, str]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from segue.access.workspaces import resting
 from segue.engine.flow_source import FlowSource
 from segue.engine.host import Engine
 from segue.engine.ids import new_seed
@@ -15,7 +16,7 @@ from segue.flow.model import Flow, JsonValue, RawMap
 from segue.flow.starting import begin_from
 from segue.kernel.scope import SeededImpure
 from segue.store.tables import Sql
-from segue.triggers.errors import FlowUnusableError
+from segue.triggers.errors import FlowUnusableError, RestingError
 from segue.triggers.records import TriggerRow
 from segue.triggers.registry import trigger_of
 
@@ -87,10 +88,17 @@ class Starter:
         parent_run_id: str | None = None,
         also: Callable[[Sql], None],
     ) -> str:
-        """Have the run kept together with `also`; its id. Raises what `Engine.start` raises."""
+        """Have the run kept together with `also`; its id. Raises RestingError, and what `Engine.start` raises."""
         assert ready.version is not None
+
+        def kept(sql: Sql) -> None:
+            # In the commit of the run: nothing begins after a workspace was closed.
+            if row.workspace in resting(sql):
+                raise RestingError("not started: the workspace is archived, or flows and runs are switched off there")
+            also(sql)
+
         started = await self.engine.start(
             ready.version, ready.inputs, trigger=event, workspace=row.workspace, run_id=run_id,
-            parent_run_id=parent_run_id, also=also,
+            parent_run_id=parent_run_id, also=kept,
         )  # fmt: skip
         return started.run_id

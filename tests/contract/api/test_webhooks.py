@@ -402,3 +402,22 @@ async def test_nothing_is_taken_where_flows_are_switched_off(served: Served) -> 
         assert (await sender.post(trigger["address"], json={})).status_code == 202
         problem(await sender.post("/hooks/nowhere/open", json={}), 404, "not-found")
     assert len((await served.get("/api/v1/deliveries"))["deliveries"]) == 1
+
+
+@pytest.mark.req("ACC-9.webhooks", "ACC-3.archive")
+async def test_a_webhook_of_an_archived_workspace_is_as_unknown_as_the_workspace(served: Served) -> None:
+    two = (await served.client.post("/api/v1/workspaces", json={"name": "Two"})).json()["id"]
+    inside = {"x-segue-workspace": two}
+    text = "flow: open\ntrigger: {webhook: {auth: none, methods: [POST]}}\nsteps: [{log: hi}]"
+    assert (await served.client.post("/api/v1/flows", json={"text": text}, headers=inside)).status_code == 201
+    made = await served.client.post("/api/v1/flows/open/versions", json={}, headers=inside)
+    path = f"/api/v1/flows/open/versions/{made.json()['number']}/publish"
+    assert (await served.client.post(path, json={}, headers=inside)).status_code == 200
+    (trigger,) = (await served.client.get("/api/v1/triggers", headers=inside)).json()["triggers"]
+    async with served.anyone() as sender:
+        for is_archived, status in ((False, 202), (True, 404), (False, 202)):
+            changed = await served.client.patch(f"/api/v1/workspaces/{two}", json={"archived": is_archived})
+            assert changed.status_code == 200
+            assert (await sender.post(trigger["address"], json={})).status_code == status
+    kept = (await served.client.get("/api/v1/deliveries", headers=inside)).json()["deliveries"]
+    assert len(kept) == 2
