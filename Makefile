@@ -17,7 +17,7 @@ WORKERS ?= auto
 ARGS ?=
 QUICK := not slow and not browser and not real and not bench
 
-.PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs fmt sim crash real browser mutation \
+.PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs wire fmt sim crash real browser mutation \
 	bench bench-api bench-big coverage-map lock clean
 
 help: ## List these verbs
@@ -112,9 +112,13 @@ check-imports: setup
 check-docs: setup
 	@$(BIN)/python scripts/check_docs.py
 	@$(BIN)/python scripts/generate_docs.py --check
+	@$(BIN)/python scripts/generate_wire.py --check
 
 docs: setup ## Write the reference pages anew from the code's tables
 	@$(BIN)/python scripts/generate_docs.py
+
+wire: setup ## Write the messages of the gRPC contract anew from its .proto
+	@$(BIN)/python scripts/generate_wire.py
 
 fmt: setup ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only --quiet

@@ -16,7 +16,7 @@ from segue.access.keyring import Key, KeyFile, KeyRing, key_file_of, ring_of_env
 from segue.access.outside import VaultStore
 from segue.access.sources import sources_of
 from segue.access.vault import Vault
-from segue.client.engine import EngineClient, engine_actions
+from segue.client.engine import EngineElsewhere, engine_actions, engine_at
 from segue.engine.catalogue import RegistryCatalogue
 from segue.engine.clock import Clock, SystemClock
 from segue.engine.flow_source import FlowSources, RegisteredFlows
@@ -78,7 +78,7 @@ class Host:
     store: Store
     tables: Tables
     http: LazyHttpClient
-    engine_elsewhere: EngineClient | None
+    engine_elsewhere: EngineElsewhere | None
     """What runs the graphs that come to the gateway, if SEGUE_ENGINE_URL names one."""
     actions: ActionRegistry
     catalogue: RegistryCatalogue
@@ -183,9 +183,9 @@ def _collect_less_often() -> None:
         gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
 
-def _engine_elsewhere() -> EngineClient | None:
+def _engine_elsewhere() -> EngineElsewhere | None:
     url = os.environ.get(ENGINE_URL_VARIABLE)
-    return EngineClient(url, os.environ.get(ENGINE_TOKEN_VARIABLE)) if url else None
+    return engine_at(url, os.environ.get(ENGINE_TOKEN_VARIABLE)) if url else None
 
 
 def _resolver(held: Credentials, http: LazyHttpClient) -> SecretResolver:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from acceptance.api_support import Served, ShiftedClock, problem, serve
+from acceptance.api_support import Served, ShiftedClock, has_begun, problem, serve
 from segue.kernel import events as ev
 from segue.store.port import Commit, JournalRow, RunHead
 
@@ -399,3 +399,17 @@ async def test_a_start_that_a_limit_refuses_is_told_as_429(served: Served) -> No
     await served.client.post(f"/api/v1/runs/{run_id}/cancel")
     await served.until(run_id)
     await served.start(flow)
+
+
+@pytest.mark.req("API-5.wait", "TRIG-1.answer")
+async def test_who_waits_for_an_answer_is_not_left_without_one_when_the_server_stops() -> None:
+    """Found by fuzzing: it was told as a mistake of ours (500)."""
+    async with serve() as served:
+        flow = {"flow": "w", "steps": [{"a": {"wait": {"callback": {"expires": "1h"}}}}]}
+        asked = asyncio.create_task(served.client.post("/api/v1/runs?wait=60", json={"flow": flow}))
+        streams = served.app.state.streams
+        await has_begun(lambda: streams.is_waited_for)
+        streams.stop()
+        answer = await asyncio.wait_for(asked, 10)
+        assert answer.status_code == 202, answer.text
+        assert answer.headers["location"] == f"/api/v1/runs/{answer.json()['run_id']}"

@@ -94,6 +94,7 @@ def test_the_engine_serves_its_contract_and_nothing_else(tmp_path: Path) -> None
     with command.started() as engine:
         address = engine["address"]
         assert engine["token"] is None
+        assert "grpc" not in engine
         dag = {"nodes": [{"id": "s1", "type": "start", "config": {}}]}
         status, accepted = ask("POST", f"{address}/v1/execute", TOKEN, {"runId": "run_1", "dag": dag, "env": {}})
         assert (status, accepted["engineRunId"][:4]) == (202, "eng_")
@@ -106,16 +107,19 @@ def test_the_engine_serves_its_contract_and_nothing_else(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.req("API-4.remote", "API-4.idempotent", "DUR-1.two-processes")
-@pytest.mark.parametrize("killed", ["nobody", "engine", "gateway"])
-def test_a_run_is_handed_over_once_whoever_is_killed(tmp_path: Path, killed: str) -> None:
+@pytest.mark.req("API-4.remote", "API-4.idempotent", "API-4.grpc", "DUR-1.two-processes")
+@pytest.mark.parametrize(
+    ("killed", "over"), [("nobody", "http"), ("engine", "http"), ("gateway", "http"), ("engine", "grpc")]
+)
+def test_a_run_is_handed_over_once_whoever_is_killed(tmp_path: Path, killed: str, over: str) -> None:
     port = free_port()
+    doors = ("--port", str(port)) if over == "http" else ("--port", "0", "--grpc", str(port))
     engine_command = Process(
-        tmp_path, "engine", "--port", str(port), "--database", "sqlite:///engine.db", "--token", TOKEN, "--local"
+        tmp_path, "engine", *doors, "--database", "sqlite:///engine.db", "--token", TOKEN, "--local"
     )
     gateway_command = Process(
         tmp_path, "serve", "--port", "0", "--database", "sqlite:///gateway.db", "--dev",
-        SEGUE_ENGINE_URL=f"http://127.0.0.1:{port}", SEGUE_ENGINE_TOKEN=TOKEN,
+        SEGUE_ENGINE_URL=f"{over}://127.0.0.1:{port}", SEGUE_ENGINE_TOKEN=TOKEN,
     )  # fmt: skip
     with receiver(delay_seconds=0.5) as counting:
         body = {"graph": graph(counting.address), "inputs": {}, "idempotencyKey": "handed-over"}

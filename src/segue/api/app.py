@@ -18,6 +18,7 @@ from segue.access.kept_answers import KeptAnswers
 from segue.api.access import Access
 from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
+from segue.api.compat.contract import EngineContract
 from segue.api.compat.gateway import GatewayRoutes
 from segue.api.compat.orchestrator import OrchestratorRoutes
 from segue.api.compat.orchestrator_runs import OrchestratorRunRoutes
@@ -82,7 +83,8 @@ def create_app(
     vouching = None if provider is None else provider(identities.accounts)
     gate = Gate(access, identities, provider=vouching)
     streams = app.state.streams = Streams(engine, Standings(gate, identities))
-    runs, gateway = RunRoutes(engine, starter, streams), GatewayRoutes(engine, starter, services.engine_elsewhere)
+    runs = RunRoutes(engine, starter, streams)
+    gateway = GatewayRoutes(EngineContract(engine, starter), starter, services.engine_elsewhere)
     for routes in (
         runs,
         RunDetailRoutes(engine),
@@ -125,10 +127,11 @@ def create_engine_app(services: Services, access: Access, *, body_bytes_max: int
     engine = services.engine
     starter = Starter(engine, services.flows, services.stored, services.library)
     identities = Identities(services.tables, engine.now)
-    gate = Gate(access, identities)
+    gate, contract = Gate(access, identities), EngineContract(engine, starter)
     app.state.engine, app.state.identities = engine, identities
     app.state.streams = Streams(engine, Standings(gate, identities))
-    app.include_router(GatewayRoutes(engine, starter).router(engine_only=True))
+    app.state.gate, app.state.contract = gate, contract
+    app.include_router(GatewayRoutes(contract, starter).router(engine_only=True))
     app.include_router(HealthRoutes(engine).router())
     return _finished(app, engine, gate, body_bytes_max)
 

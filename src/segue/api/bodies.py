@@ -247,7 +247,11 @@ async def read_model(request: Request, model: type[M], *, optional: bool = False
     InvalidRequestError.
     """
     body = await request.body()
-    value: object = {} if optional and not body else _json_of(request, body)
+    return fitted(model, {} if optional and not body else _json_of(request, body))
+
+
+def fitted(model: type[M], value: object) -> M:
+    """What was sent as `model`. Raises InvalidRequestError with every mistake."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

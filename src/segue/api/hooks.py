@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -12,7 +11,8 @@ from segue.access.identities import Identities
 from segue.api.answers import EndedRun, StartedRun, answer
 from segue.api.bodies import read_content
 from segue.api.documented import answers_with
-from segue.api.responses import answered
+from segue.api.live import Streams
+from segue.api.responses import answered, in_time
 from segue.api.routing import Routes, refuse_if_off
 from segue.api.trigger_answers import WebhookTaken
 from segue.errors import NotFoundError
@@ -74,18 +74,16 @@ class HookRoutes:
         taken = await self._triggers.intake.take(incoming, read_content)
         if isinstance(taken, Echo):
             return Response(taken.text, media_type="text/plain")
-        return await self._answer(taken)
+        return await self._answer(taken, request.app.state.streams)
 
-    async def _answer(self, taken: Taken) -> Response:
+    async def _answer(self, taken: Taken, streams: Streams) -> Response:
         run_id, engine = taken.run_id, self._triggers.engine
         if run_id is None or taken.answer == "now":
             return answer(WebhookTaken(delivery_id=taken.delivery_id, run_id=run_id, reason=taken.reason), 202)
         where = {"location": f"/api/v1/runs/{run_id}"}
         wait = engine.wait_for_response if taken.answer == "flow" else engine.wait
-        try:
-            async with asyncio.timeout(taken.answer_seconds):
-                state = await wait(run_id)
-        except TimeoutError:
+        state = await in_time(streams, wait(run_id), taken.answer_seconds)
+        if state is None:
             record = await engine.record(run_id)
             return answer(StartedRun(run_id=run_id, status=record.status), 202, where)
         if taken.answer == "flow":

@@ -43,6 +43,7 @@ class Streams:
         self._engine = engine
         self._feeds: dict[str, tuple[RunFeed, asyncio.Task[None]]] = {}
         self._open: set[asyncio.Event] = set()
+        self._ends: set[asyncio.Event] = set()
 
     @property
     def is_open(self) -> bool:
@@ -67,7 +68,7 @@ class Streams:
     def stop(self) -> None:
         """End every stream; their readers come back to the next server."""
         self.stopped = True
-        for event in self._open:
+        for event in self._open | self._ends:
             event.set()
 
     @asynccontextmanager
@@ -83,6 +84,21 @@ class Streams:
         finally:
             standing.wakes.discard(event)
             self._open.discard(event)
+
+    @asynccontextmanager
+    async def end(self) -> AsyncGenerator[asyncio.Event]:
+        """An event that is set when the server stops, for who waits for something else than a stream."""
+        event = asyncio.Event()
+        self._ends.add(event)
+        try:
+            yield event
+        finally:
+            self._ends.discard(event)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits for something and for the server's end."""
+        return bool(self._ends)
 
     def ended(self, standing: Standing) -> bool:
         """Whether a stream is to end, whatever is still to be told."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
 
 from segue.api.answers import EndedRun, StartedRun, answer
+from segue.api.live import Streams
 from segue.engine.host import Engine
 from segue.expr.sealed import shown
 from segue.flow.model import RawMap
@@ -21,18 +23,32 @@ _OURS: Final = frozenset(
 """Headers that belong to the connection or to this server: a flow's are left out."""
 
 
-async def response_of(engine: Engine, started: StartedRun, seconds: float, status: int) -> Response:
+async def response_of(streams: Streams, engine: Engine, started: StartedRun, seconds: float, status: int) -> Response:
     """What the run answers within `seconds`. One that is over without an answer: its status and outputs; one that has
     not answered by then: 202, and where to look.
     """
     where = {"location": f"/api/v1/runs/{started.run_id}"}
-    try:
-        async with asyncio.timeout(seconds):
-            state = await engine.wait_for_response(started.run_id)
-    except TimeoutError:
+    state = await in_time(streams, engine.wait_for_response(started.run_id), seconds)
+    if state is None:
         record = await engine.record(started.run_id)
         return answer(StartedRun(run_id=record.run_id, status=record.status, repeated=started.repeated), 202, where)
     return answered(state, where, status)
+
+
+async def in_time(streams: Streams, waited_for: Coroutine[Any, Any, RunState], seconds: float) -> RunState | None:
+    """What a caller waits for; None if it does not come within `seconds`, or the server is being stopped before: then
+    the caller must not be left without an answer, since its run is kept. Raises what waiting raises.
+    """
+    async with streams.end() as stopped:
+        waiting, stop = asyncio.create_task(waited_for), asyncio.create_task(stopped.wait())
+        try:
+            if not streams.over:
+                await asyncio.wait((waiting, stop), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        finally:
+            waiting.cancel()
+            stop.cancel()
+            await asyncio.gather(waiting, stop, return_exceptions=True)
 
 
 def answered(state: RunState, headers: dict[str, str], status: int) -> Response:

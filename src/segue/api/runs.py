@@ -158,7 +158,7 @@ class RunRoutes:
 
     async def _answer(self, started: StartedRun, wait: float | None) -> Response:
         if wait is not None:
-            return await response_of(self._engine, started, wait, 200)
+            return await response_of(self._streams, self._engine, started, wait, 200)
         status = 200 if started.repeated else 201
         return answer(started, status, {"location": f"/api/v1/runs/{started.run_id}"})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segue.access.credentials import Credentials
 from segue.access.vault import Vault
-from segue.client.engine import EngineClient
+from segue.client.engine import EngineElsewhere
 from segue.engine.host import Engine
 from segue.engine.library import FlowLibrary
 from segue.flow import Catalogue
@@ -28,7 +28,7 @@ class Services:
     """The flows that workspaces keep."""
     stored: StoredFlowSource
     """What of them runs."""
-    engine_elsewhere: EngineClient | None = None
+    engine_elsewhere: EngineElsewhere | None = None
     """What runs the graphs that come to the gateway, instead of this process."""
     tables: Tables
     triggers: Triggers

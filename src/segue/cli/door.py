@@ -52,12 +52,15 @@ class Door:
         self._socket = bound
         bound_to, port = bound.getsockname()[:2]
         self.port: int = port
-        host = ON_THIS_MACHINE.get(str(bound_to), str(bound_to))
+        self._bound_to = str(bound_to)
+        host = ON_THIS_MACHINE.get(self._bound_to, self._bound_to)
         self._public = public
         self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.engine_only = False
         """Whether it serves document B's engine contract alone."""
+        self.grpc_port: int | None = None
+        """Where that contract is served over gRPC as well; 0: at any port, which stands here once the door is open."""
         self._server: ApiServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -82,6 +85,14 @@ class Door:
     def told_address(self) -> str:
         """The address that others are told: for callbacks, and for people."""
         return self.address if self._public is None or self._public.url is None else self._public.url
+
+    @property
+    def grpc_address(self) -> str | None:
+        """Where gRPC is served, if it is."""
+        if self.grpc_port is None:
+            return None
+        host = f"[{self._bound_to}]" if ":" in self._bound_to else self._bound_to
+        return f"grpc://{host}:{self.grpc_port}"
 
     @property
     def link(self) -> str | None:
@@ -111,6 +122,7 @@ class Door:
             self._opening.cancel()
         if self._server is not None and self._serving is not None:
             self._server.stop()
+            await self._server.close_grpc(GRACE_SECONDS)
             await asyncio.gather(self._serving, return_exceptions=True)
         with suppress(OSError):
             self._socket.close()
@@ -129,6 +141,8 @@ class Door:
                 self._serving.result()
                 raise EngineError("the HTTP API could not be started")
             await asyncio.sleep(POLL_SECONDS)
+        if self.grpc_port is not None:
+            self.grpc_port = await server.open_grpc(self._bound_to, self.grpc_port)
         lock = getattr(host.store, "host_lock", None)
         if lock is not None:
             try:

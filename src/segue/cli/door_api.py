@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -23,6 +24,9 @@ from segue.cli.door import PublicAddress
 from segue.errors import RequestError
 from segue.observe.logs import configure_logging
 
+if TYPE_CHECKING:
+    from segue.api.grpc_door import GrpcDoor
+
 
 class ApiServer(uvicorn.Server):
     """Leaves signals to the command that opened the door."""
@@ -31,11 +35,29 @@ class ApiServer(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._access = access
+        self._grpc: GrpcDoor | None = None
 
     async def setup_token(self) -> str | None:
         """The token with which the owner is made; None if the server has one."""
         identities: Identities = self._app.state.identities
         return None if await identities.accounts.exists_owner() else self._access.open_setup()
+
+    async def open_grpc(self, host: str, port: int) -> int:
+        """Serve the engine contract over gRPC, too; the port. Raises RequestError if it is taken, or if what gRPC needs
+        is not installed.
+        """
+        try:
+            from segue.api.grpc_door import GrpcDoor
+        except ImportError as error:
+            raise RequestError(f"--grpc: {error.name} is missing; install segue[grpc]") from error
+        state = self._app.state
+        self._grpc = GrpcDoor(state.contract, state.gate, state.identities, state.streams)
+        return await self._grpc.open(host, port)
+
+    async def close_grpc(self, grace_seconds: float) -> None:
+        """See `GrpcDoor.close`; nothing if it was never opened."""
+        if self._grpc is not None:
+            await self._grpc.close(grace_seconds)
 
     def stop(self) -> None:
         """Take no more requests, and end live streams, whose readers come back to the next host."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +14,9 @@ from segue.cli.loop import run_async
 from segue.cli.options import ActionsOption, DatabaseOption, JsonOption
 from segue.errors import RequestError
 
+if TYPE_CHECKING:
+    from segue.cli.door import Door
+
 ENGINE_PORT: Final = 8081
 GRACE_SECONDS: Final = 10.0
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
@@ -22,6 +25,16 @@ LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 def engine(
     host: Annotated[str, typer.Option("--host", help="The address to listen at; of this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0: any free one.")] = ENGINE_PORT,
+    grpc: Annotated[
+        int | None,
+        typer.Option(
+            "--grpc",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve the same over gRPC at this port, too; 0: any free one.",
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option("--token", envvar="SEGUE_ENGINE_TOKEN", help="What callers must send; printed if left out."),
@@ -34,8 +47,9 @@ def engine(
 ) -> int:
     """Serve only `POST /v1/execute`, `GET /v1/runs/{id}` and health, and carry out runs, until Ctrl-C or SIGTERM.
 
-    A gateway hands its runs to it when SEGUE_ENGINE_URL names its address and SEGUE_ENGINE_TOKEN its token. With --json
-    one object is printed once it answers: {address, token, database, pid}.
+    A gateway hands its runs to it when SEGUE_ENGINE_URL names its address (`http://…`, or `grpc://…` for the one of
+    --grpc) and SEGUE_ENGINE_TOKEN its token. With --json
+    one object is printed once it answers: {address, token, database, pid}, and {grpc} with --grpc.
     """
     from segue.observe.logs import LEVELS, configure_logging
 
@@ -46,13 +60,21 @@ def engine(
     configure_logging(json=json, level=log_level)
     address = "127.0.0.1" if host == "localhost" else host
     return run_async(
-        _serve(address, port, token, list(actions or ()), database_url(database), local=local, json=json),
+        _serve(address, port, grpc, token, list(actions or ()), database_url(database), local=local, json=json),
         is_server=True,
     )
 
 
 async def _serve(
-    address: str, port: int, token: str | None, sources: list[str], url: str, *, local: bool, json: bool
+    address: str,
+    port: int,
+    grpc: int | None,
+    token: str | None,
+    sources: list[str],
+    url: str,
+    *,
+    local: bool,
+    json: bool,
 ) -> int:
     from segue.cli.actions import sources_of
     from segue.cli.door import Door
@@ -67,7 +89,7 @@ async def _serve(
         taken = error.errno == errno.EADDRINUSE
         notice(f"port {port} is taken; name another one with --port" if taken else f"cannot listen: {error.strerror}")
         return FAILED
-    door.engine_only = True
+    door.engine_only, door.grpc_port = True, grpc
     is_given = token is not None
     door.token = token or door.token
     named, _ = sources_of(sources, None)
@@ -80,7 +102,7 @@ async def _serve(
         try:
             await hosting.begin()
             await door.open(hosting.host)
-            _tell(door.address, None if is_given else door.token, url, json=json)
+            _tell(door, None if is_given else door.token, url, json=json)
             await interrupts.wait()
             notice(f"stopping: what is in flight may end within {GRACE_SECONDS:g} s; once more stops at once")
         finally:
@@ -88,12 +110,15 @@ async def _serve(
     return SUCCEEDED
 
 
-def _tell(address: str, token: str | None, url: str, *, json: bool) -> None:
+def _tell(door: Door, token: str | None, url: str, *, json: bool) -> None:
     if json:
         from segue.cli.output import print_json
 
-        print_json({"address": address, "token": token, "database": url, "pid": os.getpid()})
+        told = {"address": door.address, "token": token, "database": url, "pid": os.getpid()}
+        print_json(told if door.grpc_address is None else {**told, "grpc": door.grpc_address})
         return
-    print(f"Segue's engine is running: {address}", flush=True)
+    print(f"Segue's engine is running: {door.address}", flush=True)
+    if door.grpc_address is not None:
+        print(f"Over gRPC: {door.grpc_address}", flush=True)
     if token is not None:
         print(f"Callers send this token: {token}", flush=True)

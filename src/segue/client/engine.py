@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 import msgspec
@@ -88,6 +88,35 @@ class EngineRun(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     steps: list[EngineStep] = []
     logs: list[EngineLog] = []
+
+
+class EngineElsewhere(Protocol):
+    """An engine that runs what this process hands over: `EngineClient` over HTTP, `GrpcEngineClient` over gRPC."""
+
+    url: str
+
+    async def close(self) -> None:
+        """End kept connections. Safe to repeat."""
+        ...
+
+    async def execute(
+        self,
+        dag: Mapping[str, Any],
+        *,
+        run_id: str,
+        idempotency_key: str,
+        env: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Hand over a DAG; the engine's own id of the run. Asking again under the same key gives the same run.
+
+        Raises RequestError, InvalidInputError for a DAG that the engine refuses; HostLostError if it does not answer.
+        """
+        ...
+
+    async def get_run(self, engine_run_id: str, *, attempts: int | None = None) -> EngineRun:
+        """A run's status, steps and logs. Raises NotFoundError, HostLostError."""
+        ...
 
 
 class _Accepted(msgspec.Struct, rename="camel"):
@@ -210,7 +239,24 @@ def _error_of(status: int, content: bytes, url: str) -> RequestError | HostLostE
     return InvalidInputError(message, []) if status == 422 else RequestError(message)
 
 
-def engine_actions(client: EngineClient) -> tuple[Action, Action]:
+def engine_at(url: str, token: str | None = None) -> EngineElsewhere:
+    """The engine at an address: `http://…`, `https://…`, `grpc://host:port`, or `grpcs://host:port` with TLS.
+
+    Raises RequestError for another kind of address, or if what gRPC needs is not installed.
+    """
+    kind = url.partition("://")[0].lower()
+    if kind in ("http", "https"):
+        return EngineClient(url, token)
+    if kind not in ("grpc", "grpcs"):
+        raise RequestError(f"{url!r} is no address of an engine; it begins with http://, https://, grpc:// or grpcs://")
+    try:
+        from segue.client.engine_grpc import GrpcEngineClient  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise RequestError(f"{url}: {error.name} is missing; install segue[grpc]") from error
+    return GrpcEngineClient(url, token)
+
+
+def engine_actions(client: EngineElsewhere) -> tuple[Action, Action]:
     """The two actions of `REMOTE_RUN`."""
 
     async def execute(params: dict[str, Any], context: AttemptContext) -> Any:

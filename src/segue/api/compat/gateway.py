@@ -12,41 +12,29 @@ from starlette.responses import Response
 
 from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStarted, GatewayStep, answer
 from segue.api.bodies import Execute, GatewayStart, read_model
+from segue.api.compat.contract import RUN_WORDS, EngineContract
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError
 from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
 from segue.api.routing import Routes, principal_of
-from segue.api.runs import logs_of, state_of
+from segue.api.runs import state_of
 from segue.api.starts import Starter
-from segue.client.engine import REMOTE_RUN, EngineClient, compile_dag
+from segue.client.engine import REMOTE_RUN, EngineElsewhere, compile_dag
 from segue.client.records import HostLostError
-from segue.engine.host import Engine
-from segue.engine.ids import new_run_id
 from segue.engine.versions import Version
 from segue.engine.views import RunView, view_of
 from segue.errors import RequestError
 
-ENGINE_PREFIX: Final = "eng_"
-LOG_LINES_MAX: Final = 500
 _GATEWAY_KEYS: Final = frozenset({"graph", "name", "inputs", "idempotencyKey"})
 _FLOW_MARKS: Final = frozenset({"definition", "nodes", "steps", "tasks"})
-
-RUN_WORDS: Final = {
-    "queued": "queued", "running": "running", "waiting": "running", "paused": "running", "succeeded": "succeeded",
-}  # fmt: skip
-"""Every other status is `failed` to document B."""
-STEP_WORDS: Final = {
-    "pending": "queued", "ready": "queued", "running": "running", "retrying": "running", "waiting": "running",
-    "succeeded": "succeeded", "recovered": "succeeded", "skipped": "succeeded",
-}  # fmt: skip
 
 
 class GatewayRoutes:
     """`/v1/runs` and `/v1/execute`."""
 
-    def __init__(self, engine: Engine, starter: Starter, remote: EngineClient | None = None) -> None:
+    def __init__(self, contract: EngineContract, starter: Starter, remote: EngineElsewhere | None = None) -> None:
         """`remote`: the engine elsewhere that runs what comes to the gateway; None: this process runs it."""
-        self._engine = engine
+        self._contract = contract
         self._starter = starter
         self._remote = remote
 
@@ -94,44 +82,17 @@ class GatewayRoutes:
     async def execute(self, request: Request) -> Response:
         """Run the nodes of `dag`, each after its `deps`; `env` is what their expressions see under that name."""
         body = await read_model(request, Execute)
-        dag = {"nodes": body.dag.nodes, **(body.dag.model_extra or {})}
-        flow: dict[str, Any] = {"flow": "dag", "dag": dag, "env": body.env}
-
-        async def version() -> Version:
-            return await self._starter.sent(flow, principal_of(request).workspace)
-
-        started = await self._starter.start(
-            version, body.inputs, workspace=principal_of(request).workspace,
-            key=idempotency_key(request.headers, body.idempotency_key),
-            trigger={"kind": "api", "door": "engine", "run_id": body.run_id},
-            request=["engine", body.run_id, flow, body.inputs],
-            run_id=new_run_id(self._engine.now(), prefix=ENGINE_PREFIX),
-        )  # fmt: skip
-        return answer(EngineStarted(engine_run_id=started.run_id), 202, {"location": f"/v1/runs/{started.run_id}"})
+        started = await self._contract.execute(body, request.headers, principal_of(request).workspace)
+        return answer(started, 202, {"location": f"/v1/runs/{started.engine_run_id}"})
 
     async def show(self, run_id: str) -> Response:
         """A run's status, steps and short logs (the last 500 lines above debug)."""
-        engine = self._engine
-        record = await engine.record(run_id)
-        state = await state_of(engine, record)
-        view = view_of(state, record, engine.now())
-        if self._remote is not None and record.flow_id == REMOTE_RUN["flow"]:
-            return answer(await self._elsewhere(view))
-        steps = [
-            GatewayStep(
-                id=step.id if run_id.startswith(ENGINE_PREFIX) else f"s{number}",
-                node_id=None if run_id.startswith(ENGINE_PREFIX) else step.id,
-                status=STEP_WORDS.get(step.status, "failed"),
-                duration_ms=step.duration_ms if step.ended_at is not None else None,
-            )
-            for number, step in enumerate(view.steps, start=1)
-        ]
-        lines = [line for line in await logs_of(engine, record, state) if line.level != "debug"]
-        logs = [
-            GatewayLog(ts=line.ts, level="warn" if line.level == "warning" else line.level, msg=line.msg)
-            for line in lines[-LOG_LINES_MAX:]
-        ]
-        return answer(GatewayRun(id=run_id, status=RUN_WORDS.get(view.status, "failed"), steps=steps, logs=logs))
+        if self._remote is not None:
+            engine = self._contract.engine
+            record = await engine.record(run_id)
+            if record.flow_id == REMOTE_RUN["flow"]:
+                return answer(await self._elsewhere(view_of(await state_of(engine, record), record, engine.now())))
+        return answer(await self._contract.run(run_id))
 
     async def _elsewhere(self, view: RunView) -> GatewayRun:
         """A run that the engine elsewhere carries out: its steps and logs, as far as the engine answers."""

@@ -87,7 +87,7 @@ class OrchestratorRunRoutes:
         body = await read_model(request, RunFlow, optional=True)
         started = await self._start(flow_id, request, body, "execute")
         if wait is not None:
-            return await response_of(self._engine, started, wait, 200)
+            return await response_of(request.app.state.streams, self._engine, started, wait, 200)
         return answer(started, 202, {"location": f"/api/v1/runs/{started.run_id}"})
 
     async def _start(

@@ -1,0 +1,1 @@
+"""The engine contract as protobuf: `engine.proto`, and what `make wire` makes of it."""
