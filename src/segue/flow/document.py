@@ -16,7 +16,7 @@ from segue.flow.model import JsonValue, Span
 
 Scalar: TypeAlias = None | bool | int | float | str
 
-_PATH_PART = re.compile(r"([\w-]+)|\[(\d+)\]|\[\"(.*?)\"\]")
+_PATH_PART = re.compile(r"([\w-]+)|\[(\d+)\]|\[\"(.*?)\"\]", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[\w-]+\Z")
 
 
@@ -110,8 +110,7 @@ class Document:
     def at(self, path: str) -> Node | None:
         """The node at a path; None if the document has none there."""
         node: Node | None = self.root
-        for found in _PATH_PART.findall(path):
-            part = next(word for word in found if word)
+        for part in _parts_of(path):
             if node is None:
                 return None
             if node.items is not None:
@@ -123,7 +122,7 @@ class Document:
     def name_span(self, path: str, name: str) -> Span | None:
         """Where the name of the step at a path is written: as its key, its `name` or `id`, or the bare word."""
         node = self.root
-        parts = [next(word for word in part if word) for part in _PATH_PART.findall(path)]
+        parts = _parts_of(path)
         for count, part in enumerate(parts):
             child = node.get(part)
             if child is None and node.items is not None and part.isdecimal() and int(part) < len(node.items):
@@ -157,6 +156,11 @@ class Document:
             self._line_starts = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", self.text))]
         line = bisect_right(self._line_starts, start)
         return Span(start, max(start, end), line, start - self._line_starts[line - 1] + 1)
+
+
+def _parts_of(path: str) -> list[str]:
+    """The keys and indexes of a path, in order; a key may be an empty text."""
+    return [found[found.lastindex or 0] for found in _PATH_PART.finditer(path)]
 
 
 def join_path(base: str, *keys: str | int) -> str:

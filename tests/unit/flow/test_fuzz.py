@@ -187,6 +187,9 @@ def test_json_text_and_parsed_json_read_the_same(value: Any) -> None:
 
 
 @given(mutated())
+@example("flow: x\nsteps:\n  '': {log: hi}\n")
+@example("flow: x\nsteps:\n  - '': {log: hi}\n")
+@example("flow: x\nsteps:\n  - p: {parallel: {branches: {'': [{'1 x': {log: x}}], b: [{log: y}]}}}\n")
 def test_loading_gives_a_flow_or_invalid_flow(text: str) -> None:
     has_errors = False
     try:
