@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+
+from msgspec import structs
 
 from segue.bootstrap import build_host
 from segue.engine.later import begins_at
@@ -335,7 +337,7 @@ class Segue:
         version = await engine.versions.keep(loaded, flow if isinstance(flow, str) else "", engine.now())
         if key is not None and len(self._versions) < 1_000:
             # The very object is kept, so that its id stays its own.
-            self._versions[key] = version if version.flow is loaded else replace(version, flow=loaded)
+            self._versions[key] = version if version.flow is loaded else structs.replace(version, flow=loaded)
         return version
 
 

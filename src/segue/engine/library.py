@@ -11,9 +11,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from segue.engine.flow_source import FoundFlow
 from segue.engine.ids import WORKSPACE
@@ -28,8 +29,7 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 _MARKS: Final = frozenset({"flow", "steps", "nodes", "tasks", "dag", "definition", "graph"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LibraryFlow:
+class LibraryFlow(msgspec.Struct, frozen=True, kw_only=True):
     """One file. `flow` is what could be read of it, its names bound if it has no errors."""
 
     id: str
@@ -147,7 +147,7 @@ class FlowLibrary:
                 continue
             if found.id in by_id:
                 # Both are shown; the second is known by its file's name.
-                found = replace(found, id=found.file)
+                found = msgspec.structs.replace(found, id=found.file)
             flows.append(found)
             by_id[found.id] = found
         for found in flows:
@@ -185,7 +185,7 @@ class FlowLibrary:
             return known[1]
         found = self._load(path, status.st_size)
         if found is not None:
-            found = replace(found, changed_at=status.st_mtime_ns // 1_000_000)
+            found = msgspec.structs.replace(found, changed_at=status.st_mtime_ns // 1_000_000)
         self._read[path] = (stamp, found)
         return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from segue.flow.model import Limits
 from segue.kernel.slots import rate_reached, slots_taken
@@ -12,8 +13,7 @@ CountBegun = Callable[[int, int], Awaitable[tuple[int, int | None]]]
 """(since, limit) → how many began after `since`, and when the first of those did."""
 
 
-@dataclass(slots=True)
-class Room:
+class Room(msgspec.Struct):
     """The room in one group, counted on while it is given away. `retry_at`: when a rate allows the next one."""
 
     what: str
@@ -24,7 +24,7 @@ class Room:
     begun: int = 0
     """Given away since the room was read."""
     retry_at: int | None = None
-    _counts: dict[tuple[int, int], tuple[int, int | None]] = field(
+    _counts: dict[tuple[int, int], tuple[int, int | None]] = msgspec.field(
         default_factory=dict[tuple[int, int], tuple[int, "int | None"]]
     )
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from segue.engine.clock import Clock
 from segue.engine.committing import Committing
@@ -35,8 +36,7 @@ _CLOSING: Final = "the engine is being closed; the run was not accepted"
 _log = logging.getLogger("segue.engine")
 
 
-@dataclass(slots=True)
-class _Request:
+class _Request(msgspec.Struct):
     """A run that asks to begin; `answer` is its caller's."""
 
     run: LiveRun
@@ -189,11 +189,11 @@ class RunSlots:
                 _answer(one, LimitReachedError(f"{why}; the flow refuses further runs. Start it again later."))
                 continue
             elif limits.on_full == "skip":
-                one.begin = replace(one.begin, skipped=why)
+                one.begin = msgspec.structs.replace(one.begin, skipped=why)
             else:
                 is_blocked = True
                 replaces = replaces or limits.on_full == "replace"
-                one.begin = replace(one.begin, queued=RunQueued(reason=why, key=room.key))
+                one.begin = msgspec.structs.replace(one.begin, queued=RunQueued(reason=why, key=room.key))
             told.append(self._begin(one))
         if not all(await asyncio.gather(*told)):
             self._turns.stir(group)  # others were queued for the sake of one that is not kept

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from segue.engine.ids import token_hash
 from segue.engine.replays import Cut, own_outputs
@@ -32,16 +33,14 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks for a second chance, and why; kept in the journal."""
 
     by: str | None = None
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What of a replayed or forked run is to be other than it was; None: as it was.
 
     `version`: one at hand, its number, or `latest` (of those kept). `outputs`: of kept steps, by address.
@@ -52,8 +51,7 @@ class Changes:
     outputs: Mapping[str, JsonValue] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRunOf:
+class NewRunOf(msgspec.Struct, frozen=True, kw_only=True):
     """A replayed or forked run: its id, how many recorded outcomes it starts with, and what could not be kept."""
 
     run_id: str
@@ -61,8 +59,7 @@ class NewRunOf:
     not_kept: tuple[keeping.NotKept, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolledBackTo:
+class RolledBackTo(msgspec.Struct, frozen=True, kw_only=True):
     """The last valid event of a run that goes on from there, and how many events after it were set aside."""
 
     last_valid_event: int

@@ -6,27 +6,25 @@ Spellings that mean the same are one node: `a | f(b)`, `a.f(b)` and `f(a, b)` ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Node:
+
+class Node(msgspec.Struct, frozen=True):
     """What every node has."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Literal(Node):
+class Literal(Node, frozen=True):
     """A value written in the source."""
 
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Name(Node):
+class Name(Node, frozen=True):
     """A root name of the scope, or the variable of a macro around it."""
 
     name: str
@@ -36,8 +34,7 @@ class Name(Node):
     """Written `.name`: then it is never the variable of a macro."""
 
 
-@dataclass(frozen=True, slots=True)
-class Select(Node):
+class Select(Node, frozen=True):
     """`operand.field`; `operand.?field` is `optional`: an optional value, absent where the field is."""
 
     operand: Expr
@@ -45,8 +42,7 @@ class Select(Node):
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Index(Node):
+class Index(Node, frozen=True):
     """`operand[index]`; `operand[?index]` is `optional`."""
 
     operand: Expr
@@ -54,8 +50,7 @@ class Index(Node):
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Node):
+class Call(Node, frozen=True):
     """A function with its arguments."""
 
     name: str
@@ -64,32 +59,28 @@ class Call(Node):
     """The first argument stood before a `.` or `|`: a null there makes the result null."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListLiteral(Node):
+class ListLiteral(Node, frozen=True):
     """`[a, b]`; those at the positions in `optional` (`[?a]`) are left out where they are absent."""
 
     items: tuple[Expr, ...]
     optional: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class MapLiteral(Node):
+class MapLiteral(Node, frozen=True):
     """`{key: value}`; those at the positions in `optional` (`{?key: value}`) are left out where they are absent."""
 
     entries: tuple[tuple[Expr, Expr], ...]
     optional: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Unary(Node):
+class Unary(Node, frozen=True):
     """`!a` (also written `not a`) or `-a`."""
 
     op: str
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Binary(Node):
+class Binary(Node, frozen=True):
     """A comparison, `in`, or arithmetic."""
 
     op: str
@@ -97,16 +88,14 @@ class Binary(Node):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Logical(Node):
+class Logical(Node, frozen=True):
     """`&&` or `||` over two operands or more."""
 
     op: str
     operands: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Conditional(Node):
+class Conditional(Node, frozen=True):
     """`test ? then : other`."""
 
     test: Expr
@@ -114,23 +103,20 @@ class Conditional(Node):
     other: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Coalesce(Node):
+class Coalesce(Node, frozen=True):
     """`left ?? right`."""
 
     left: Expr
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
-class Has(Node):
+class Has(Node, frozen=True):
     """`has(a.b)`."""
 
     target: Select | Index
 
 
-@dataclass(frozen=True, slots=True)
-class Macro(Node):
+class Macro(Node, frozen=True):
     """A loop over `source`: `predicate` is the filter or condition, `body` the result. `existsOne` is `exists_one`.
 
     `bind` (`cel.bind`), `optMap` and `optFlatMap` name the source itself (or what is in it), and run once.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one compilation and one evaluation."""
 
     nodes: int = 100_000

@@ -7,8 +7,9 @@ needs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Final
+
+import msgspec
 
 from segue.expr import ast
 from segue.expr.library import FUNCTIONS
@@ -17,8 +18,7 @@ from segue.expr.types import DENOTATIONS, QUALIFIED_DENOTATIONS, TypeValue
 _ADMITS_ABSENCE: Final = ("default", "isEmpty")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """One read of the scope: `$root.path[0]["key"]`."""
 
     root: str
@@ -40,7 +40,7 @@ class Reference:
 
     def inside(self, at: tuple[str | int, ...]) -> Reference:
         """The same reference, in the scalar at that path."""
-        return replace(self, at=at)
+        return msgspec.structs.replace(self, at=at)
 
 
 def _part_text(part: str | int) -> str:

@@ -15,11 +15,12 @@ JSON values are values of the language as they are: nothing is converted on the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from types import NoneType
 from typing import Final
+
+import msgspec
 
 kind_of: Final[Callable[[object], type[object]]] = type
 """The exact Python type; under a name of its own, because checkers read more into `type(x)` than is meant."""
@@ -35,44 +36,38 @@ class Uint(int):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Timestamp:
+class Timestamp(msgspec.Struct, frozen=True, order=True):
     """An instant: nanoseconds since 1970-01-01T00:00:00Z, within the years 1 to 9999 (google.protobuf.Timestamp)."""
 
     nanos: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Duration:
+class Duration(msgspec.Struct, frozen=True, order=True):
     """A span of time in nanoseconds, within the int64 range (some 292 years either way)."""
 
     nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class TypeValue:
+class TypeValue(msgspec.Struct, frozen=True):
     """A type as a value: what `type(x)` gives, and what `int`, `string`, … stand for."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalValue:
+class OptionalValue(msgspec.Struct, frozen=True):
     """A value that may be absent, and then is not null either (CEL's optional types, cel-spec proposal 246)."""
 
     present: bool
     value: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class IpAddress:
+class IpAddress(msgspec.Struct, frozen=True):
     """An IP address as a value of its own, so that two ways to write it are equal."""
 
     address: IPv4Address | IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class Cidr:
+class Cidr(msgspec.Struct, frozen=True):
     """A network with its prefix length, and the address of it that was written (RFC 4632)."""
 
     interface: IPv4Interface | IPv6Interface

@@ -6,7 +6,7 @@ Each step has a number; what it sees is a bit mask of numbers, so that a flow of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from segue.flow.model import Block, Edge, Flow, Step
 
@@ -15,12 +15,11 @@ TRANSPARENT = frozenset(("parallel", "conditional", "switch", "try"))
 _EXCLUSIVE = frozenset(("conditional", "switch"))
 
 
-@dataclass(slots=True, eq=False)
-class Frame:
+class Frame(msgspec.Struct, eq=False):
     """A region in which names are unique, or shared by exclusive branches only."""
 
     parent: Frame | None
-    names: dict[str, list[int]] = field(default_factory=dict[str, "list[int]"])
+    names: dict[str, list[int]] = msgspec.field(default_factory=dict[str, "list[int]"])
     is_loop: bool = False
     is_handler: bool = False
     bindings: frozenset[str] = frozenset()
@@ -61,8 +60,7 @@ class Frame:
         return False
 
 
-@dataclass(slots=True, eq=False)
-class Site:
+class Site(msgspec.Struct, eq=False):
     """A step in its place."""
 
     number: int
@@ -77,29 +75,28 @@ class Site:
     """Mask of inner steps that later steps see."""
     body: int = 0
     """Mask of the steps of a loop's body."""
-    thens: dict[int, tuple[Frame, int]] = field(default_factory=dict[int, "tuple[Frame, int]"])
+    thens: dict[int, tuple[Frame, int]] = msgspec.field(default_factory=dict[int, "tuple[Frame, int]"])
     """By number of a handler whose `then` is computed: the frame of its steps, and what is visible after them."""
-    choices: dict[int, int] = field(default_factory=dict[int, int])
+    choices: dict[int, int] = msgspec.field(default_factory=dict[int, int])
     """Number of each choosing step around this one, and which of its branches this one is in."""
 
 
-@dataclass(slots=True)
-class Scopes:
+class Scopes(msgspec.Struct):
     """All sites of a flow, in document order, and what the check of shapes needs to know of its blocks."""
 
-    sites: list[Site] = field(default_factory=list["Site"])
-    cycles: list[tuple[Block, list[str]]] = field(default_factory=list["tuple[Block, list[str]]"])
-    clashes: list[tuple[Site, Site]] = field(default_factory=list["tuple[Site, Site]"])
+    sites: list[Site] = msgspec.field(default_factory=list["Site"])
+    cycles: list[tuple[Block, list[str]]] = msgspec.field(default_factory=list["tuple[Block, list[str]]"])
+    clashes: list[tuple[Site, Site]] = msgspec.field(default_factory=list["tuple[Site, Site]"])
     """Pairs of steps that share a name in one frame: the later one, the first one."""
-    blocks: list[Block] = field(default_factory=list[Block])
-    root: Frame = field(default_factory=lambda: Frame(None))
+    blocks: list[Block] = msgspec.field(default_factory=list[Block])
+    root: Frame = msgspec.field(default_factory=lambda: Frame(None))
     everything: int = 0
     """Mask of all steps that flow-level values may refer to."""
-    after_errors: set[int] = field(default_factory=set[int])
+    after_errors: set[int] = msgspec.field(default_factory=set[int])
     """Numbers of the steps in `catch` and `finally` of a `try`, where `error` means something."""
-    stuck: set[int] = field(default_factory=set[int])
+    stuck: set[int] = msgspec.field(default_factory=set[int])
     """Numbers of the steps in a circle or behind one: what they can see cannot be told."""
-    by_step: dict[int, Site] = field(default_factory=dict[int, Site])
+    by_step: dict[int, Site] = msgspec.field(default_factory=dict[int, Site])
     """Sites by `id()` of their step."""
 
 

@@ -7,20 +7,20 @@ An event is a map such as `{kind: webhook, body: …, headers: …}`; in express
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import cast
+
+import msgspec
 
 from segue.errors import InvalidInputError
 from segue.expr import ExprError, Impure, MappingScope, compile_condition, compile_value, to_json
 from segue.flow.model import Flow, JsonValue, RawMap, Trigger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class Beginning(msgspec.Struct, frozen=True, kw_only=True):
     """What comes of an event. `inputs` are those of the run before defaults and validation; empty if none begins."""
 
     begins: bool
-    inputs: RawMap = field(default_factory=dict[str, JsonValue])
+    inputs: RawMap = msgspec.field(default_factory=dict[str, JsonValue])
     reason: str | None = None
     """Why no run begins, or which condition let it begin."""
 

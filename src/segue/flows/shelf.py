@@ -7,9 +7,10 @@ by its file's name. Folders are read-only here, and belong to the workspace that
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from anyio import to_thread
 
 from segue.engine.ids import WORKSPACE
@@ -116,7 +117,7 @@ class Shelf:
             return []
         taken = await self.stored.ids(workspace)
         found = await to_thread.run_sync(self.library.all)
-        named = [replace(flow, id=flow.file) if flow.id in taken else flow for flow in found]
+        named = [msgspec.structs.replace(flow, id=flow.file) if flow.id in taken else flow for flow in found]
         return [flow for flow in named if _fits(flow, where)]
 
 

@@ -13,8 +13,9 @@ run. A step that was recovered has failed, so there is nothing of it to undo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from segue.errors import ConflictError
 from segue.kernel import events as ev
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from segue.kernel.decider import Decider
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UndoPreview:
+class UndoPreview(msgspec.Struct, frozen=True, kw_only=True):
     """What undoing a run now would do. Lists are in the order in which it would be done."""
 
     undone_by: tuple[StepState, ...] = ()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel.events import Failure, Kept, Origin, RunQueued
 
 
-@dataclass(slots=True)
-class Begin:
+class Begin(msgspec.Struct):
     """The first input of a run. `seed` is hex, the source of all its random values.
 
     `queued`: it is not to begin yet, and why. `skipped`: it is not to begin at all, and why.
@@ -20,40 +20,35 @@ class Begin:
     trigger: RawMap
     seed: str
     origin: Origin | None = None
-    kept: dict[str, Kept] = field(default_factory=dict[str, Kept])
+    kept: dict[str, Kept] = msgspec.field(default_factory=dict[str, Kept])
     """What it keeps of the run that it comes from, by address."""
     queued: RunQueued | None = None
     skipped: str | None = None
 
 
-@dataclass(slots=True)
-class BeginQueued:
+class BeginQueued(msgspec.Struct):
     """A queued run's time has come, or it has got its slot."""
 
 
-@dataclass(slots=True)
-class QueueOn:
+class QueueOn(msgspec.Struct):
     """A queued run goes on waiting, for something else than before."""
 
     queued: RunQueued
 
 
-@dataclass(slots=True)
-class SkipQueued:
+class SkipQueued(msgspec.Struct):
     """A queued run whose time came found no slot, and the flow says not to wait for one."""
 
     reason: str
 
 
-@dataclass(slots=True)
-class SlotGiven:
+class SlotGiven(msgspec.Struct):
     """A step that waits for a slot has one."""
 
     step: int
 
 
-@dataclass(slots=True)
-class SlotRefused:
+class SlotRefused(msgspec.Struct):
     """A step that waits for a slot gets none: it is skipped or fails, for the stated reason."""
 
     step: int
@@ -61,8 +56,7 @@ class SlotRefused:
     reason: str
 
 
-@dataclass(slots=True)
-class AttemptEnded:
+class AttemptEnded(msgspec.Struct):
     """An attempt gave a result: an output, or a failure. One that is not expected any more changes nothing."""
 
     step: int
@@ -78,13 +72,11 @@ class AttemptEnded:
     """The run whose earlier success stands for this one; no call was made."""
 
 
-@dataclass(slots=True)
-class TimersDue:
+class TimersDue(msgspec.Struct):
     """The clock passed the earliest open timer."""
 
 
-@dataclass(slots=True)
-class CallbackArrived:
+class CallbackArrived(msgspec.Struct):
     """An outside signal for a waiting step, already checked against its schema."""
 
     step: int
@@ -92,8 +84,7 @@ class CallbackArrived:
     payload: JsonValue
 
 
-@dataclass(slots=True)
-class ChildBegan:
+class ChildBegan(msgspec.Struct):
     """An attempt of a `flow` step has started the sub-flow's run, which is kept now."""
 
     step: int
@@ -105,8 +96,7 @@ class ChildBegan:
     """As in `AttemptEnded`."""
 
 
-@dataclass(slots=True)
-class ChildEnded:
+class ChildEnded(msgspec.Struct):
     """A sub-flow's run is over: its outputs, or why it ended badly. `number` is the try of the step that started it.
 
     One that is not waited for any more changes nothing.
@@ -122,8 +112,7 @@ class ChildEnded:
     failure: Failure | None = None
 
 
-@dataclass(slots=True)
-class EventArrived:
+class EventArrived(msgspec.Struct):
     """An event that a waiting step may take. `at`: when it was sent; `source`: the run that sent it, if one did."""
 
     step: int
@@ -135,35 +124,30 @@ class EventArrived:
     source: str | None = None
 
 
-@dataclass(slots=True)
-class CancelRun:
+class CancelRun(msgspec.Struct):
     """A person or program asks for the end. `force`: `finally` steps and compensations are cut off, too."""
 
     reason: str | None = None
     force: bool = False
 
 
-@dataclass(slots=True)
-class UndoRun:
+class UndoRun(msgspec.Struct):
     """A person or program asks that a run that is over be undone, as far as its steps say how."""
 
     reason: str | None = None
 
 
-@dataclass(slots=True)
-class PauseRun:
+class PauseRun(msgspec.Struct):
     """No new attempt is to be started."""
 
     reason: str | None = None
 
 
-@dataclass(slots=True)
-class ResumeRun:
+class ResumeRun(msgspec.Struct):
     """A paused run is to go on."""
 
 
-@dataclass(slots=True)
-class RewindRun:
+class RewindRun(msgspec.Struct):
     """Go back to these steps (addresses) and run them and all that depends on them again. `by`: who asks.
 
     `compensate`: undo first what is taken back; only of a run that is over.
@@ -175,16 +159,14 @@ class RewindRun:
     compensate: bool = False
 
 
-@dataclass(slots=True)
-class RetryRun:
+class RetryRun(msgspec.Struct):
     """Go on with a run that failed, was cancelled or timed out: what failed or was cut off is run again."""
 
     reason: str | None = None
     by: str | None = None
 
 
-@dataclass(slots=True)
-class GoOn:
+class GoOn(msgspec.Struct):
     """The events after the last valid one were set aside: what it left half decided is decided anew."""
 
     set_aside: int
@@ -192,8 +174,7 @@ class GoOn:
     by: str | None = None
 
 
-@dataclass(slots=True)
-class AdoptRun:
+class AdoptRun(msgspec.Struct):
     """A new host took the run over; `interrupted` are the steps whose attempts were in flight, `unsafe` those of them
     that must not be tried again blindly.
     """

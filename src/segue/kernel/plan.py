@@ -11,8 +11,9 @@ A *frame* is a region in which names are unique: the root, a loop's body, a hand
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal, cast
+
+import msgspec
 
 from segue.errors import InvalidFlowError
 from segue.expr import (
@@ -43,8 +44,7 @@ BlockRole = Literal[
 ]
 
 
-@dataclass(slots=True, eq=False)
-class EdgePlan:
+class EdgePlan(msgspec.Struct, eq=False):
     """An edge to the node with number `target` in the same block."""
 
     target: int
@@ -52,16 +52,14 @@ class EdgePlan:
     when: Condition | None
 
 
-@dataclass(slots=True, eq=False)
-class FallbackPlan:
+class FallbackPlan(msgspec.Struct, eq=False):
     """An action that is called when the one before has failed for good. `params` None: with the step's own."""
 
     use: str
     params: Value | None
 
 
-@dataclass(slots=True, eq=False)
-class NodePlan:
+class NodePlan(msgspec.Struct, eq=False):
     """A step, compiled. `index` counts through the whole plan, `local` within its block."""
 
     index: int
@@ -100,17 +98,16 @@ class NodePlan:
     compensation: BlockPlan | None = None
     losers: tuple[int, ...] = ()
     """Of a join that takes the first: nodes of the block that lead to it alone, the nearest first."""
-    conditions: dict[str, Condition | Query] = field(default_factory=dict)
+    conditions: dict[str, Condition | Query] = msgspec.field(default_factory=dict)
     """By parameter name: while, until, where, success, failure."""
-    programs: dict[str, Program | Value] = field(default_factory=dict)
+    programs: dict[str, Program | Value] = msgspec.field(default_factory=dict)
     """By parameter name: on, items, key, aggregate, limit, tolerate, max, limits.key, cache.key."""
     fallbacks: tuple[FallbackPlan, ...] = ()
     choices: tuple[tuple[str, Condition | None], ...] = ()
     """For `branch`: (label, condition) pairs; a condition of None is the else."""
 
 
-@dataclass(slots=True, eq=False)
-class BlockPlan:
+class BlockPlan(msgspec.Struct, eq=False):
     """A block, compiled. `entries` have no in-edge, `sinks` no out-edge."""
 
     index: int
@@ -125,16 +122,14 @@ class BlockPlan:
     case: object = None
 
 
-@dataclass(slots=True, eq=False)
-class FramePlan:
+class FramePlan(msgspec.Struct, eq=False):
     """Names of one region: each to the nodes that may bear it (exclusive branches may share a name)."""
 
     parent: FramePlan | None
-    names: dict[str, list[NodePlan]] = field(default_factory=dict)
+    names: dict[str, list[NodePlan]] = msgspec.field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
-class Plan:
+class Plan(msgspec.Struct, eq=False):
     """A compiled flow version."""
 
     flow: Flow
@@ -143,7 +138,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     outputs: Value | None
     vars: Value
-    limited: dict[str, NodePlan] = field(default_factory=dict)
+    limited: dict[str, NodePlan] = msgspec.field(default_factory=dict)
     """Steps with limits of their own, by full name."""
     limit_key: Program | Value | None = None
     """What the flow's runs are counted by."""

@@ -19,7 +19,8 @@ what the decision took back.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from segue.errors import ConflictError, NotFoundError
 from segue.kernel.state import BlockState, RunState, StepState
@@ -30,21 +31,20 @@ MODIFIER_ROLES = frozenset({"handler", "finally", "compensate"})
 """Blocks that are no part of what a step does, but of what follows on it."""
 
 
-@dataclass(slots=True)
-class RewindPlan:
+class RewindPlan(msgspec.Struct):
     """What a rewind does. Steps are those of before."""
 
-    anew: dict[int, StepState] = field(default_factory=dict[int, StepState])
+    anew: dict[int, StepState] = msgspec.field(default_factory=dict[int, StepState])
     """Steps that begin anew, by number."""
-    again: dict[int, tuple[StepState, list[BlockState]]] = field(
+    again: dict[int, tuple[StepState, list[BlockState]]] = msgspec.field(
         default_factory=dict[int, tuple[StepState, list[BlockState]]]
     )
     """Steps that run again, since a block of theirs is open again: the step and those blocks."""
-    between_turns: dict[int, StepState] = field(default_factory=dict[int, StepState])
+    between_turns: dict[int, StepState] = msgspec.field(default_factory=dict[int, StepState])
     """Loops that were cancelled while they waited for their next turn."""
-    opened: list[BlockState] = field(default_factory=list[BlockState])
+    opened: list[BlockState] = msgspec.field(default_factory=list[BlockState])
     """Blocks that are open again."""
-    left: list[BlockState] = field(default_factory=list[BlockState])
+    left: list[BlockState] = msgspec.field(default_factory=list[BlockState])
     """Blocks that are left behind."""
 
 

@@ -12,10 +12,10 @@ list.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
+import msgspec
 from yarl import URL
 
 from segue.errors import RequestError
@@ -26,16 +26,14 @@ ALLOW_SETTING: Final = "SEGUE_EGRESS_ALLOW"
 ALLOW_ENTRIES_MAX: Final = 1000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EgressRefusal:
+class EgressRefusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a call may not go out (`reason`, a clause) and what would let it (`remedy`, a sentence)."""
 
     reason: str
     remedy: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EgressPolicy:
+class EgressPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What outgoing calls may reach. Made by `local` or `server`."""
 
     loopback: bool

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 MEBIBYTE: Final = 1024 * 1024
 # Longer ones are refused by nearly every server (8 KiB is common); beyond this it is a body in the wrong place.
@@ -12,8 +13,7 @@ HEADERS_MAX: Final = 100
 HEADER_LENGTH_MAX: Final = 16 * 1024
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HttpLimits:
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a client allows. Times in seconds, sizes in bytes. A request may ask for less or more time, and for a
     smaller or larger answer up to `response_bytes_ceiling`.
     """

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
+
+import msgspec
 
 from segue.expr.errors import ExprEvalError
 from segue.expr.types import Cidr, Duration, IpAddress, OptionalValue, Timestamp, TypeValue, Uint, spoken
@@ -39,8 +40,7 @@ _PARAM: Final = re.compile(r"(?P<name>\w+)(?P<mark>\?|\.\.\.)?: (?P<types>[\w|]+
 _VALUE: Final = frozenset(kind for name, kinds in _TYPES.items() if name != "null" for kind in kinds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Param:
+class Param(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter; `types` are the words of the signature, `kinds` the exact Python types (None: anything)."""
 
     name: str
@@ -58,8 +58,7 @@ class Param:
         return any(isinstance(value, kind) for kind in self.kinds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionDoc:
+class FunctionDoc(msgspec.Struct, frozen=True, kw_only=True):
     """What the documentation and the checker say about a function; `result` is what the example gives, as JSON."""
 
     name: str
@@ -71,8 +70,7 @@ class FunctionDoc:
     impure: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class Function(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the library. `implementation` is called with the frame and the arguments, whose types were checked."""
 
     about: FunctionDoc
