@@ -49,6 +49,12 @@ class Principal:
         granted = self.grants.get(flow_id) if flow_id is not None else None
         return granted is not None and _allows(granted, permission)
 
+    def flows_for(self, permission: str) -> frozenset[str] | None:
+        """The ids of the only flows with which it may do this; None: with all."""
+        if _allows(self.permissions, permission):
+            return None
+        return frozenset(flow_id for flow_id, given in self.grants.items() if _allows(given, permission))
+
 
 def _allows(given: frozenset[str], permission: str) -> bool:
     return permission in given or f"{permission.partition(':')[0]}:admin" in given

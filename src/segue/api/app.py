@@ -111,7 +111,7 @@ def create_app(
         app.include_router(routes.router())
 
     hot = {
-        ("POST", "/api/v1/runs"): Hot(runs.start, "run:create"),
+        ("POST", "/api/v1/runs"): Hot(runs.start, "run:create", each=True),
         ("POST", "/v1/runs"): Hot(gateway.start, "run:create"),
     }
     app.add_middleware(HotRoutes, routes=hot)

@@ -133,9 +133,10 @@ class CredentialRoutes:
 
     async def connection(self, name: str, request: Request) -> Response:
         """One connection, and the flows that name it."""
-        workspace = principal_of(request).workspace
-        found = await self._held.connections.get(workspace, name)
-        return self._connection(found, await self._held.used_by(workspace, f"connection:{name}."))
+        principal = principal_of(request)
+        found = await self._held.connections.get(principal.workspace, name)
+        used_by = await self._held.used_by(principal.workspace, f"connection:{name}.")
+        return self._connection(found, [flow_id for flow_id in used_by if principal.may("flow:read", flow_id)])
 
     async def change(self, name: str, request: Request) -> Response:
         """Change fields of a connection. With an address of another origin all secret fields must come along, so that

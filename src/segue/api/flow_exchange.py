@@ -16,7 +16,7 @@ from segue.api.etags import attachment
 from segue.api.flow_answers import ImportReport, import_report
 from segue.api.flow_bodies import ImportFlows
 from segue.api.flows import author_of
-from segue.api.routing import Routes, principal_of, refuse_unless
+from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.engine.library import LibraryFlow
 from segue.flows.exchange import Exchange, FlowFile, exported, files_of_archive, is_json
 from segue.flows.records import FlowFilter
@@ -45,7 +45,7 @@ class ExchangeRoutes:
             responses={200: {"description": "The flow's text", "content": as_text}, **errors_of(404, 422)},
         )
         router.add(
-            "/flow-export", self.export_many, needs="flow:read",
+            "/flow-export", self.export_many, needs="flow:read", each=True,
             responses={200: {"description": "A zip archive", "content": {ZIP: {}}}, **errors_of(404, 422)},
         )  # fmt: skip
         described = body_of(ImportFlows)
@@ -83,9 +83,11 @@ class ExchangeRoutes:
         format: Form = "yaml",
     ) -> Response:
         """The drafts of stored flows as a zip archive, one file each. The same flows give the same bytes."""
-        workspace = principal_of(request).workspace
-        where = FlowFilter(tags=tuple(tag or ()))
-        data = await self._exchange.archive(workspace, where, ids=id or (), form=format)
+        principal = principal_of(request)
+        for one in id or ():
+            refuse_unless(principal, "flow:read", one)
+        where = FlowFilter(ids=seen_flows(principal, "flow:read"), tags=tuple(tag or ()))
+        data = await self._exchange.archive(principal.workspace, where, ids=id or (), form=format)
         return Response(data, media_type=ZIP, headers={"content-disposition": attachment("flows.zip")})
 
     async def take(

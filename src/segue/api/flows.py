@@ -29,7 +29,7 @@ from segue.api.flow_answers import FlowDraft as FlowDraftAnswer
 from segue.api.flow_bodies import CloneFlow, CreateFlow, PutFavourites, PutTags
 from segue.api.flow_texts import text_of_new
 from segue.api.repeats import CHANGES_NOTHING
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.engine.library import LibraryFlow
 from segue.flow.edit import SetFlow
 from segue.flows.records import Author, FlowFilter, Sort, State
@@ -50,16 +50,16 @@ class FlowRoutes:
         """The routes."""
         router = Routes(prefix="/api/v1", tags=["flows"])
         add = router.add
-        add("/flows", self.index, needs="flow:read", responses=answers_with(200, FlowList, 422))
+        add("/flows", self.index, needs="flow:read", each=True, responses=answers_with(200, FlowList, 422))
         add(
             "/flows", self.create, method="POST", needs="flow:create", status_code=201, extra=body_of(CreateFlow),
             responses=answers_with(201, FlowItem, 400, 409, 413, 422, description="Stored"),
         )  # fmt: skip
-        add("/flow-tags", self.tags, needs="flow:read", responses=answers_with(200, TagList))
-        add("/favourites", self.favourites, needs="flow:read", responses=answers_with(200, Favourites))
+        add("/flow-tags", self.tags, needs="flow:read", each=True, responses=answers_with(200, TagList))
+        add("/favourites", self.favourites, needs="flow:read", each=True, responses=answers_with(200, Favourites))
         add(
-            "/favourites", self.put_favourites, method="PUT", needs="flow:read", extra=body_of(PutFavourites),
-            responses=answers_with(200, Favourites, 400, 413, 422),
+            "/favourites", self.put_favourites, method="PUT", needs="flow:read", each=True,
+            extra=body_of(PutFavourites), responses=answers_with(200, Favourites, 400, 413, 422),
         )  # fmt: skip
         add("/flows/{flow_id}", self.show, needs="flow:read", responses=answers_with(200, FlowDetail, 404))
         add(
@@ -103,10 +103,16 @@ class FlowRoutes:
         limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=CURSOR_MAX)] = None,
     ) -> Response:
-        """Flows of the workspace, those with errors too."""
+        """Flows of the workspace that you may see, those with errors too."""
         principal = principal_of(request)
         where = FlowFilter(
-            query=q, tags=tuple(tag or ()), category=category, state=state, is_published=published, sort=sort
+            ids=seen_flows(principal, "flow:read"),
+            query=q,
+            tags=tuple(tag or ()),
+            category=category,
+            state=state,
+            is_published=published,
+            sort=sort,
         )
         page = await self._shelf.list(principal.workspace, where, origin=origin, limit=limit, cursor=cursor)
         liked = frozenset(await self._stored.favourites(principal.workspace, principal.id))
@@ -154,6 +160,8 @@ class FlowRoutes:
         """A new stored flow from another one: from its draft, from a version, or from a folder's file."""
         body, principal = await read_model(request, CloneFlow, optional=True), principal_of(request)
         workspace, author = principal.workspace, author_of(principal)
+        # The new one is another flow: the permission must be for it, or for all.
+        refuse_unless(principal, "flow:create", body.id)
         found = await self._shelf.get(workspace, flow_id)
         if isinstance(found, LibraryFlow):
             made = await self._stored.clone_text(workspace, found.id, found.source, author, to=body.id)
@@ -163,7 +171,8 @@ class FlowRoutes:
 
     async def tags(self, request: Request) -> Response:
         """All tags of stored flows, with how many bear each."""
-        found = await self._stored.tags(principal_of(request).workspace)
+        principal = principal_of(request)
+        found = await self._stored.tags(principal.workspace, seen_flows(principal, "flow:read"))
         return answer(TagList(tags=[TagCount(tag=tag, flows=count) for tag, count in found]))
 
     async def put_tags(self, flow_id: str, request: Request) -> Response:

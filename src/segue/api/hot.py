@@ -29,6 +29,8 @@ class Hot(NamedTuple):
 
     endpoint: Callable[[Request], Awaitable[Response]]
     needs: str
+    each: bool = False
+    """As of `Routes.add`."""
 
 
 class HotRoutes:
@@ -48,7 +50,7 @@ class HotRoutes:
             return
         request = Request(scope, receive)
         try:
-            await refuse_unless_open(request, hot.needs)
+            await refuse_unless_open(request, hot.needs, each=hot.each)
             response = await hot.endpoint(request)
         except OUR_ERRORS as error:
             response = await on_error(request, error)

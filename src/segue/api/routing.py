@@ -37,13 +37,15 @@ class Routes(APIRouter):
         endpoint: Callable[..., Awaitable[Response]],
         *,
         needs: str | None,
+        each: bool = False,
         method: str = "GET",
         extra: dict[str, Any] | None = None,
         repeats: str | None = None,
         responses: dict[int | str, dict[str, Any]] | None = None,
         **settings: Any,
     ) -> None:
-        """Add a route. `needs`: the permission, or `ANYBODY`; None if no identity is asked for. `extra`: more of the
+        """Add a route. `needs`: the permission, or `ANYBODY`; None if no identity is asked for. `each`: who has the
+        permission for single flows only is let in, too; the route itself looks at each flow then. `extra`: more of the
         OpenAPI operation. A POST is carried out once for each `Idempotency-Key`, unless `repeats` says why that is not
         needed.
 
@@ -55,7 +57,7 @@ class Routes(APIRouter):
         else:
             assert needs == ANYBODY or needs in PERMISSIONS, needs
             described = {**(extra or {}), PERMISSION: needs}
-            dependencies = [Depends(_guard(needs, runs="{run_id}" in self.prefix + path))]
+            dependencies = [Depends(_guard(needs, each=each, runs="{run_id}" in self.prefix + path))]
         answers = responses or {}
         if method == "POST" and repeats is None:
             assert needs is not None, f"{path}: a key belongs to an identity; say what makes a second POST harmless"
@@ -84,16 +86,28 @@ def refuse_unless(principal: Principal, permission: str, flow_id: str | None = N
         raise ForbiddenError(f"{principal.name} may not do this here; it needs the permission {permission}")
 
 
-async def refuse_unless_open(request: Request, permission: str, flow_id: str | None = None) -> None:
-    """What every route asks for first: that its part is switched on, and the permission. Raises FeatureOffError,
-    ForbiddenError.
+def seen_flows(principal: Principal, permission: str, flow_id: str | None = None) -> frozenset[str] | None:
+    """The flows that a list is to be limited to; None: all. Raises ForbiddenError for a list of one flow that is not
+    among them.
+    """
+    if flow_id is not None:
+        refuse_unless(principal, permission, flow_id)
+    return principal.flows_for(permission)
+
+
+async def refuse_unless_open(
+    request: Request, permission: str, flow_id: str | None = None, *, each: bool = False
+) -> None:
+    """What every route asks for first: that its part is switched on, and the permission, with `each` for any flow at
+    all. Raises FeatureOffError, ForbiddenError.
     """
     if permission == ANYBODY:
         return
     principal = principal_of(request)
     if permission.startswith(_SWITCHED):
         await refuse_if_off(request.app.state.identities, principal.workspace)
-    refuse_unless(principal, permission, flow_id)
+    if not (each and principal.flows_for(permission)):
+        refuse_unless(principal, permission, flow_id)
 
 
 async def refuse_if_off(identities: Identities, workspace: str) -> None:
@@ -102,7 +116,7 @@ async def refuse_if_off(identities: Identities, workspace: str) -> None:
         raise FeatureOffError("flows and runs are switched off here; whoever runs the server can switch them on again")
 
 
-def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None]]:
+def _guard(permission: str, *, each: bool, runs: bool) -> Callable[[Request], Awaitable[None]]:
     async def check(request: Request) -> None:
         principal = principal_of(request)
         flow_id: str | None = request.path_params.get("flow_id")
@@ -113,6 +127,6 @@ def _guard(permission: str, *, runs: bool) -> Callable[[Request], Awaitable[None
             if record.workspace != principal.workspace:
                 raise NotFoundError(f"no run has the id {run_id!r}")
             flow_id = record.flow_id
-        await refuse_unless_open(request, permission, flow_id)
+        await refuse_unless_open(request, permission, flow_id, each=each)
 
     return check

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from segue.api.answers import BulkAnswer, JournalPage, RunList, answer, run_item
 from segue.api.bodies import CURSOR, BulkRuns, read_model
 from segue.api.documented import answers_with, body_of
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.api.run_filters import run_filter
 from segue.api.runs import LIST_MAX, state_of
 from segue.engine import bulk
@@ -40,7 +40,7 @@ class RunDetailRoutes:
         router = Routes(prefix="/api/v1/runs", tags=["runs"])
         add = router.add
         add(
-            "/bulk", self.bulk, method="POST", needs="run:update", extra=body_of(BulkRuns),
+            "/bulk", self.bulk, method="POST", needs="run:update", each=True, extra=body_of(BulkRuns),
             responses=answers_with(200, BulkAnswer, 400, 413, 422, 503),
         )  # fmt: skip
         add("/{run_id}/children", self.children, needs="run:read", responses=answers_with(200, RunList, 400, 404, 422))
@@ -75,12 +75,14 @@ class RunDetailRoutes:
         return answer(JournalPage(events=events, next_after=events[-1].seq if len(rows) > limit else None))
 
     async def children(
-        self, run_id: str, limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50, cursor: Cursor = None
+        self, run_id: str, request: Request, limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50, cursor: Cursor = None
     ) -> Response:
-        """The runs of sub-flows that steps of this run have started, newest first."""
+        """The runs of sub-flows that steps of this run have started, newest first: of the flows that you may see."""
         engine = self._engine
         record = await engine.record(run_id)
-        where = RunFilter(workspace=record.workspace, parent_run_id=run_id)
+        where = RunFilter(
+            workspace=record.workspace, parent_run_id=run_id, among=seen_flows(principal_of(request), "run:read")
+        )
         page = await engine.store.list_runs(where, limit=limit, cursor=cursor)
         now = engine.now()
         return answer(RunList(runs=[run_item(one, now) for one in page.runs], next_cursor=page.cursor))
@@ -91,6 +93,7 @@ class RunDetailRoutes:
         ours, theirs = await engine.record(run_id), await engine.record(other_id)
         if theirs.workspace != principal_of(request).workspace:
             raise NotFoundError(f"no run has the id {other_id!r}")
+        refuse_unless(principal_of(request), "run:read", theirs.flow_id)
         now = engine.now()
         a = view_of(await state_of(engine, ours), ours, now)
         b = view_of(await state_of(engine, theirs), theirs, now)
@@ -105,6 +108,7 @@ class RunDetailRoutes:
         where = run_filter(
             principal.workspace, statuses=given.status, flow=given.flow, version=given.version, trigger=given.trigger,
             parent=given.parent, since=given.since, until=given.until, search=given.q,
+            among=seen_flows(principal, "run:update", given.flow),
         )  # fmt: skip
         if body.dry_run:
             number, more = await bulk.count(self._engine, body.action, where)

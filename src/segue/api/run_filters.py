@@ -30,11 +30,12 @@ def run_filter(
     until: str | None = None,
     search: str | None = None,
     oldest_first: bool = False,
+    among: frozenset[str] | None = None,
 ) -> RunFilter:
     """The filter. Raises InvalidRequestError with the field that cannot be.
 
     `statuses` may hold several by comma; `since` and `until` are RFC 3339 times of a half-open range; `search` is the
-    beginning of a run's id, or else a text in its error.
+    beginning of a run's id, or else a text in its error. `among`: only runs of these flows (None: of all).
     """
     words = [word for given in statuses for word in given.split(",") if word]
     unknown = [word for word in words if word not in STATUSES]
@@ -44,7 +45,7 @@ def run_filter(
         raise _wrong("version", "a version is one of a flow: name `flow`, too")
     is_id = search is not None and _ID.match(search) is not None
     return RunFilter(
-        workspace=workspace, flow_id=flow, statuses=tuple(words), created_from=_moment("since", since),
+        workspace=workspace, flow_id=flow, among=among, statuses=tuple(words), created_from=_moment("since", since),
         created_before=_moment("until", until), version=version, trigger=trigger, parent_run_id=parent,
         id_prefix=search if is_id else None, error_text=None if is_id else search or None, oldest_first=oldest_first,
     )  # fmt: skip

@@ -25,7 +25,7 @@ from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.live import Streams, stream
 from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.api.run_feed import Position
 from segue.api.run_filters import SEARCH_LENGTH_MAX, WORDS, run_filter
 from segue.api.starts import Starter
@@ -71,8 +71,8 @@ class RunRoutes:
             router.add(f"/api/v1/runs{path}", endpoint, needs=needs, **settings)
 
         add(
-            "", self.start, method="POST", needs="run:create", status_code=201, extra=with_key(body_of(StartRun)),
-            repeats=WITH_THE_RUN,
+            "", self.start, method="POST", needs="run:create", each=True, status_code=201,
+            extra=with_key(body_of(StartRun)), repeats=WITH_THE_RUN,
             responses={
                 **answers_with(201, StartedRun, 400, 404, 409, 413, 422, 503, description="Accepted and kept"),
                 **answers_with(200, StartedRun, description="This key had started it before"),
@@ -88,7 +88,7 @@ class RunRoutes:
                 **answers_with(202, StartedRun, description="With `wait`: it has given no answer in time"),
             },
         )  # fmt: skip
-        add("", self.index, responses=answers_with(200, RunList, 400, 422))
+        add("", self.index, each=True, responses=answers_with(200, RunList, 400, 422))
         add("/{run_id}", self.show, responses=answers_with(200, RunView, 404, 409, 422, 500))
         add("/{run_id}/logs", self.logs, responses=answers_with(200, LogPage, 404, 422))
         add("/{run_id}/why", self.why, responses=answers_with(200, Why, 404))
@@ -123,6 +123,8 @@ class RunRoutes:
             raise InvalidRequestError(message, [("flow", message)])
         key = idempotency_key(request.headers, body.idempotency_key)
         principal = principal_of(request)
+        # A flow that is sent along may be any: for that the permission must be for all.
+        refuse_unless(principal, "run:create", body.flow_id)
 
         async def version() -> Version:
             if body.flow is None:
@@ -179,10 +181,14 @@ class RunRoutes:
         limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=100, pattern=CURSOR)] = None,
     ) -> Response:
-        """Runs that fit all of the filters, newest first. A page costs the same, however many there are."""
+        """Runs that fit all of the filters, newest first: of the flows that you may see. A page costs the same, however
+        many there are.
+        """
+        principal = principal_of(request)
         where = run_filter(
-            principal_of(request).workspace, statuses=status or (), flow=flow, version=version, trigger=trigger,
-            parent=parent, since=since, until=until, search=q, oldest_first=sort == "created_at",
+            principal.workspace, among=seen_flows(principal, "run:read", flow), statuses=status or (), flow=flow,
+            version=version, trigger=trigger, parent=parent, since=since, until=until, search=q,
+            oldest_first=sort == "created_at",
         )  # fmt: skip
         page = await self._engine.store.list_runs(where, limit=limit, cursor=cursor)
         now = self._engine.now()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from segue.api.answers import StartedRun, answer
 from segue.api.bodies import read_model
 from segue.api.documented import answers_with, body_of
-from segue.api.routing import Routes, principal_of, refuse_unless
+from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.api.trigger_answers import (
     ChangeSchedule,
     CreateSchedule,
@@ -50,24 +50,30 @@ class ScheduleRoutes:
         router = Routes(prefix="/api/v1", tags=["schedules"])
         add = router.add
         one, bad = "/schedules/{schedule_id}", (400, 404, 413, 415, 422)
-        add("/schedules", self.index, needs="flow:read", responses=answers_with(200, ScheduleList, 422))
+        add("/schedules", self.index, needs="flow:read", each=True, responses=answers_with(200, ScheduleList, 422))
         add(
-            "/schedules", self.create, method="POST", needs="flow:update", status_code=201,
+            "/schedules", self.create, method="POST", needs="flow:update", each=True, status_code=201,
             extra=body_of(CreateSchedule), responses=answers_with(201, ScheduleView, 409, *bad, description="Created"),
         )  # fmt: skip
-        add(one, self.show, needs="flow:read", responses=answers_with(200, ScheduleView, 404))
+        add(one, self.show, needs="flow:read", each=True, responses=answers_with(200, ScheduleView, 404))
         add(
-            one, self.change, method="PATCH", needs="flow:update", extra=body_of(ChangeSchedule),
+            one, self.change, method="PATCH", needs="flow:update", each=True, extra=body_of(ChangeSchedule),
             responses=answers_with(200, ScheduleView, *bad),
         )  # fmt: skip
         add(
-            one, self.delete, method="DELETE", needs="flow:update", status_code=204,
+            one, self.delete, method="DELETE", needs="flow:update", each=True, status_code=204,
             responses=answers_with(404, ScheduleView, 404, 409) | {204: {"description": "Deleted"}},
         )  # fmt: skip
-        add(one + "/next", self.coming, needs="flow:read", responses=answers_with(200, NextTimes, 400, 404, 422))
-        add(one + "/fires", self.fires, needs="flow:read", responses=answers_with(200, FireList, 404, 422))
         add(
-            one + "/run", self.run, method="POST", needs="run:create", status_code=201,
+            one + "/next",
+            self.coming,
+            needs="flow:read",
+            each=True,
+            responses=answers_with(200, NextTimes, 400, 404, 422),
+        )
+        add(one + "/fires", self.fires, needs="flow:read", each=True, responses=answers_with(200, FireList, 404, 422))
+        add(
+            one + "/run", self.run, method="POST", needs="run:create", each=True, status_code=201,
             responses=answers_with(201, StartedRun, 400, 404, 409, 422, 429, 503, description="Started"),
         )  # fmt: skip
         return router
@@ -75,15 +81,19 @@ class ScheduleRoutes:
     async def index(
         self, request: Request, flow: FlowId = None, limit: Limit = LIMIT, cursor: Cursor = None
     ) -> Response:
-        """All schedules, newest first."""
-        workspace = principal_of(request).workspace
-        rows = self._triggers.registry.page(workspace, flow_id=flow, kind="cron", after=cursor, limit=limit + 1)
+        """The schedules of the flows that you may see, newest first."""
+        principal = principal_of(request)
+        rows = self._triggers.registry.page(
+            principal.workspace, flow_id=flow, kind="cron", after=cursor, limit=limit + 1,
+            among=seen_flows(principal, "flow:read", flow),
+        )  # fmt: skip
         views = [self._view(await self._triggers.registry.refresh(row.id) or row) for row in rows[:limit]]
         return answer(ScheduleList(schedules=views, next_cursor=views[-1].id if len(rows) > limit else None))
 
     async def create(self, request: Request) -> Response:
         """Make a schedule beside those that the flow declares."""
         body = await read_model(request, CreateSchedule)
+        refuse_unless(principal_of(request), "flow:update", body.flow)
         workspace = principal_of(request).workspace
         settings: RawMap = {name: value for name in _SETTINGS if (value := getattr(body, name)) is not None}
         read_rule(settings, self._triggers.engine.now())
@@ -144,8 +154,8 @@ class ScheduleRoutes:
         row = self._triggers.registry.get(id, principal.workspace)
         if row.kind != "cron":
             raise NotFoundError(f"no schedule has the id {id!r}")
-        if request.method != "GET":
-            refuse_unless(principal, "run:create" if request.url.path.endswith("/run") else "flow:update", row.flow_id)
+        changes = "run:create" if request.url.path.endswith("/run") else "flow:update"
+        refuse_unless(principal, "flow:read" if request.method == "GET" else changes, row.flow_id)
         return row
 
     def _view(self, row: TriggerRow) -> ScheduleView:

@@ -9,7 +9,7 @@ from segue.api.answers import NewRunOf, NotKept, RolledBack, RunState, answer
 from segue.api.bodies import Fork, NewRunBody, Reason, Replay, Rewind, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, refuse_unless
 from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.engine.second_chances import Asked, Changes
@@ -84,6 +84,9 @@ class SecondChanceRoutes:
             message = f"send only one of {' and '.join(given)}"
             raise InvalidRequestError(message, [(given[1], message)])
         version: Version | str | None = body.version
+        if body.flow is not None or body.flow_id is not None:
+            # Another flow than the run's: as if it were started.
+            refuse_unless(principal_of(request), "run:create", body.flow_id)
         if body.flow is not None:
             version = await self._starter.sent(body.flow, principal_of(request).workspace, file=body.file)
         elif body.flow_id is not None:

@@ -12,7 +12,7 @@ from segue.api.answers import CallbackTaken, EventTaken, answer
 from segue.api.bodies import SendEvent, parse_json, read_model, read_payload
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import BadBodyError
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, seen_flows
 from segue.engine.host import Engine
 from segue.flow.model import JsonValue
 
@@ -34,7 +34,7 @@ class SignalRoutes:
         )  # fmt: skip
         payload: dict[str, Any] = {"required": False, "content": {"application/json": {}}}
         router.add(
-            "/callbacks", self.call_back, method="POST", needs="run:update", extra={"requestBody": payload},
+            "/callbacks", self.call_back, method="POST", needs="run:update", each=True, extra={"requestBody": payload},
             responses=answers_with(200, CallbackTaken, 403, 404, 409, 413, 415, 422),
         )  # fmt: skip
         return router
@@ -55,9 +55,11 @@ class SignalRoutes:
         flow: Annotated[str | None, Query(description="Only a run of this flow.", max_length=300)] = None,
     ) -> Response:
         """Answer the one step that calls its callback by this value: the body is the answer, as at its own address."""
+        principal = principal_of(request)
+        among = seen_flows(principal, "run:update", flow)
         payload, raw = await read_payload(request), await request.body()
         run_id = await self._engine.callbacks.give_called(
-            _called(correlate), payload, workspace=principal_of(request).workspace, flow_id=flow, raw=raw,
+            _called(correlate), payload, workspace=principal.workspace, flow_id=flow, among=among, raw=raw,
             headers=request.headers,
         )  # fmt: skip
         return answer(CallbackTaken(run_id=run_id))

@@ -28,7 +28,7 @@ from segue.api.standing import Standing
 from segue.engine.host import Engine
 from segue.engine.residents import CHANGED_MAX
 from segue.errors import NotFoundError, SegueError
-from segue.store.port import RunFilter
+from segue.store.port import RunFilter, RunRecord
 
 PROTOCOL: Final = "segue.v1"
 SNAPSHOT: Final = 50
@@ -97,7 +97,8 @@ class SocketRoutes:
         """
 
         def right(principal: Principal) -> None:
-            refuse_unless(principal, "run:read", flow)
+            if flow is not None or not principal.flows_for("run:read"):
+                refuse_unless(principal, "run:read", flow)
 
         async def begin() -> Begun:
             principal = _principal(websocket)
@@ -124,6 +125,7 @@ class SocketRoutes:
             with engine.residents.watching_all(dirty, changed):
                 overflow = True
                 while not streams.ended(standing):
+                    where = msgspec.structs.replace(where, among=standing.principal.flows_for("run:read"))
                     changed.clear()
                     taken, rows = set(dirty), list[RunItem]()
                     dirty.clear()
@@ -146,7 +148,7 @@ class SocketRoutes:
         rows: list[RunItem] = []
         for run_id in sorted(changed):
             record = await self._engine.store.get_run(run_id)
-            if record is None or not _is_meant(record.workspace, record.flow_id, record.trigger, where):
+            if record is None or not _is_meant(record, where):
                 continue
             if where.parent_run_id not in (None, record.parent_run_id):
                 continue
@@ -211,8 +213,13 @@ def _principal(websocket: WebSocket) -> Principal:
     return principal
 
 
-def _is_meant(workspace: str, flow_id: str, trigger: str, where: RunFilter) -> bool:
-    return workspace == where.workspace and where.flow_id in (None, flow_id) and where.trigger in (None, trigger)
+def _is_meant(run: RunRecord, where: RunFilter) -> bool:
+    return (
+        run.workspace == where.workspace
+        and where.flow_id in (None, run.flow_id)
+        and (where.among is None or run.flow_id in where.among)
+        and where.trigger in (None, run.trigger)
+    )
 
 
 def _message(event: str, value: object) -> str:

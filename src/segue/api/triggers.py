@@ -11,7 +11,7 @@ from starlette.responses import Response
 from segue.api.answers import answer
 from segue.api.bodies import read_content, read_model
 from segue.api.documented import answers_with, body_of
-from segue.api.routing import Routes, principal_of, refuse_unless
+from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.api.trigger_answers import (
     ChangeTrigger,
     CreateTrigger,
@@ -61,38 +61,49 @@ class TriggerRoutes:
         router = Routes(prefix="/api/v1", tags=["triggers"])
         add = router.add
         one, bad = "/triggers/{trigger_id}", (400, 404, 413, 415, 422)
-        add("/triggers", self.index, needs="flow:read", responses=answers_with(200, TriggerList, 422))
+        add("/triggers", self.index, needs="flow:read", each=True, responses=answers_with(200, TriggerList, 422))
         add(
-            "/triggers", self.create, method="POST", needs="flow:update", status_code=201, extra=body_of(CreateTrigger),
-            responses=answers_with(201, TriggerCreated, 409, *bad, description="Created"),
+            "/triggers", self.create, method="POST", needs="flow:update", each=True, status_code=201,
+            extra=body_of(CreateTrigger), responses=answers_with(201, TriggerCreated, 409, *bad, description="Created"),
         )  # fmt: skip
-        add(one, self.show, needs="flow:read", responses=answers_with(200, TriggerView, 404))
+        add(one, self.show, needs="flow:read", each=True, responses=answers_with(200, TriggerView, 404))
         add(
-            one, self.change, method="PATCH", needs="flow:update", extra=body_of(ChangeTrigger),
+            one, self.change, method="PATCH", needs="flow:update", each=True, extra=body_of(ChangeTrigger),
             responses=answers_with(200, TriggerView, *bad),
         )  # fmt: skip
         add(
-            one, self.delete, method="DELETE", needs="flow:update", status_code=204,
+            one, self.delete, method="DELETE", needs="flow:update", each=True, status_code=204,
             responses=answers_with(404, TriggerView, 404, 409) | {204: {"description": "Deleted"}},
         )  # fmt: skip
         add(
-            one + "/secrets", self.put_secret, method="POST", needs="flow:update", status_code=201,
+            one + "/secrets", self.put_secret, method="POST", needs="flow:update", each=True, status_code=201,
             extra=body_of(PutSecret, required=False), responses=answers_with(201, NewSecret, *bad, description="Kept"),
         )  # fmt: skip
         add(
-            one + "/address", self.new_address, method="POST", needs="flow:update",
+            one + "/address", self.new_address, method="POST", needs="flow:update", each=True,
             responses=answers_with(200, TriggerView, 400, 404),
         )  # fmt: skip
         add(
-            one + "/capture", self.capture, method="POST", needs="flow:update",
+            one + "/capture", self.capture, method="POST", needs="flow:update", each=True,
             extra=body_of(StartCapture, required=False), responses=answers_with(200, TriggerView, *bad),
         )  # fmt: skip
-        add("/deliveries", self.deliveries, needs="flow:read", responses=answers_with(200, DeliveryList, 404, 422))
         add(
-            "/deliveries/{delivery_id}", self.delivery, needs="run:read", responses=answers_with(200, DeliveryView, 404)
+            "/deliveries",
+            self.deliveries,
+            needs="flow:read",
+            each=True,
+            responses=answers_with(200, DeliveryList, 404, 422),
         )
         add(
-            "/deliveries/{delivery_id}/replay", self.replay, method="POST", needs="run:create", status_code=201,
+            "/deliveries/{delivery_id}",
+            self.delivery,
+            needs="run:read",
+            each=True,
+            responses=answers_with(200, DeliveryView, 404),
+        )
+        add(
+            "/deliveries/{delivery_id}/replay", self.replay, method="POST", needs="run:create", each=True,
+            status_code=201,
             responses=answers_with(201, WebhookTaken, 400, 404, 409, 422, 429, 503, description="Started"),
         )  # fmt: skip
         return router
@@ -102,9 +113,12 @@ class TriggerRoutes:
     async def index(
         self, request: Request, flow: FlowId = None, kind: KindQuery = None, limit: Limit = LIMIT, cursor: Cursor = None
     ) -> Response:
-        """What starts runs, newest first."""
-        workspace = principal_of(request).workspace
-        rows = self._triggers.registry.page(workspace, flow_id=flow, kind=kind, after=cursor, limit=limit + 1)
+        """What starts runs, newest first: of the flows that you may see."""
+        principal = principal_of(request)
+        rows = self._triggers.registry.page(
+            principal.workspace, flow_id=flow, kind=kind, after=cursor, limit=limit + 1,
+            among=seen_flows(principal, "flow:read", flow),
+        )  # fmt: skip
         fresh = [await self._triggers.registry.refresh(row.id) or row for row in rows[:limit]]
         more = len(rows) > limit
         return answer(
@@ -118,6 +132,7 @@ class TriggerRoutes:
         never again.
         """
         body = await read_model(request, CreateTrigger)
+        refuse_unless(principal_of(request), "flow:update", body.flow)
         workspace = principal_of(request).workspace
         if body.kind not in CREATED:
             raise RequestError(f"a trigger made here is of the kind {', '.join(CREATED)}; for times make a schedule")
@@ -189,24 +204,30 @@ class TriggerRoutes:
         limit: Limit = LIMIT,
         cursor: Cursor = None,
     ) -> Response:
-        """What came to webhooks, newest first: the refused ones too, with the reason."""
-        workspace = principal_of(request).workspace
+        """What came to webhooks of the flows that you may see, newest first: the refused ones too, with the reason."""
+        principal = principal_of(request)
+        workspace, among = principal.workspace, seen_flows(principal, "flow:read")
         if trigger is not None:
-            self._triggers.registry.get(trigger, workspace)
+            among = seen_flows(principal, "flow:read", self._triggers.registry.get(trigger, workspace).flow_id)
         found = await self._triggers.intake.deliveries(
-            workspace, trigger_id=trigger, verdict=verdict, before=cursor, limit=limit + 1
+            workspace, trigger_id=trigger, verdict=verdict, before=cursor, limit=limit + 1, among=among
         )
         items = [delivery_item(one) for one in found[:limit]]
         return answer(DeliveryList(deliveries=items, next_cursor=items[-1].id if len(found) > limit else None))
 
     async def delivery(self, delivery_id: str, request: Request) -> Response:
         """One delivery, as it came but without what proves the sender."""
-        found = await self._triggers.intake.delivery(principal_of(request).workspace, delivery_id)
+        principal = principal_of(request)
+        found = await self._triggers.intake.delivery(principal.workspace, delivery_id)
+        refuse_unless(principal, "run:read", found.flow_id)
         return answer(delivery_view(found))
 
     async def replay(self, delivery_id: str, request: Request) -> Response:
         """Start a new run with what came then. The new delivery names the old one."""
-        taken = await self._triggers.intake.replay(principal_of(request).workspace, delivery_id, read_content)
+        principal = principal_of(request)
+        found = await self._triggers.intake.delivery(principal.workspace, delivery_id)
+        refuse_unless(principal, "run:create", found.flow_id)
+        taken = await self._triggers.intake.replay(principal.workspace, delivery_id, read_content)
         return answer(WebhookTaken(delivery_id=taken.delivery_id, run_id=taken.run_id), 201)
 
     # ------------------------------------------------------------ helpers
@@ -214,8 +235,7 @@ class TriggerRoutes:
     def _row(self, id: str, request: Request) -> TriggerRow:
         principal = principal_of(request)
         row = self._triggers.registry.get(id, principal.workspace)
-        if request.method != "GET":
-            refuse_unless(principal, "flow:update", row.flow_id)
+        refuse_unless(principal, "flow:read" if request.method == "GET" else "flow:update", row.flow_id)
         return row
 
     async def _fresh(self, id: str, request: Request) -> TriggerRow:

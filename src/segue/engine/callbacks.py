@@ -68,10 +68,15 @@ class Callbacks:
         return row, await self._open(row)
 
     async def find_called(
-        self, called: JsonValue, *, workspace: str = WORKSPACE, flow_id: str | None = None
+        self,
+        called: JsonValue,
+        *,
+        workspace: str = WORKSPACE,
+        flow_id: str | None = None,
+        among: frozenset[str] | None = None,
     ) -> tuple[CallbackRow, RunRecord]:
         """The one open callback that its step calls by this value (`correlate`), of runs of a workspace, and
-        of one flow if it is named.
+        of one flow if it is named, or of some (`among`).
 
         Raises NotFoundError, ConflictError if there are several.
         """
@@ -79,7 +84,8 @@ class Callbacks:
         for row in await self._store.callbacks_by_correlation(correlation(called) or "null"):
             if row.expires_at > self._now():
                 record = await self._open(row)
-                if record.workspace == workspace and flow_id in (None, record.flow_id):
+                is_meant = flow_id in (None, record.flow_id) and (among is None or record.flow_id in among)
+                if record.workspace == workspace and is_meant:
                     found.append((row, record))
         if len(found) > 1:
             message = f"{len(found)} steps wait for a callback with this correlation; name the flow, or send the token"
@@ -119,11 +125,12 @@ class Callbacks:
         *,
         workspace: str = WORKSPACE,
         flow_id: str | None = None,
+        among: frozenset[str] | None = None,
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
         """As `give`, for the callback that its step calls by a value. Errors as `find_called` and `give`."""
-        row, record = await self.find_called(called, workspace=workspace, flow_id=flow_id)
+        row, record = await self.find_called(called, workspace=workspace, flow_id=flow_id, among=among)
         return await self._give(row, record, payload, raw, headers)
 
     async def _give(

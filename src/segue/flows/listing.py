@@ -98,6 +98,9 @@ def statement_of(workspace: str, where: FlowFilter, after: Position | None) -> t
 
 def _conditions(workspace: str, where: FlowFilter) -> tuple[str, list[Value]]:
     conditions, values = "f.workspace = ? AND f.state = ?", list[Value]((workspace, where.state))
+    if where.ids is not None:
+        conditions += f" AND f.id IN ({_places(where.ids)})"
+        values += sorted(where.ids)
     if where.category is not None:
         conditions += " AND f.category = ?"
         values.append(where.category)
@@ -151,6 +154,10 @@ def _quoted(text: str) -> str:
     return text.replace('"', '""').replace("\0", "")
 
 
+def _places(values: frozenset[str]) -> str:
+    return ",".join("?" * len(values))
+
+
 def ids(sql: Sql, workspace: str) -> frozenset[str]:
     """See `StoredFlows.ids`."""
     return frozenset(
@@ -158,12 +165,14 @@ def ids(sql: Sql, workspace: str) -> frozenset[str]:
     )
 
 
-def tags(sql: Sql, workspace: str) -> list[tuple[str, int]]:
+def tags(sql: Sql, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
     """See `StoredFlows.tags`."""
+    some = "" if among is None else f" AND f.id IN ({_places(among)})"
     found = sql.rows(
-        "SELECT t.tag, count(*) FROM flow_tag t JOIN flow f ON f.key = t.flow AND f.state = 'live'"
-        " WHERE t.workspace = ? GROUP BY t.tag ORDER BY t.tag",
+        "SELECT t.tag, count(*) FROM flow_tag t JOIN flow f ON f.key = t.flow AND f.state = 'live'"  # noqa: S608
+        f" WHERE t.workspace = ?{some} GROUP BY t.tag ORDER BY t.tag",
         workspace,
+        *sorted(among or ()),
     )
     return [(row[0], row[1]) for row in found]
 

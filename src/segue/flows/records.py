@@ -81,6 +81,8 @@ class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
 class FlowFilter:
     """Which flows of a workspace are listed."""
 
+    ids: frozenset[str] | None = None
+    """Only these: what somebody may see. None: all."""
     query: str | None = None
     """Words that name, description, tags, steps or actions begin with; all of them."""
     tags: tuple[str, ...] = ()

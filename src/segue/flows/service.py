@@ -80,9 +80,9 @@ class StoredFlows:
         chosen = where or FlowFilter()
         return await self._tables.ask(lambda sql: listing.page(sql, workspace, chosen, limit=limit, cursor=cursor))
 
-    async def tags(self, workspace: str) -> list[tuple[str, int]]:
-        """The tags of the workspace's live flows, and how many bear each."""
-        return await self._tables.ask(lambda sql: listing.tags(sql, workspace))
+    async def tags(self, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
+        """The tags of the workspace's live flows, and how many bear each; `among`: only of these flows."""
+        return await self._tables.ask(lambda sql: listing.tags(sql, workspace, among))
 
     async def favourites(self, workspace: str, owner: str) -> list[str]:
         """Ids of the flows that somebody wants to see first, in that one's order."""

@@ -131,6 +131,8 @@ def name_of(flow: Shown) -> str:
 
 def _fits(found: LibraryFlow, where: FlowFilter) -> bool:
     flow = found.flow
+    if where.ids is not None and found.id not in where.ids:
+        return False
     if where.category is not None and (flow is None or flow.category != where.category):
         return False
     return not where.tags or (flow is not None and set(where.tags) <= set(flow.tags))

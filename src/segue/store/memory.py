@@ -507,6 +507,7 @@ def _matches(run: RunRecord, where: RunFilter) -> bool:
     return (
         where.workspace in {None, run.workspace}
         and where.flow_id in {None, run.flow_id}
+        and (where.among is None or run.flow_id in where.among)
         and (not where.statuses or run.status in where.statuses)
         and (where.created_from is None or run.created_at >= where.created_from)
         and (where.created_before is None or run.created_at < where.created_before)

@@ -251,6 +251,8 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     workspace: str | None = None
     flow_id: str | None = None
+    among: frozenset[str] | None = None
+    """Only runs of these flows, whatever `flow_id` says: those that somebody may see."""
     statuses: tuple[str, ...] = ()
     created_from: int | None = None
     created_before: int | None = None

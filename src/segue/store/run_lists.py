@@ -1,19 +1,23 @@
 """Lists of runs on SQLite: each is read in its order from an index, so that a page costs the same among a million runs.
 
-What one index cannot give in order (several statuses, all workspaces) is several lists, which are merged.
+What one index cannot give in order (several statuses or flows, all workspaces) is several lists, which are merged.
 """
 
 from __future__ import annotations
 
 from heapq import merge
 from itertools import islice
+from typing import Final
 
 import apsw
+import msgspec
 
 from segue.store import rules
 from segue.store.port import RunFilter, RunPage
 from segue.store.readers import RUNS, one_moment, runs, workspaces
 
+FLOWS_MERGED_MAX: Final = 100
+"""More flows than these are looked for in the order of time."""
 _Value = int | str | bytes | None
 _OF_VERSION = (
     "flow_version IN (SELECT v.key FROM flow_version AS v WHERE v.workspace = ? AND v.flow_id = ? AND v.version = ?)"
@@ -24,13 +28,14 @@ def run_page(db: apsw.Connection, where: RunFilter, limit: int, cursor: str | No
     """A page in the order that `where` asks for."""
     limit = rules.page_limit(limit)
     after = None if cursor is None else rules.decode_cursor(cursor)
-    by_status = where.statuses and where.parent_run_id is None and where.id_prefix is None and where.error_text is None
-    statuses = tuple(dict.fromkeys(where.statuses)) if by_status else (None,)
+    by_time = where.parent_run_id is None and where.id_prefix is None and where.error_text is None
+    statuses = tuple(dict.fromkeys(where.statuses)) if by_time and where.statuses else (None,)
     with one_moment(db):
         lists = [
-            runs(db, *list_statement(where, workspace, status, after, limit + 1))
+            runs(db, *list_statement(one, workspace, status, after, limit + 1))
             for workspace in workspaces(db, where.workspace)
             for status in statuses
+            for one in (_by_flow(where) if by_time else (where,))
         ]
     ordered = merge(*lists, key=lambda run: (run.created_at, run.key), reverse=not where.oldest_first)
     found = tuple(islice(ordered, limit + 1))
@@ -38,6 +43,14 @@ def run_page(db: apsw.Connection, where: RunFilter, limit: int, cursor: str | No
         return RunPage(found, None)
     last = found[limit - 1]
     return RunPage(found[:limit], rules.encode_cursor(last.created_at, last.key))
+
+
+def _by_flow(where: RunFilter) -> list[RunFilter]:
+    """One filter for each flow, where few are meant."""
+    if where.among is None or len(where.among) > FLOWS_MERGED_MAX:
+        return [where]
+    meant = where.among if where.flow_id is None else where.among & {where.flow_id}
+    return [msgspec.structs.replace(where, flow_id=flow_id, among=None) for flow_id in sorted(meant)]
 
 
 def list_statement(
@@ -52,6 +65,8 @@ def list_statement(
     ):  # fmt: skip
         if value is not None:
             asked.append((condition, (value,)))
+    if where.among is not None:
+        asked.append((f"flow_id IN ({','.join('?' * len(where.among))})", tuple(sorted(where.among))))
     if where.id_prefix is not None:
         # Behind every letter that ids are made of.
         asked.append(("run_id >= ? AND run_id < ?", (where.id_prefix, where.id_prefix + "~")))

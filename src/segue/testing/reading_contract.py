@@ -123,12 +123,19 @@ class ReadingContract:
             RunFilter(workspace="w", statuses=("failed",), created_from=START + 3, created_before=START + 10),
             RunFilter(created_from=START + 4, created_before=START + 8),
             RunFilter(workspace="none"),
+            RunFilter(workspace="w", among=frozenset({"f", "g", "none"})),
+            RunFilter(among=frozenset({"g"}), statuses=("failed", "paused")),
+            RunFilter(flow_id="f", among=frozenset({"f", "g"})),
+            RunFilter(flow_id="f", among=frozenset({"g"})),
+            RunFilter(among=frozenset()),
+            RunFilter(workspace="w", among=frozenset({"f", *map(str, range(200))})),
         ):
             wanted = [
                 f"run_{at}"
                 for workspace, flow, status, at in reversed(shape)
                 if filters.workspace in {None, workspace}
                 and filters.flow_id in {None, flow}
+                and (filters.among is None or flow in filters.among)
                 and (not filters.statuses or status in filters.statuses)
                 and (filters.created_from is None or START + at >= filters.created_from)
                 and (filters.created_before is None or START + at < filters.created_before)
@@ -162,6 +169,9 @@ class ReadingContract:
         assert await found(trigger="schedule", statuses=("failed",)) == ["run_bb", "run_ab"]
         assert await found(parent_run_id="run_aa") == ["eng_aa", "run_ab"]
         assert await found(parent_run_id="run_aa", statuses=("paused",)) == []
+        assert await found(parent_run_id="run_aa", among=frozenset({"f", "g"})) == ["eng_aa", "run_ab"]
+        for narrow in ({"parent_run_id": "run_aa"}, {"id_prefix": "run_a"}, {"error_text": "re"}):
+            assert await found(**narrow, among=frozenset({"g"})) == []
         assert await found(id_prefix="run_a") == ["run_ab", "run_aa"]
         assert await found(error_text="TIMEOUT") == ["run_ab"]
         assert await found(oldest_first=True, error_text="re") == ["run_ab", "run_bb"]

@@ -78,15 +78,25 @@ class Registry:
         return [row for row in self._by_id.values() if kind in (None, row.kind)]
 
     def page(
-        self, workspace: str, *, flow_id: str | None, kind: str | None, after: str | None, limit: int
+        self,
+        workspace: str,
+        *,
+        flow_id: str | None,
+        kind: str | None,
+        after: str | None,
+        limit: int,
+        among: frozenset[str] | None = None,
     ) -> list[TriggerRow]:
-        """A workspace's triggers, newest first, after the one with the id `after`."""
+        """A workspace's triggers, newest first, after the one with the id `after`; `among`: only of these flows."""
         rows = self.of_flow(workspace, flow_id) if flow_id is not None else list(self._by_id.values())
         found = sorted(
             (
                 row
                 for row in rows
-                if row.workspace == workspace and kind in (None, row.kind) and (after is None or row.id < after)
+                if row.workspace == workspace
+                and kind in (None, row.kind)
+                and (after is None or row.id < after)
+                and (among is None or row.flow_id in among)
             ),
             key=lambda row: row.id,
             reverse=True,

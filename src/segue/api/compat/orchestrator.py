@@ -16,7 +16,7 @@ from segue.api.compat.records import Orchestrator
 from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import BadBodyError, InvalidRequestError
 from segue.api.etags import etag, expected_revision
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, seen_flows
 from segue.engine.library import LibraryFlow
 from segue.engine.views import rfc3339
 from segue.errors import ConflictError
@@ -42,7 +42,7 @@ class OrchestratorRoutes:
         """The routes."""
         router = Routes(tags=["document A"])
         add, one = router.add, f"{ROOT}/{{flow_id}}"
-        add(ROOT, self.index, needs="flow:read", responses=list_of(Orchestrator, 400, 422))
+        add(ROOT, self.index, needs="flow:read", each=True, responses=list_of(Orchestrator, 400, 422))
         add(
             ROOT, self.create, method="POST", needs="flow:create", status_code=201, extra=body_of(SaveOrchestrator),
             responses=answers_with(201, Orchestrator, 400, 409, 413, 415, 422, description="Kept"),
@@ -65,8 +65,9 @@ class OrchestratorRoutes:
         cursor: Annotated[str | None, Query(max_length=1_000)] = None,
     ) -> Response:
         """All flows, without their definitions. The header `x-next-cursor` continues (without one: the end)."""
-        workspace = principal_of(request).workspace
-        page = await self._shelf.list(workspace, FlowFilter(), origin=None, limit=limit, cursor=cursor)
+        principal = principal_of(request)
+        workspace, where = principal.workspace, FlowFilter(ids=seen_flows(principal, "flow:read"))
+        page = await self._shelf.list(workspace, where, origin=None, limit=limit, cursor=cursor)
         headers = {} if page.cursor is None else {NEXT_CURSOR: page.cursor}
         return answer([_row(found, workspace) for found in page.flows], 200, headers)
 

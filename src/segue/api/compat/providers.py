@@ -23,7 +23,7 @@ from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import NotAvailableError
 from segue.api.repeats import CHANGES_NOTHING, WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import WAIT_SECONDS_MAX
-from segue.api.routing import Routes, principal_of
+from segue.api.routing import Routes, principal_of, refuse_unless
 from segue.api.starts import Starter
 from segue.engine.host import Engine
 from segue.engine.versions import Version
@@ -186,6 +186,7 @@ class ProviderRoutes:
         _, record = await self._engine.find_callback(body.token)
         if record.workspace != principal_of(request).workspace:
             raise NotFoundError("no callback has this token")
+        refuse_unless(principal_of(request), "run:update", record.flow_id)
         run_id = await self._engine.callback(body.token, body.data, raw=await request.body(), headers=request.headers)
         return answer(CallbackTaken(run_id=run_id))
 
