@@ -12,7 +12,7 @@ import binascii
 import os
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
+class _SealedKey(NamedTuple):
+    """A row that was not opened so far, and the ring's key that opens it."""
+
+    context: Context
+    sealed: bytes
+    key: Key
+
+
 class DataKeys:
     """The data keys of one database, in memory once `open` was called. Is the engine's `Sealing`."""
 
@@ -36,21 +44,23 @@ class DataKeys:
         self._tables = tables
         self._vault = vault
         self._new_id = new_id
+        self._rows: dict[str, list[_SealedKey]] = {}
         self._keys: dict[str, list[Key]] = {}
+        """Of the workspaces whose keys were needed so far; the rows of the others stay sealed."""
         self._vaults: dict[str, Vault] = {}
         self._making = asyncio.Lock()
 
     @property
     def server_key(self) -> bytes | None:
-        """What callback tokens are made with; None before `open`."""
-        keys = self._keys.get(SERVER)
-        return None if keys is None else keys[0].secret
+        """What callback tokens are made with; None before `open`. Raises UnsealError if it was changed."""
+        keys = self._keys_of(SERVER)
+        return keys[0].secret if keys else None
 
     async def open(self) -> None:
         """Load all keys. Raises UnsealError if the ring has not the key that one of them is sealed with."""
         for row in await self._tables.ask(_rows):
             self._add(row)
-        if SERVER not in self._keys:
+        if SERVER not in self._rows:
             # The oldest key of the ring: what tokens were made with before this row was there.
             await self._make(SERVER, self._vault.ring.keys[-1].secret)
 
@@ -64,10 +74,10 @@ class DataKeys:
 
     async def ready(self, workspace: str) -> None:
         """Returns when the workspace has a key, which is on disk. Raises StoreUnavailableError."""
-        if workspace in self._keys:
+        if workspace in self._rows:
             return
         async with self._making:
-            if workspace not in self._keys:
+            if workspace not in self._rows:
                 await self._make(workspace, os.urandom(KEY_BYTES))
 
     def sealer(self, workspace: str) -> WorkspaceSealer:
@@ -78,30 +88,36 @@ class DataKeys:
         """Raises EngineError if the workspace has no key in memory."""
         found = self._vaults.get(workspace)
         if found is None:
-            keys = self._keys.get(workspace)
-            if keys is None:
+            keys = self._keys_of(workspace)
+            if not keys:
                 raise EngineError(f"no key is loaded for sealed values of the workspace {workspace!r}")
             found = self._vaults[workspace] = Vault(KeyRing(keys))
         return found
 
     async def _make(self, workspace: str, secret: bytes) -> None:
         now = time.time_ns() // 1_000_000
-        key_id = self._new_id(now)
-
-        def change(sql: Sql) -> None:
-            sealed = self._vault.seal(Context(KIND, workspace, key_id), secret)
-            sql.run("INSERT INTO data_key VALUES (?, ?, ?, ?)", key_id, workspace, sealed, now)
-
-        await self._tables.change(change)
-        self._keys[workspace] = [Key.of(secret)]
+        context = Context(KIND, workspace, self._new_id(now))
+        sealed = self._vault.seal(context, secret)
+        await self._tables.change(
+            lambda sql: sql.run("INSERT INTO data_key VALUES (?, ?, ?, ?)", context.id, workspace, sealed, now)
+        )
+        self._rows[workspace], self._keys[workspace] = [], [Key.of(secret)]
 
     def _add(self, row: Row) -> None:
         key_id, workspace, sealed = row
-        key = Key.of(self._vault.open(Context(KIND, workspace, key_id), sealed))
-        known = self._keys.setdefault(workspace, [])
-        if key not in known:
-            known.append(key)
-            self._vaults.pop(workspace, None)
+        context = Context(KIND, workspace, key_id)
+        # The ring's key is looked up at once, so that a host without it does not begin, and held: a rotation drops it.
+        found = _SealedKey(context, sealed, self._vault.key_of(context, sealed))
+        rows = self._rows.setdefault(workspace, [])
+        if found not in rows:
+            rows.append(found)
+
+    def _keys_of(self, workspace: str) -> list[Key]:
+        keys = self._keys.get(workspace)
+        if keys is None and (rows := self._rows.get(workspace)):
+            opened = [Key.of(Vault(KeyRing([row.key])).open(row.context, row.sealed)) for row in rows]
+            keys = self._keys[workspace] = list(dict.fromkeys(opened))
+        return keys or []
 
 
 class WorkspaceSealer:

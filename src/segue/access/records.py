@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(msgspec.Struct, frozen=True, kw_only=True):
     """A person, known to the whole server."""
 
     id: str
@@ -18,8 +17,7 @@ class Account:
     disabled_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A person in one workspace."""
 
     account: Account
@@ -27,8 +25,7 @@ class Member:
     since: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A browser in which a person has signed in."""
 
     id: str
@@ -39,8 +36,7 @@ class Session:
     agent: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(msgspec.Struct, frozen=True, kw_only=True):
     """A program's key. `start`: its first letters; `account_id` None: it belongs to the workspace itself."""
 
     id: str
@@ -55,8 +51,7 @@ class Key:
     revoked_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
+class Role(msgspec.Struct, frozen=True, kw_only=True):
     """A role's name and what it may do. A built-in one is the same in every workspace."""
 
     name: str
@@ -64,8 +59,7 @@ class Role:
     is_built_in: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What a user, a key or a role may do with one flow, beyond what it may do anyway."""
 
     id: str
@@ -76,8 +70,7 @@ class Grant:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """A workspace: what is in one is unknown in all others."""
 
     id: str
@@ -86,8 +79,7 @@ class Workspace:
     archived_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
     """A switch. `is_on` is what counts here; `server` and `workspace` what was set there (None: nothing)."""
 
     name: str

@@ -4,21 +4,22 @@ A sealed text is `version (1) | key id (8) | salt (16) | nonce (12) | ciphertext
 derived from the ring's by HKDF-SHA256 with the salt (RFC 5869), so that no number of them wears a key out: random
 nonces alone would allow 2**32 (NIST SP 800-38D, section 8.3). The context is authenticated: what was sealed for one
 row does not open in another, nor an older version of a row in the place of a newer one.
+
+The library is loaded with the first seal that is set or opened: an engine whose runs hold no secret starts without it.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from segue.access.keyring import KEY_BYTES, KEY_ID_BYTES, Key, KeyRing
 from segue.errors import EngineError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION: Final = b"\x01"
 _SALT_BYTES: Final = 16
@@ -57,24 +58,31 @@ class Vault:
         """The bytes, encrypted under the active key; to be opened with an equal context only."""
         salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
         active = self.ring.active
-        sealed = AESGCM(_derived(active, salt)).encrypt(nonce, plain, _bound(context))
+        sealed = _cipher(active, salt).encrypt(nonce, plain, _bound(context))
         return b"".join((_VERSION, active.id, salt, nonce, sealed))
 
     def open(self, context: Context, sealed: bytes) -> bytes:
         """What was sealed. Raises UnsealError, which says whether a key is missing, and never shows what is inside."""
+        key = self.key_of(context, sealed)
+        salt, nonce = sealed[_KEY_ID_END:_SALT_END], sealed[_SALT_END:_NONCE_END]
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+
+        try:
+            return _cipher(key, salt).decrypt(nonce, sealed[_NONCE_END:], _bound(context))
+        except InvalidTag:
+            raise UnsealError(
+                f"the {context.kind} {context.id} cannot be decrypted: its bytes were changed, or moved from elsewhere"
+            ) from None
+
+    def key_of(self, context: Context, sealed: bytes) -> Key:
+        """The key that a sealed text needs. Raises UnsealError if the ring does not have it."""
         key = self.ring.get(key_id_of(sealed))
         if key is None:
             raise UnsealError(
                 f"the {context.kind} {context.id} is encrypted with the key {key_id_of(sealed).hex()}, which is not in "
                 "the key ring: add that key to SEGUE_KEYS or restore the key file that belongs to this database"
             )
-        salt, nonce = sealed[_KEY_ID_END:_SALT_END], sealed[_SALT_END:_NONCE_END]
-        try:
-            return AESGCM(_derived(key, salt)).decrypt(nonce, sealed[_NONCE_END:], _bound(context))
-        except InvalidTag:
-            raise UnsealError(
-                f"the {context.kind} {context.id} cannot be decrypted: its bytes were changed, or moved from elsewhere"
-            ) from None
+        return key
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether it is sealed under the active key."""
@@ -92,5 +100,9 @@ def _bound(context: Context) -> bytes:
     return _encode(context)
 
 
-def _derived(key: Key, salt: bytes) -> bytes:
-    return HKDF(SHA256(), KEY_BYTES, salt, _INFO).derive(key.secret)
+def _cipher(key: Key, salt: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+    return AESGCM(HKDF(SHA256(), KEY_BYTES, salt, _INFO).derive(key.secret))

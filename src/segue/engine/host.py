@@ -80,7 +80,7 @@ class Engine:
         self.actions = actions
         self.versions = Versions(store)
         self._clock = clock or SystemClock()
-        self.server_key = server_key
+        self._server_key = server_key
         self.sealing = sealing or LocalSealing(server_key)
         self._entropy = entropy
         self.effects = HostEffects(self)
@@ -88,7 +88,7 @@ class Engine:
         self.start = self.starting.start
         self._callback_base_url = callback_base_url
         resolver = secrets or SecretResolver()
-        self._results = results = ResultCache(store, self._clock, server_key)
+        self._results = results = ResultCache(store, self._clock, lambda: self.server_key)
         maker = maker or AttemptMaker(
             actions, resolver, labels=frozenset(labels), results=results, sealing=self.sealing
         )
@@ -141,7 +141,6 @@ class Engine:
         self.logs.open()
         await self.store.open()
         await self.sealing.open()
-        self._use_server_key()
         self._opened = True
         await self.listeners.open()
         if not adopt:
@@ -158,11 +157,12 @@ class Engine:
     async def look(self) -> None:
         """Instead of `open`, over an open store that is only to be read: views of runs can be made."""
         await self.sealing.look()
-        self._use_server_key()
 
-    def _use_server_key(self) -> None:
-        if (kept := self.sealing.server_key) is not None:
-            self.server_key = self._results.server_key = kept
+    @property
+    def server_key(self) -> bytes:
+        """What callback tokens and the keys of stored results are made with."""
+        kept = self.sealing.server_key
+        return self._server_key if kept is None else kept
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
         """Stop: no new attempts; those in flight get `grace_seconds` to end, then they are cut off and taken up again

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -39,10 +40,10 @@ class Earlier(NamedTuple):
 class ResultCache:
     """Looks results up before a call, and adds them to the commit of the success after it."""
 
-    def __init__(self, store: Store, clock: Clock, server_key: bytes) -> None:
+    def __init__(self, store: Store, clock: Clock, server_key: Callable[[], bytes]) -> None:
         self._store = store
         self._clock = clock
-        self.server_key = server_key
+        self._server_key = server_key
         self._keys: dict[tuple[str, int, int], bytes] = {}
         """Of calls that have ended well and whose commit is about to be made: by run id, step and attempt."""
 
@@ -84,4 +85,4 @@ class ResultCache:
             key = opened(evaluated(program, step_scope(state, step), impure))
         plan = step.plan
         what = [workspace, state.plan.flow.id, plan.full_name, plan.step.use or plan.kind, program is None, key]
-        return hmac.digest(self.server_key, _encode(what), hashlib.sha256)
+        return hmac.digest(self._server_key(), _encode(what), hashlib.sha256)

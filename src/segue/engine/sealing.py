@@ -11,16 +11,18 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping
-from typing import Final, Protocol, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from segue.errors import EngineError, InvalidInputError
 from segue.expr.sealed import Box, Sealer, holds_sealed, opened
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES: Final = 12
 _encode = msgspec.json.Encoder().encode
@@ -83,13 +85,21 @@ class LocalSealing:
 
 class _LocalSealer:
     def __init__(self, key: bytes, workspace: str) -> None:
-        self._cipher = AESGCM(hmac.digest(key, b"segue values\0" + workspace.encode(), hashlib.sha256))
+        self._key = hmac.digest(key, b"segue values\0" + workspace.encode(), hashlib.sha256)
+
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - most runs hold no secret
+
+        return AESGCM(self._key)
 
     def seal(self, plain: object) -> str:
         nonce = os.urandom(_NONCE_BYTES)
         return base64.b64encode(nonce + self._cipher.encrypt(nonce, _encode(plain), None)).decode()
 
     def open(self, sealed: str) -> object:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+
         try:
             data = base64.b64decode(sealed)
             return _decode(self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], None))

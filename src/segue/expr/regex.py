@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-import re2  # pyright: ignore[reportMissingTypeStubs]
-
 from segue.expr.errors import ExprEvalError
 from segue.expr.frame import Frame
 
@@ -19,7 +17,6 @@ _MEMORY_BYTES: Final = 1 << 21
 _PATTERN_CHARS: Final = 4_096
 _GROUPS_MAX: Final = 100
 """RE2's slow path keeps the ends of every group for each of its threads: memory grows with the square of this."""
-_RE2: Final[Any] = re2
 
 
 @lru_cache(maxsize=256)
@@ -27,12 +24,15 @@ def compiled(pattern: str) -> Any:
     """The compiled pattern. Raises ExprEvalError for what RE2 does not take, or takes too much memory for."""
     if len(pattern) > _PATTERN_CHARS:
         raise ExprEvalError("EXP110", f"regular expression of more than {_PATTERN_CHARS} characters")
-    options = _RE2.Options()
+    import re2  # noqa: PLC0415 - 3 ms that few starts need  # pyright: ignore[reportMissingTypeStubs]
+
+    engine: Any = re2
+    options = engine.Options()
     options.log_errors = False
     options.max_mem = _MEMORY_BYTES
     try:
-        expression = _RE2.compile(pattern, options=options)
-    except (_RE2.error, UnicodeEncodeError):
+        expression = engine.compile(pattern, options=options)
+    except (engine.error, UnicodeEncodeError):
         # RE2's own message quotes the pattern, which may hold a value.
         raise ExprEvalError(
             "EXP110",

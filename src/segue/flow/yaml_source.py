@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from segue.flow import codes
 from segue.flow.document import Document, Node, Scalar, join_path
 from segue.flow.problems import Patch, Problem
-from segue.flow.syntax_slips import slip_of
 from segue.flow.templates import Repaired, quote, repair_templates
 from segue.flow.tree import INT64, MAX_DEPTH, Budget, RefusedError, attach, read_json
 
@@ -412,6 +411,8 @@ class _Composer:
         start = self._original(mark.index) if mark is not None else 0
         text = self.document.text or ""
         begun = self._original(context_mark.index) if context_mark is not None else None
+        from segue.flow.syntax_slips import slip_of  # noqa: PLC0415 - only of texts that cannot be read
+
         slip = slip_of(text, start, begun, f"{context or ''} {problem or ''}")
         if slip is not None:
             self._problem(codes.SYNTAX, slip.message, slip.start, slip.end, slip.hint, slip.patch, path="")

@@ -16,7 +16,6 @@ from ipaddress import ip_network
 from typing import Final
 
 import msgspec
-from yarl import URL
 
 from segue.errors import RequestError
 from segue.net.addresses import Address, AddressKind, Network, every_form, is_never_allowed, kind_of, parse_address
@@ -119,6 +118,8 @@ def normalise_host(host: str) -> str:
     plain = host.strip("[]").rstrip(".").lower()
     if plain.isascii():
         return plain
+    from yarl import URL  # noqa: PLC0415 - 10 ms that a start without a call outside need not wait for
+
     return URL.build(scheme="https", host=plain).raw_host or plain  # the very form that requests get
 
 

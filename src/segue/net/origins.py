@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from yarl import URL
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 
 def origin_of(url: str | URL) -> str | None:
     """`https://api.x.test:443`, the port always written; None for what is no http or https address."""
+    from yarl import URL  # noqa: PLC0415 - 10 ms that a start without a call outside need not wait for
+
     try:
         found = URL(url) if isinstance(url, str) else url
         host, port = found.raw_host, found.port

@@ -6,7 +6,6 @@ Apart from the client, so that a step kind can be known without loading an HTTP 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -77,6 +76,8 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text), RETRY_AFTER_SECONDS_MAX)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - seldom a date, and slow to load
+
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

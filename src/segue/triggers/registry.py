@@ -17,7 +17,6 @@ import msgspec
 from segue.errors import ConflictError, NotFoundError
 from segue.flow.model import Flow, JsonValue, RawMap, Trigger
 from segue.store.tables import Sql, Tables
-from segue.triggers.auth import with_places
 from segue.triggers.records import (
     Kind,
     Origin,
@@ -249,7 +248,11 @@ def trigger_of(row: TriggerRow) -> Trigger:
 def _as_row(
     workspace: str, flow: Flow, name: str, trigger: Trigger, origin: Origin, now: int, known: TriggerRow | None
 ) -> TriggerRow:
-    settings = with_places(trigger.settings, flow.secrets) if trigger.kind == "webhook" else dict(trigger.settings)
+    settings = dict(trigger.settings)
+    if trigger.kind == "webhook":
+        from segue.triggers.auth import with_places  # noqa: PLC0415 - a program without webhooks starts without them
+
+        settings = with_places(trigger.settings, flow.secrets)
     # A flow that says `enabled` decides; else people do.
     enabled = settings.get("enabled", True if known is None else known.enabled) is not False
     return TriggerRow(

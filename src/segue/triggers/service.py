@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from segue.access.vault import Vault
 from segue.engine.flow_source import FlowSource
@@ -18,13 +19,15 @@ from segue.flow.model import Flow
 from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.deliveries import drop_old
-from segue.triggers.intake import Intake
 from segue.triggers.reactions import Chains
 from segue.triggers.records import Origin, TriggerRow
 from segue.triggers.registry import Registry
 from segue.triggers.scheduler import Scheduler
-from segue.triggers.secrets import TriggerSecrets
 from segue.triggers.starting import Starter
+
+if TYPE_CHECKING:
+    from segue.triggers.intake import Intake
+    from segue.triggers.secrets import TriggerSecrets
 
 DROP_EVERY_MS: Final = 3_600_000
 """How often what is older than it is kept is deleted."""
@@ -47,9 +50,8 @@ class Triggers:
     ) -> None:
         self.engine = engine
         self.registry = Registry(tables, engine.now, lambda: engine.server_key)
-        self.secrets = TriggerSecrets(tables, vault, resolver, engine.now)
+        self._vault, self._resolver = vault, resolver
         self.starter = Starter(engine, flows)
-        self.intake = Intake(tables, self.registry, self.secrets, self.starter, engine.now)
         self._library = library
         self._tables = tables
         self._followed: dict[str, bytes] = {}
@@ -61,6 +63,20 @@ class Triggers:
     async def open(self) -> None:
         """See `Reactions.open`."""
         await self.registry.load()
+
+    @cached_property
+    def secrets(self) -> TriggerSecrets:
+        """What webhooks are checked with. Loaded when it is needed, like `intake`: most programs take no requests."""
+        from segue.triggers.secrets import TriggerSecrets  # noqa: PLC0415
+
+        return TriggerSecrets(self._tables, self._vault, self._resolver, self.engine.now)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """What requests to webhooks become."""
+        from segue.triggers.intake import Intake  # noqa: PLC0415
+
+        return Intake(self._tables, self.registry, self.secrets, self.starter, self.engine.now)
 
     def address_of(self, row: TriggerRow, base_url: str) -> str:
         """Where a webhook's senders send to; below `base_url` if the host does not know where it is reached."""
