@@ -28,7 +28,10 @@ from segue.engine.secrets import SecretResolver
 from segue.flows.saved_steps import SavedSteps
 from segue.flows.service import StoredFlows
 from segue.flows.source import StoredFlowSource
+from segue.host_health import health_of
 from segue.net.egress import EgressPolicy
+from segue.observe.health import HealthChecks
+from segue.observe.host_checks import LoopLag
 from segue.steps.http import http_action
 from segue.store import open_store, tables_of
 from segue.store.port import Store
@@ -99,13 +102,19 @@ class Host:
     triggers: Triggers
     """What starts runs by itself."""
 
+    health: HealthChecks
+    """How what this host depends on stands."""
+    lag: LoopLag
+
     async def open(self) -> None:
         """Open the store and take over interrupted runs. Raises StoreInUseError, StoreUnavailableError."""
         _collect_less_often()
         await self.engine.open()
+        self.lag.start()
 
     async def close(self, *, grace_seconds: float = 10.0) -> None:
         """See `Engine.close`."""
+        await self.lag.stop()
         await self.triggers.stop()
         await self.engine.close(grace_seconds=grace_seconds)
         await self.http.close()
@@ -165,8 +174,10 @@ def build_host(
     triggers = Triggers(engine, tables, sources, served, held.vault, resolver)
     engine.listeners.add(triggers)
     flows.reacts(triggers.follow, triggers.retire)
+    lag = LoopLag()
+    health = health_of(engine, kept, key_file, triggers, elsewhere, http.get, lag)
     return Host(
-        engine=engine, store=kept, tables=tables, http=http,
+        health=health, lag=lag, engine=engine, store=kept, tables=tables, http=http,
         engine_elsewhere=elsewhere, actions=registry, catalogue=catalogue, threads=threads,
         vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources,
         flows=flows, stored=stored, triggers=triggers,

@@ -135,7 +135,7 @@ async def serve(
         access = Access(TOKEN, allowed_hosts=allowed_hosts, public_url=public_url)
         services = Services(
             engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
-            engine_elsewhere=host.engine_elsewhere,
+            engine_elsewhere=host.engine_elsewhere, health=host.health,
             tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
         )  # fmt: skip
         app = create_app(services, access, body_bytes_max=body_bytes_max, provider=provider)

@@ -246,13 +246,21 @@ class OidcProvider:
 
     # ------------------------------------------------------------ what the provider says of itself
 
+    async def answers(self) -> None:
+        """Ask the provider, whatever is kept of it. Raises ProviderUnavailableError."""
+        await self._get(self._metadata_url)
+
+    @property
+    def _metadata_url(self) -> str:
+        return f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
+
     async def _read_metadata(self) -> dict[str, Any]:
         kept = self._metadata
         if kept is not None and kept[1] > self._clock():
             return kept[0]
         issuer = self.settings.issuer
         try:
-            found = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            found = await self._get(self._metadata_url)
             if found.get("issuer") != issuer:
                 raise ProviderUnavailableError(f"the provider calls itself {found.get('issuer')!r}, not {issuer!r}")
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):

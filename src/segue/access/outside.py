@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS: Final = 10.0
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+_SERVING: Final = frozenset((200, 429, 472, 473))
 _HOW: Final = "write vault:MOUNT/PATH#FIELD, such as vault:secret/payments#api_key"
 
 
@@ -58,6 +59,19 @@ class VaultStore:
         if not isinstance(found, str):
             raise RequestError(f"the field {name[:100]!r} at {shown} is no text")
         return found
+
+    async def answers(self) -> str:
+        """Whether the store serves requests (`GET /v1/sys/health`: 200 active, 429, 472 and 473 standby, 503 sealed);
+        a sentence. Raises StepError if it does not.
+        """
+        address = self._environment.get("VAULT_ADDR", "").rstrip("/")
+        answer = await self._client().request(
+            HttpRequest(url=f"{address}/v1/sys/health", follow_redirects=False, timeout_seconds=TIMEOUT_SECONDS)
+        )
+        if answer.status in _SERVING:
+            return "it answers"
+        why = "it is sealed" if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else f"it answers {answer.status}"
+        raise StepError(f"the secret store does not serve: {why}", category="http.5xx")
 
     def _request(self, mount: str, path: str) -> HttpRequest:
         address = self._environment.get("VAULT_ADDR", "").rstrip("/")

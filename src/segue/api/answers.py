@@ -18,6 +18,7 @@ from segue.engine.log_lines import LogLine
 from segue.engine.run_compare import RunComparison
 from segue.engine.step_data import StepData
 from segue.engine.views import RunView, UndoView, rfc3339
+from segue.observe.health import HealthReport
 from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import RunRecord
 
@@ -266,8 +267,8 @@ class GatewayRun(msgspec.Struct, frozen=True, kw_only=True):
 ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     StartedRun, RunState, NotKept, NewRunOf, RolledBack, RunItem, RunList, JournalPage, BulkAnswer, StepData,
     RunComparison, RunView, UndoView, LogLine, LogPage, Why, OpenCallback, CallbackList, SignalPage, CallbackTested,
-    CallbackShown, CallbackTaken, EndedRun, EventTaken, CheckResult, Link, Health, GatewayStarted, EngineStarted,
-    *COMPAT_RECORDS, GatewayRun, ProblemDetails,
+    CallbackShown, CallbackTaken, EndedRun, EventTaken, CheckResult, Link, Health, HealthReport, GatewayStarted,
+    EngineStarted, *COMPAT_RECORDS, GatewayRun, ProblemDetails,
 )  # fmt: skip
 
 

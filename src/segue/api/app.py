@@ -102,7 +102,7 @@ def create_app(
         OrchestratorRunRoutes(engine, starter),
         OrchestratorRoutes(shelf),
         gateway,
-        HealthRoutes(engine),
+        HealthRoutes(services.health),
         IdentityRoutes(access, identities, engine.now, None if vouching is None else vouching.name),
         OidcRoutes(access, identities, vouching),
         WorkspaceRoutes(identities),
@@ -132,7 +132,7 @@ def create_engine_app(services: Services, access: Access, *, body_bytes_max: int
     app.state.streams = Streams(engine, Standings(gate, identities))
     app.state.gate, app.state.contract = gate, contract
     app.include_router(GatewayRoutes(contract, starter).router(engine_only=True))
-    app.include_router(HealthRoutes(engine).router())
+    app.include_router(HealthRoutes(services.health).router())
     return _finished(app, engine, gate, body_bytes_max)
 
 

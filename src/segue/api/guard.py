@@ -37,6 +37,8 @@ CALLBACK_PREFIX: Final = "/api/v1/orchestrator/callback/"
 HOOK_PREFIX: Final = "/hooks/"
 HOOK_BYTES_MAX: Final = 1024 * 1024
 """Anyone may send to a webhook's address, so less is read there before it is known who it is."""
+PROBES: Final = frozenset({"/health/live", "/health/ready"})
+"""What a load balancer asks, by whatever name and without an identity."""
 PUBLIC_PATHS: Final = frozenset({"/", "/login", "/setup", "/api/v1/login", "/api/v1/setup"})
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -130,7 +132,7 @@ class Guard:
 
     async def _check(self, scope: Scope, headers: Headers) -> None:
         path, method = scope["path"], scope.get("method", "GET")
-        if path.startswith("/health/"):
+        if path in PROBES:
             return
         access = self._gate.access
         access.check_host(headers.get("host"), scope.get("server"))
@@ -256,7 +258,7 @@ def is_public(path: str) -> bool:
     """
     if path.startswith(CALLBACK_PREFIX):
         return not path.removeprefix(CALLBACK_PREFIX).startswith(RUN_PREFIXES)
-    return path in PUBLIC_PATHS or path.startswith(("/assets/", "/health/", "/api/v1/oidc/", HOOK_PREFIX))
+    return path in PUBLIC_PATHS | PROBES or path.startswith(("/assets/", "/api/v1/oidc/", HOOK_PREFIX))
 
 
 def shown_path(path: str) -> str:

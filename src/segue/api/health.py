@@ -1,26 +1,20 @@
-"""Health: is the process alive, and can it work?"""
+"""Health: is the process alive, can it work, and how does what it depends on stand?"""
 
 from __future__ import annotations
-
-import asyncio
-from typing import Final
 
 from starlette.responses import Response
 
 from segue.api.answers import Health, answer
 from segue.api.documented import answers_with
-from segue.api.routing import Routes
-from segue.engine.host import Engine
-from segue.errors import SegueError
-
-STORE_SECONDS: Final = 2.0
+from segue.api.routing import ANYBODY, Routes
+from segue.observe.health import HealthChecks, HealthReport
 
 
 class HealthRoutes:
-    """`/health`: needs no identity and tells nothing but states."""
+    """`/health`: `live` and `ready` need no identity and tell nothing but states."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, health: HealthChecks) -> None:
+        self._health = health
 
     def router(self) -> Routes:
         """The routes."""
@@ -30,6 +24,7 @@ class HealthRoutes:
             "/ready", self.ready, needs=None,
             responses={**answers_with(200, Health), **answers_with(503, Health, description="Not ready")},
         )  # fmt: skip
+        router.add("/details", self.details, needs=ANYBODY, responses=answers_with(200, HealthReport, 503))
         return router
 
     async def live(self) -> Response:
@@ -37,17 +32,14 @@ class HealthRoutes:
         return answer(Health(status="live"))
 
     async def ready(self) -> Response:
-        """The database answers and runs are taken; 503 if not."""
-        checks = {"engine": "closing" if self._engine.closing else "ok", "store": await self._store()}
-        is_ready = all(state == "ok" for state in checks.values())
+        """Every critical check holds: the database takes commits, and runs are taken. 503 if one does not."""
+        report = await self._health.report(critical_only=True)
+        is_ready = report.status != "failed"
+        checks = {one.name: one.state for one in report.checks}
         return answer(Health(status="ready" if is_ready else "not ready", checks=checks), 200 if is_ready else 503)
 
-    async def _store(self) -> str:
-        try:
-            async with asyncio.timeout(STORE_SECONDS):
-                await self._engine.store.next_wake_at()
-        except TimeoutError:
-            return f"does not answer within {STORE_SECONDS:g} s"
-        except SegueError:
-            return "unavailable"
-        return "ok"
+    async def details(self) -> Response:
+        """How each thing stands that this server depends on: its state, since when, how long the check took, and a
+        sentence. A check is made at most once a second.
+        """
+        return answer(await self._health.report())

@@ -12,6 +12,7 @@ from segue.engine.library import FlowLibrary
 from segue.flow import Catalogue
 from segue.flows.service import StoredFlows
 from segue.flows.source import StoredFlowSource
+from segue.observe.health import HealthChecks
 from segue.store.tables import Tables
 from segue.triggers.service import Triggers
 
@@ -30,6 +31,7 @@ class Services:
     """What of them runs."""
     engine_elsewhere: EngineElsewhere | None = None
     """What runs the graphs that come to the gateway, instead of this process."""
+    health: HealthChecks
     tables: Tables
     triggers: Triggers
     vault: Vault

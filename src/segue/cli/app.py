@@ -59,6 +59,7 @@ COMMANDS: Final = {
     "user": _Place("people", _SERVER, "People who sign in."),
     "workspace": _Place("people", _SERVER, "Workspaces."),
     "serve": _Place("serve", _SERVER),
+    "health": _Place("health", _SERVER),
     "engine": _Place("engine", _SERVER),
     "secret": _Place("credentials", _SERVER),
     "keys": _Place("credentials", _SERVER),

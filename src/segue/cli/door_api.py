@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvicorn
@@ -26,6 +26,9 @@ from segue.observe.logs import configure_logging
 
 if TYPE_CHECKING:
     from segue.api.grpc_door import GrpcDoor
+
+
+PROVIDER_SECONDS: Final = 10.0
 
 
 class ApiServer(uvicorn.Server):
@@ -70,7 +73,7 @@ class ApiServer(uvicorn.Server):
         yield
 
 
-def _provider() -> Callable[[Accounts], SignInProvider] | None:
+def _provider(host: Host) -> Callable[[Accounts], SignInProvider] | None:
     """The OpenID provider that the environment names. Raises RequestError."""
     if not os.environ.get("SEGUE_OIDC_ISSUER"):
         return None
@@ -80,7 +83,13 @@ def _provider() -> Callable[[Accounts], SignInProvider] | None:
         raise RequestError(f"SEGUE_OIDC_ISSUER is set, but {error.name} is missing; install segue[oidc]") from error
     settings = OidcSettings.of_environment(os.environ)
     assert settings is not None
-    return lambda accounts: OidcProvider(settings, accounts)
+
+    def made(accounts: Accounts) -> SignInProvider:
+        provider = OidcProvider(settings, accounts)
+        host.health.register("oidc-provider", provider.answers, timeout_seconds=PROVIDER_SECONDS)
+        return provider
+
+    return made
 
 
 def api_server(
@@ -103,10 +112,10 @@ def api_server(
     services = Services(
         engine=host.engine, catalogue=host.catalogue, library=host.served, flows=host.flows, stored=host.stored,
         tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
-        engine_elsewhere=host.engine_elsewhere,
+        engine_elsewhere=host.engine_elsewhere, health=host.health,
     )  # fmt: skip
     access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
-    app = create_engine_app(services, access) if engine_only else create_app(services, access, provider=_provider())
+    app = create_engine_app(services, access) if engine_only else create_app(services, access, provider=_provider(host))
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -30,6 +30,7 @@ from segue.flow.model import JsonValue
 from segue.kernel.events import Failure
 from segue.kernel.state import RunState
 from segue.net.egress import EgressPolicy
+from segue.observe.health import HealthChecks
 from segue.steps.python import python_action
 
 _WHO = "a program"
@@ -128,6 +129,11 @@ class Segue:
         host = self._host
         host.actions.add(python_action(function, name=name, effect=effect, threads=lambda: host.threads))
         host.engine.actions_changed()
+
+    @property
+    def health(self) -> HealthChecks:
+        """How what this host depends on stands; `register` a check for what your own program needs."""
+        return self._host.health
 
     def register(self, flow: FlowSource) -> Flow:
         """Make a flow known by its id, so that other flows can run it. Raises InvalidFlowError."""

@@ -46,6 +46,11 @@ class Wakes:
             self._rest_wake_at = due
             self._arm()
 
+    @property
+    def due(self) -> int | None:
+        """When the alarm rings next; None if nothing waits for a time."""
+        return self._alarm_at
+
     def _arm(self) -> None:
         if self._stopped:
             return

@@ -54,9 +54,10 @@ class DatabaseHostedError(StoreInUseError):
 class HostLock:
     """The right to run one database. Get it with `acquire`; `release` gives it back (so does the process' end)."""
 
-    def __init__(self, descriptor: int, info: HostInfo) -> None:
+    def __init__(self, descriptor: int, info: HostInfo, path: Path) -> None:
         self._descriptor = descriptor
         self._info = info
+        self._path = path
 
     @classmethod
     def acquire(cls, db_path: Path, *, now_ms: int | None = None) -> HostLock:
@@ -65,7 +66,7 @@ class HostLock:
         Raises DatabaseHostedError (a StoreInUseError) if another host has it, StoreUnavailableError if the lock file
         cannot be made.
         """
-        path = _lock_path(db_path)
+        path = lock_path(db_path)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -78,7 +79,7 @@ class HostLock:
                 time.sleep(_PAUSE_SECONDS)
             else:
                 raise _hosted(db_path, _read_record(descriptor))
-            lock = cls(descriptor, HostInfo(pid=os.getpid(), started_at=now_ms or time.time_ns() // 1_000_000))
+            lock = cls(descriptor, HostInfo(pid=os.getpid(), started_at=now_ms or time.time_ns() // 1_000_000), path)
             lock._write()
         except BaseException:
             os.close(descriptor)
@@ -89,6 +90,18 @@ class HostLock:
     def info(self) -> HostInfo:
         """What the file says."""
         return self._info
+
+    def is_held(self) -> bool:
+        """Whether the lock file is still there and is the one that is locked: another in its place would let a second
+        host in.
+        """
+        if self._descriptor < 0:
+            return False
+        try:
+            mine, there = os.fstat(self._descriptor), os.stat(self._path)
+        except OSError:
+            return False
+        return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
     def publish(self, address: str, token: str) -> None:
         """Say where this host is reached. The file is readable by its owner only, since the token opens the door."""
@@ -117,7 +130,7 @@ class HostLock:
 def read_host(db_path: Path) -> HostInfo | None:
     """Who runs this database now; None if nobody does (or if it has taken the lock only just now)."""
     try:
-        descriptor = os.open(_lock_path(db_path), os.O_RDONLY)
+        descriptor = os.open(lock_path(db_path), os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -128,7 +141,8 @@ def read_host(db_path: Path) -> HostInfo | None:
         os.close(descriptor)
 
 
-def _lock_path(db_path: Path) -> Path:
+def lock_path(db_path: Path) -> Path:
+    """The file that the host of a database keeps locked."""
     return db_path.with_name(db_path.name + ".host")
 
 

@@ -88,6 +88,11 @@ class Scheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def is_working(self) -> bool | None:
+        """Whether what is due is started; None if this host starts nothing by the clock."""
+        return None if self._working is None else not self._working.done()
+
     def changed(self, id: str) -> None:
         """A trigger was made, changed or deleted."""
         row = self._registry.find(id)
