@@ -25,6 +25,7 @@ from segue.engine.ids import new_run_id
 from segue.engine.library import FlowLibrary
 from segue.engine.port import Action, ActionRegistry
 from segue.engine.secrets import SecretResolver
+from segue.flow import Flow
 from segue.flows.saved_steps import SavedSteps
 from segue.flows.service import StoredFlows
 from segue.flows.source import StoredFlowSource
@@ -171,9 +172,9 @@ def build_host(
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    triggers = Triggers(engine, tables, sources, served, held.vault, resolver)
+    triggers = Triggers(engine, tables, sources, served, held.vault, resolver, stored.running)
     engine.listeners.add(triggers)
-    flows.reacts(triggers.follow, triggers.retire)
+    _let_react(flows, stored, triggers, (library, served))
     lag = LoopLag()
     health = health_of(engine, kept, key_file, triggers, elsewhere, http.get, lag)
     return Host(
@@ -182,6 +183,27 @@ def build_host(
         vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources,
         flows=flows, stored=stored, triggers=triggers,
     )  # fmt: skip
+
+
+def _let_react(
+    flows: StoredFlows, stored: StoredFlowSource, triggers: Triggers, libraries: Sequence[FlowLibrary]
+) -> None:
+    """Have everybody know at once which version of a stored flow runs: those who name it, and its triggers."""
+
+    def note(workspace: str, id: str, flow: Flow | None) -> None:
+        stored.runs(workspace, id, flow)
+        for library in libraries:
+            library.forget(id)
+
+    async def follow(workspace: str, flow: Flow) -> None:
+        note(workspace, flow.id, flow)
+        await triggers.follow(workspace, flow)
+
+    async def retire(workspace: str, id: str) -> None:
+        note(workspace, id, None)
+        await triggers.retire(workspace, id)
+
+    flows.reacts(follow, retire)
 
 
 def _collect_less_often() -> None:

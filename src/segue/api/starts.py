@@ -26,6 +26,7 @@ from segue.errors import ConflictError, NotFoundError, RequestError
 from segue.flow import Flow
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import JsonValue
+from segue.flows.records import StoredVersion
 from segue.flows.service import StoredFlows
 from segue.flows.source import StoredFlowSource
 
@@ -61,15 +62,18 @@ class Starter:
         """The version of a flow that the workspace has: the published one of a stored flow, or the one of a number, or
         its draft; or what the file of a folder says now. Folders belong to the default workspace.
 
-        Raises NotFoundError; ConflictError for a flow that starts no runs; InvalidFlowError.
+        What starts no runs (an archived flow, a draft) leaves its id to the file of a folder. Raises NotFoundError;
+        ConflictError for a flow that starts no runs; InvalidFlowError.
         """
         if draft:
             flow, text = await self._flows.runnable_draft(workspace, id)
             return await self.engine.versions.keep(flow, text, self.engine.now(), workspace=workspace)
+        found: StoredVersion | None = None
+        refused: RequestError | None = None
         try:
             found = await self._stored.version(workspace, id, version)
-        except NotFoundError:  # it was deleted; there may be a file of this id
-            found = None
+        except (NotFoundError, ConflictError) as error:
+            refused = error
         if found is not None:
             model = found.flow
 
@@ -78,8 +82,11 @@ class Starter:
 
             return await self._kept(b"stored\n%d" % found.info.key, found.source, stored, workspace)
         if workspace != DEFAULT_WORKSPACE:
-            raise NotFoundError(f"no flow has the id {id!r}")
-        return await self._of_library(id, version)
+            raise refused or NotFoundError(f"no flow has the id {id!r}")
+        try:
+            return await self._of_library(id, version)
+        except NotFoundError as error:
+            raise refused or error from None
 
     async def _of_library(self, id: str, version: str | None) -> Version:
         found = self.library.get(id)

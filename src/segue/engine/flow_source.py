@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from segue.errors import NotFoundError
+from segue.errors import ConflictError, NotFoundError
 from segue.flow.catalogue import FlowSpec
 from segue.flow.model import Flow
 
@@ -22,7 +22,8 @@ class FlowSource(Protocol):
     async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
         """The workspace's flow as it stands now; with a `version`, only if it bears that number. None: not known here.
 
-        Raises InvalidFlowError for one that has errors, NotFoundError for one that is not to be looked for elsewhere.
+        Raises InvalidFlowError for one that has errors; NotFoundError or ConflictError for one that is known and starts
+        no run, so that it is not looked for in the database.
         """
         ...
 
@@ -65,12 +66,12 @@ class FlowSources:
 
     async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
         """See `FlowSource.find`. What one source does not give, another one may."""
-        refused: NotFoundError | None = None
+        refused: NotFoundError | ConflictError | None = None
         for source in self._sources:
             try:
                 found = await source.find(flow_id, version, workspace=workspace)
-            except NotFoundError as error:
-                refused = error
+            except (NotFoundError, ConflictError) as error:
+                refused = refused or error
                 continue
             if found is not None:
                 return found

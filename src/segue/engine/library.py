@@ -80,6 +80,13 @@ class FlowLibrary:
             if folder not in self.folders:
                 self.folders = (*self.folders, folder)
 
+    def forget(self, name: str) -> None:
+        """Check the files in which this name stands anew when they are asked for: what it means has changed."""
+        with self._lock:
+            self._read = {
+                path: known for path, known in self._read.items() if known[1] is None or name not in known[1].source
+            }
+
     async def find(self, flow_id: str, version: str | None = None, *, workspace: str) -> FoundFlow | None:
         """See `FlowSource.find`. Files belong to the workspace that is there from the start."""
         if workspace != WORKSPACE or not self.folders:

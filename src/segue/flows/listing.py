@@ -158,11 +158,11 @@ def _places(values: frozenset[str]) -> str:
     return ",".join("?" * len(values))
 
 
-def ids(sql: Sql, workspace: str) -> frozenset[str]:
-    """See `StoredFlows.ids`."""
-    return frozenset(
-        row[0] for row in sql.rows("SELECT id FROM flow WHERE workspace = ? AND state <> 'deleted'", workspace)
-    )
+def ids(sql: Sql, workspace: str, *, live: bool = False) -> frozenset[str]:
+    """See `StoredFlows.ids` and `live_ids`."""
+    states = "= 'live'" if live else "<> 'deleted'"
+    found = sql.rows(f"SELECT id FROM flow WHERE workspace = ? AND state {states}", workspace)  # noqa: S608 - constants
+    return frozenset(row[0] for row in found)
 
 
 def tags(sql: Sql, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -29,8 +29,20 @@ _VERSION: Final = (
     "SELECT v.key, v.number, v.digest, v.message, v.created_at, v.created_by, v.key IS f.published, v.published_at,"
     " v.published_by, f.id, v.source, v.model FROM stored_version v JOIN flow f ON f.key = v.flow"
 )
-_PUBLISHED_MODEL: Final = f"SELECT v.model FROM flow f JOIN stored_version v ON v.key = f.published{_LIVE}"  # noqa: S608 - constants only
+_PUBLISHED: Final = (
+    "SELECT f.id, v.model FROM flow f JOIN stored_version v ON v.key = f.published"
+    " WHERE f.workspace = ? AND f.state = 'live'"
+)
 _model = msgspec.json.Decoder(Flow)
+
+
+class _Taking(msgspec.Struct):
+    """What a flow's model says of its inputs; the rest is not looked at."""
+
+    inputs: dict[str, Any] = {}
+
+
+_taking = msgspec.json.Decoder(_Taking)
 _problems = msgspec.json.Decoder(tuple[Problem, ...])
 PROBLEMS_KEPT: Final = 50
 """Problems of a draft that are kept for lists; the draft itself is checked anew whenever it is shown."""
@@ -239,11 +251,11 @@ def publish(sql: Sql, info: FlowInfo, version: VersionInfo, author: Author, now:
     )  # fmt: skip
 
 
-def inputs_of_published(sql: Sql, workspace: str, ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """What the published versions of these flows take, by id; flows without one are left out."""
-    found: dict[str, dict[str, Any]] = {}
-    for id in ids:
-        row = sql.row(_PUBLISHED_MODEL, workspace, id)
-        if row is not None:
-            found[id] = cast("dict[str, Any]", _model.decode(row[0]).inputs)
-    return found
+def inputs_of_published(sql: Sql, workspace: str, ids: tuple[str, ...] | None = None) -> dict[str, dict[str, Any]]:
+    """What the published versions of a workspace's live flows take, by id: of all, or of these."""
+    found: list[Row] = []
+    if ids is None:
+        found = sql.rows(_PUBLISHED, workspace)
+    for id in ids or ():
+        found += sql.rows(f"{_PUBLISHED} AND f.id = ?", workspace, id)
+    return {row[0]: _taking.decode(row[1]).inputs for row in found}

@@ -96,6 +96,15 @@ class StoredFlows:
         """The ids of all flows that are not deleted."""
         return await self._tables.ask(lambda sql: listing.ids(sql, workspace))
 
+    async def live_ids(self, workspace: str) -> frozenset[str]:
+        """The ids of the flows that are neither archived nor deleted."""
+        return await self._tables.ask(lambda sql: listing.ids(sql, workspace, live=True))
+
+    async def running(self, workspace: str) -> Mapping[str, FlowSpec]:
+        """What others may know of the flows that can run: those that are live and published, by id."""
+        found = await self._tables.ask(lambda sql: rows.inputs_of_published(sql, workspace))
+        return {id: FlowSpec(name=id, inputs=inputs) for id, inputs in found.items()}
+
     async def check(self, workspace: str, id: str, text: str, *, known: Specs = MappingProxyType({})) -> ReadText:
         """A text as it would be understood here, and everything that is wrong with it. Nothing is kept. `known`: flows
         that are about to be stored, too.

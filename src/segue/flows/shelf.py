@@ -1,7 +1,7 @@
 """Stored flows beside those of folders: what a workspace sees, and which one an id means.
 
-One id means one flow: the stored one if there is one, else the folder's. A folder's flow whose id is stored, too, goes
-by its file's name. Folders are read-only here, and belong to the workspace that is there from the start.
+One id means one flow: the stored one if it is live, else the folder's. A folder's flow whose id a live one has goes by
+its file's name. Folders are read-only here, and belong to the workspace that is there from the start.
 """
 
 from __future__ import annotations
@@ -45,7 +45,14 @@ class Shelf:
     async def get(self, workspace: str, id: str) -> Shown:
         """The flow that an id means. Raises NotFoundError."""
         found = await self.stored.find(workspace, id)
-        return found if found is not None else await self.in_folder(workspace, id)
+        if found is not None and found.state == "live":
+            return found
+        try:
+            return await self.in_folder(workspace, id)
+        except NotFoundError:
+            if found is None:
+                raise
+            return found
 
     async def in_folder(self, workspace: str, id: str) -> LibraryFlow:
         """A flow of the folders. Raises NotFoundError."""
@@ -54,13 +61,16 @@ class Shelf:
         return await to_thread.run_sync(self.library.get, id)
 
     async def get_stored(self, workspace: str, id: str) -> FlowInfo:
-        """A stored flow. Raises NotFoundError; ConflictError for one of a folder, which is changed in its file."""
-        found = await self.get(workspace, id)
-        if isinstance(found, LibraryFlow):
-            raise ConflictError(
-                f"the flow {id!r} is the file {found.file} of a folder that is served; change it there, or clone it"
-            )
-        return found
+        """A stored flow, archived ones too. Raises NotFoundError; ConflictError for one of a folder, which is changed
+        in its file.
+        """
+        found = await self.stored.find(workspace, id)
+        if found is not None:
+            return found
+        file = (await self.in_folder(workspace, id)).file
+        raise ConflictError(
+            f"the flow {id!r} is the file {file} of a folder that is served; change it there, or clone it"
+        )
 
     async def list(
         self,
@@ -115,7 +125,7 @@ class Shelf:
     async def _folder(self, workspace: str, where: FlowFilter) -> list[LibraryFlow]:
         if workspace != WORKSPACE or where.state != "live" or where.is_published is False:
             return []
-        taken = await self.stored.ids(workspace)
+        taken = await self.stored.live_ids(workspace)
         found = await to_thread.run_sync(self.library.all)
         named = [msgspec.structs.replace(flow, id=flow.file) if flow.id in taken else flow for flow in found]
         return [flow for flow in named if _fits(flow, where)]

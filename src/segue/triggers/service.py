@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +13,10 @@ from segue.access.vault import Vault
 from segue.engine.flow_source import FlowSource
 from segue.engine.host import Engine
 from segue.engine.ids import WORKSPACE
-from segue.engine.library import FlowLibrary
+from segue.engine.library import FlowLibrary, LibraryFlow
 from segue.engine.reactions import RunEnd
 from segue.engine.secrets import SecretResolver
-from segue.errors import SegueError
+from segue.errors import NotFoundError, SegueError
 from segue.flow.model import Flow
 from segue.store.port import EventRow
 from segue.store.tables import Tables
@@ -47,13 +49,17 @@ class Triggers:
         library: FlowLibrary,
         vault: Vault,
         resolver: SecretResolver,
+        running: Callable[[], Awaitable[frozenset[str]]],
     ) -> None:
+        """`running` gives the ids of the stored flows that go before files of the same id."""
         self.engine = engine
         self.registry = Registry(tables, engine.now, lambda: engine.server_key)
         self._vault, self._resolver = vault, resolver
         self.starter = Starter(engine, flows)
         self._library = library
         self._tables = tables
+        self._running = running
+        self._turn = asyncio.Lock()
         self._followed: dict[str, bytes] = {}
         self._looking: asyncio.Task[None] | None = None
         self.scheduler = Scheduler(engine, tables, self.registry, self.starter)
@@ -99,6 +105,10 @@ class Triggers:
         """A flow was published, or its file changed: its triggers are those that it declares now. Safe to repeat.
         A file's flow is kept with its text (`source`), so that it is known before the folders are looked at.
         """
+        async with self._turn:
+            await self._follow(workspace, flow, origin, source)
+
+    async def _follow(self, workspace: str, flow: Flow, origin: Origin, source: str = "") -> None:
         if flow.triggers and origin == "folder":
             await self.engine.versions.keep(flow, source, self.engine.now(), workspace=workspace)
         await self.registry.follow(workspace, flow, origin)
@@ -124,20 +134,29 @@ class Triggers:
         self.scheduler.look()
 
     async def follow_folders(self) -> None:
-        """The flows of the folders as they stand. One with an error keeps the triggers that it had."""
-        present: list[tuple[str, str]] = []
-        for found in await asyncio.to_thread(self._library.all):
-            present.append((WORKSPACE, found.id))
-            flow = found.flow
-            # Of two files with the same flow the first one counts.
-            if flow is None or not found.runnable or found.id != flow.id:
-                continue
-            if self._followed.get(flow.id) != found.digest:
-                await self.follow(WORKSPACE, flow, origin="folder", source=found.source)
-                self._followed[flow.id] = found.digest
-        await self.registry.retire_others("folder", present)
-        there = {flow_id for _, flow_id in present}
-        self._followed = {flow_id: digest for flow_id, digest in self._followed.items() if flow_id in there}
+        """The flows of the folders as they stand. One with an error keeps the triggers that it had; one whose id a
+        stored flow has that runs has none.
+        """
+        async with self._turn:
+            stored = await self._running()
+            present: list[tuple[str, str]] = []
+            for found in await asyncio.to_thread(self._library.all):
+                present.append((WORKSPACE, found.id))
+                if found.id in stored:
+                    self._followed.pop(found.id, None)
+                else:
+                    await self._follow_file(found)
+            await self.registry.retire_others("folder", present)
+            there = {flow_id for _, flow_id in present}
+            self._followed = {flow_id: digest for flow_id, digest in self._followed.items() if flow_id in there}
+
+    async def _follow_file(self, found: LibraryFlow) -> None:
+        flow = found.flow
+        # Of two files with the same flow the first one counts.
+        if flow is None or not found.runnable or found.id != flow.id or self._followed.get(flow.id) == found.digest:
+            return
+        await self._follow(WORKSPACE, flow, "folder", found.source)
+        self._followed[flow.id] = found.digest
 
     async def _look_again(self) -> None:
         dropped_at = 0
@@ -153,5 +172,11 @@ class Triggers:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def retire(self, workspace: str, flow_id: str) -> None:
-        """A flow was archived or deleted: its triggers rest."""
-        await self.registry.retire(workspace, flow_id)
+        """A flow was archived or deleted: its triggers rest, and those of a file of its id are in force."""
+        async with self._turn:
+            await self.registry.retire(workspace, flow_id)
+            self._followed.pop(flow_id, None)
+            if workspace != WORKSPACE or self._looking is None:
+                return
+            with suppress(NotFoundError):
+                await self._follow_file(await asyncio.to_thread(self._library.get, flow_id))
