@@ -192,6 +192,18 @@ class Connections:
         is_secret = field not in found.fields
         return Field(value, is_secret, found.origin if is_secret else "")
 
+    async def values(self, workspace: str) -> list[str]:
+        """The secret fields of all connections of a workspace, for finding them where they must not be. Raises
+        UnsealError.
+        """
+
+        def ask(sql: Sql) -> list[str]:
+            found = sql.rows("SELECT id, version, sealed FROM connection WHERE workspace = ?", workspace)
+            opened = (self._vault.open(Context(KIND, workspace, row[0], row[1]), row[2]) for row in found)
+            return [value for plain in opened for value in msgspec.json.decode(plain, type=dict[str, str]).values()]
+
+        return await self._tables.ask(ask)
+
     def _sealed(self, workspace: str, row_id: str, version: int, secrets: Mapping[str, str]) -> bytes:
         return self._vault.seal(Context(KIND, workspace, row_id, version), _encode(dict(secrets)))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,9 @@ from segue.access.data_keys import DataKeys
 from segue.access.keyring import KeyFile
 from segue.access.secrets import Secrets
 from segue.access.vault import Vault
-from segue.errors import StepError
+from segue.engine.ids import WORKSPACE
+from segue.engine.secrets import OWN_PREFIX, kind_of
+from segue.errors import NotFoundError, StepError
 from segue.net.messages import HttpRequest
 from segue.store.tables import Tables
 
@@ -68,6 +71,31 @@ class Credentials:
         )
         whole = re.compile(re.escape(source) + r"(?![A-Za-z0-9_-])") if not source.endswith(".") else None
         return [row[0] for row in rows if whole is None or whole.search(row[1])]
+
+    async def values(self, workspace: str) -> list[str]:
+        """Every secret value that the workspace keeps. Raises UnsealError."""
+        return [*await self.secrets.values(workspace), *await self.connections.values(workspace)]
+
+    async def missing(self, workspace: str, sources: Sequence[str]) -> list[str]:
+        """Those of the sources (`secret:NAME`, `connection:NAME.field`, `env:NAME`) that are not there. Files and
+        outside stores are not asked.
+        """
+        return [source for source in sources if not await self._has(workspace, source)]
+
+    async def _has(self, workspace: str, source: str) -> bool:
+        kind, place = kind_of(source)
+        try:
+            if kind == "secret":
+                await self.secrets.get(workspace, place)
+            elif kind == "connection":
+                name, dot, field = place.rpartition(".")
+                found = await self.connections.get(workspace, name if dot else field)
+                return not dot or field in found.fields or field in found.secret_fields
+        except NotFoundError:
+            return False
+        if kind == "env" and workspace == WORKSPACE:  # what the server's environment has is nothing for the others
+            return place in os.environ and not place.upper().startswith(OWN_PREFIX)
+        return True
 
     async def reach(self, address: str) -> tuple[bool, str | None]:
         """Whether an address answers at all, and if not, why."""

@@ -131,6 +131,15 @@ class Secrets:
         await note_used(self._tables, self._noted, "secret", row_id)
         return value
 
+    async def values(self, workspace: str) -> list[str]:
+        """All of a workspace, for finding them where they must not be; nobody used them. Raises UnsealError."""
+
+        def ask(sql: Sql) -> list[str]:
+            found = sql.rows("SELECT id, version, sealed FROM secret WHERE workspace = ?", workspace)
+            return [self._vault.open(Context(KIND, workspace, row[0], row[1]), row[2]).decode() for row in found]
+
+        return await self._tables.ask(ask)
+
 
 async def note_used(tables: Tables, noted: dict[str, int], table: str, row_id: str) -> None:
     """Write down that a row of the table is used now, unless that was done a moment ago."""

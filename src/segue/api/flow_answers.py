@@ -158,6 +158,28 @@ class SavedStepList(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+class ReplacedValue(msgspec.Struct, frozen=True, kw_only=True):
+    """What became `***` in an export: its path in the document, or the line of a comment, and why."""
+
+    path: str
+    why: str
+
+
+class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow as it is given away, and what was replaced in it."""
+
+    flow: str
+    text: str
+    replaced: list[ReplacedValue]
+
+
+class MissingSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret or connection that flows name (`secret:stripe`), and that is not there."""
+
+    source: str
+    flows: list[str]
+
+
 class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
     """What importing a file did, or would do. `outcome`: new, changed, unchanged, removed, invalid."""
 
@@ -168,14 +190,19 @@ class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None
     diff: str
     problems: list[FlowProblem]
+    masked: list[str] = []
+    """Paths of values that an export replaced by `***`: put a value or a reference there."""
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All files, in the order of their names. `applied`: the changes were made; never if one file is invalid."""
+    """All files, in the order of their names. `applied`: the changes were made; never if one file is invalid.
+    `missing`: what the flows need before they can run, and the workspace has not.
+    """
 
     ok: bool
     applied: bool
     files: list[ImportedFile]
+    missing: list[MissingSource] = []
 
 
 class TemplateItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +231,7 @@ class TemplateList(msgspec.Struct, frozen=True, kw_only=True):
 
 FLOW_ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     FlowItem, FlowDetail, FlowList, FlowDraft, FlowGraph, FlowVersionItem, FlowVersionDetail, FlowVersionList, TagList,
-    Favourites, FlowDiff, DryRun, FlowTests, SavedStepItem, SavedStepList, ImportReport,
+    Favourites, FlowDiff, DryRun, FlowTests, SavedStepItem, SavedStepList, ImportReport, ExportReport,
     TemplateItem, TemplateDetail, TemplateList,
 )  # fmt: skip
 
@@ -271,8 +298,9 @@ def import_report(report: ApplyReport) -> ImportReport:
     files = [
         ImportedFile(
             file=one.file, flow=one.flow, outcome=one.outcome, version=one.version, message=one.message, diff=one.diff,
-            problems=[flow_problem(problem) for problem in one.problems],
+            problems=[flow_problem(problem) for problem in one.problems], masked=one.masked,
         )
         for one in report.files
     ]  # fmt: skip
-    return ImportReport(ok=report.ok, applied=report.applied, files=files)
+    missing = [MissingSource(source=one.source, flows=one.flows) for one in report.missing]
+    return ImportReport(ok=report.ok, applied=report.applied, files=files, missing=missing)

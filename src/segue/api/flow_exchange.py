@@ -13,16 +13,20 @@ from segue.api.answers import answer
 from segue.api.bodies import content_type, read_model
 from segue.api.documented import answers_with, body_of, errors_of
 from segue.api.etags import attachment
-from segue.api.flow_answers import ImportReport, import_report
+from segue.api.flow_answers import ExportReport, ImportReport, ReplacedValue, import_report
 from segue.api.flow_bodies import ImportFlows
 from segue.api.flows import author_of
 from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.engine.library import LibraryFlow
-from segue.flows.exchange import Exchange, FlowFile, exported, files_of_archive, is_json
+from segue.flows.exchange import Exchange, FlowFile, files_of_archive
+from segue.flows.exporting import Exports, is_json
+from segue.flows.holdings import Holdings
 from segue.flows.records import FlowFilter
 from segue.flows.shelf import Shelf
 
 ZIP = "application/zip"
+REPLACED = "segue-replaced"
+"""The header of an export that says how many values became `***`."""
 _MEDIA = {"yaml": "application/yaml", "json": "application/json"}
 Form = Annotated[Literal["yaml", "json"], Query(description="A text in this notation already stays byte for byte.")]
 
@@ -30,14 +34,16 @@ Form = Annotated[Literal["yaml", "json"], Query(description="A text in this nota
 class ExchangeRoutes:
     """`/api/v1/flows/{flow_id}/export`, `/api/v1/flow-export` and `/api/v1/flow-import`."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, holdings: Holdings) -> None:
         self._shelf = shelf
-        self._exchange = Exchange(shelf.stored)
+        self._exchange = Exchange(shelf.stored, holdings)
+        self._exports = Exports(shelf.stored, holdings)
 
     def router(self) -> Routes:
         """The routes."""
         router = Routes(prefix="/api/v1", tags=["flows"])
-        as_text: dict[str, Any] = {"application/yaml": {}, "application/json": {}}
+        as_json: dict[str, Any] = {"schema": {"anyOf": [{}, {"$ref": "#/components/schemas/ExportReport"}]}}
+        as_text: dict[str, Any] = {"application/yaml": {}, "application/json": as_json}
         router.add(
             "/flows/{flow_id}/export",
             self.export,
@@ -62,18 +68,27 @@ class ExchangeRoutes:
         request: Request,
         format: Form = "yaml",
         version: Annotated[str | None, Query(max_length=100, description="Left out: the draft.")] = None,
+        report: Annotated[bool, Query(description="Answer as JSON: the text, and what was replaced in it.")] = False,
     ) -> Response:
-        """A flow's text as a file. Values under the names of secrets are masked; references to secrets stay."""
+        """A flow's text as a file. What is a secret, by its name, its value or its look, is `***`; references to
+        secrets stay. `Segue-Replaced` counts what was replaced, and `report=true` answers with a list of it beside the
+        text.
+        """
         workspace = principal_of(request).workspace
         found = await self._shelf.get(workspace, flow_id)
         if isinstance(found, LibraryFlow):
-            text = exported(found.source, format)
+            given = await self._exports.text(workspace, found.source, format)
         else:
-            text = await self._exchange.text(workspace, flow_id, version=version, form=format)
+            given = await self._exports.stored(workspace, flow_id, version=version, form=format)
+        if report:
+            replaced = [ReplacedValue(path=one.path, why=one.why) for one in given.replaced]
+            return answer(ExportReport(flow=found.id, text=given.text, replaced=replaced))
+        text = given.text
         # A text that holds no flow is given as it is, whatever notation was asked for.
         media_type = _MEDIA["json" if format == "json" and is_json(text) else "yaml"]
         name = attachment(f"{found.id}.{format}")
-        return Response(text, media_type=media_type, headers={"content-disposition": name})
+        headers = {"content-disposition": name, REPLACED: str(len(given.replaced))}
+        return Response(text, media_type=media_type, headers=headers)
 
     async def export_many(
         self,
@@ -82,12 +97,14 @@ class ExchangeRoutes:
         tag: Annotated[list[str] | None, Query(description="Only flows with all of these tags.")] = None,
         format: Form = "yaml",
     ) -> Response:
-        """The drafts of stored flows as a zip archive, one file each. The same flows give the same bytes."""
+        """The drafts of stored flows as a zip archive, one file each. The same flows give the same bytes. If secrets
+        were replaced by `***`, `REPLACED.txt` in it says where.
+        """
         principal = principal_of(request)
         for one in id or ():
             refuse_unless(principal, "flow:read", one)
         where = FlowFilter(ids=seen_flows(principal, "flow:read"), tags=tuple(tag or ()))
-        data = await self._exchange.archive(principal.workspace, where, ids=id or (), form=format)
+        data = await self._exports.archive(principal.workspace, where, ids=id or (), form=format)
         return Response(data, media_type=ZIP, headers={"content-disposition": attachment("flows.zip")})
 
     async def take(

@@ -10,6 +10,7 @@ from segue.api.flows import FlowRoutes
 from segue.api.saved_steps import SavedStepRoutes
 from segue.api.services import Services
 from segue.api.templates import TemplateRoutes
+from segue.flows.exporting import Exports
 from segue.flows.shelf import Shelf
 from segue.flows.templates import Templates
 
@@ -24,6 +25,10 @@ def flow_routes(shelf: Shelf, services: Services) -> tuple[Parts, ...]:
         VersionRoutes(shelf),
         RehearsalRoutes(shelf, services.engine.actions),
         SavedStepRoutes(services.flows.saved),
-        ExchangeRoutes(shelf),
-        TemplateRoutes(shelf, Templates(services.tables, services.engine.now)),
+        ExchangeRoutes(shelf, services.credentials),
+        TemplateRoutes(
+            shelf,
+            Templates(services.tables, services.engine.now),
+            Exports(services.flows, services.credentials),
+        ),
     )

@@ -19,7 +19,7 @@ from segue.api.flows import author_of
 from segue.api.routing import Routes, principal_of
 from segue.engine.library import LibraryFlow
 from segue.flow.model import RawMap
-from segue.flows.exchange import without_secrets
+from segue.flows.exporting import Exports
 from segue.flows.shelf import Shelf
 from segue.flows.templates import Template, Templates, filled
 
@@ -27,8 +27,9 @@ from segue.flows.templates import Template, Templates, filled
 class TemplateRoutes:
     """What flows are made of."""
 
-    def __init__(self, shelf: Shelf, templates: Templates) -> None:
+    def __init__(self, shelf: Shelf, templates: Templates, exports: Exports) -> None:
         self._shelf = shelf
+        self._exports = exports
         self._templates = templates
 
     def router(self) -> Routes:
@@ -72,7 +73,7 @@ class TemplateRoutes:
             found = await self._shelf.get(principal.workspace, body.flow_id or "")
             is_file = isinstance(found, LibraryFlow)
             source = found.source if is_file else await self._shelf.stored.draft_text(principal.workspace, found.id)
-            text = without_secrets(source)
+            text = (await self._exports.text(principal.workspace, source, "yaml")).text
         template = Template(
             id=body.id, name=body.name, description=body.description, category=body.category, tags=tuple(body.tags),
             parameters=cast("RawMap", body.parameters), text=text,

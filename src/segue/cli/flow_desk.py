@@ -13,6 +13,7 @@ from segue.client.remote_flows import FlowSummary, FlowText, RemoteFlows
 from segue.engine.ids import WORKSPACE
 from segue.engine.views import rfc3339
 from segue.flows.exchange import ApplyReport, Exchange, FlowFile
+from segue.flows.exporting import Exported, Exports
 from segue.flows.records import Author, FlowFilter, FlowInfo, State
 from segue.net.egress import EgressPolicy
 from segue.store import store_for_reading
@@ -33,8 +34,8 @@ class FlowDesk(Protocol):
         """One flow with its text."""
         ...
 
-    async def export(self, id: str, *, version: str | None, form: Literal["yaml", "json"]) -> str:
-        """A flow's text, without secrets."""
+    async def export(self, id: str, *, version: str | None, form: Literal["yaml", "json"]) -> Exported:
+        """A flow's text, without secrets, and what was replaced in it."""
         ...
 
     async def apply(self, files: Sequence[FlowFile], *, dry_run: bool, prune: bool, message: str | None) -> ApplyReport:
@@ -47,7 +48,8 @@ class LocalFlows:
 
     def __init__(self, host: Host) -> None:
         self._flows = host.flows
-        self._exchange = Exchange(host.flows)
+        self._exchange = Exchange(host.flows, host.credentials)
+        self._exports = Exports(host.flows, host.credentials)
 
     async def list(
         self, *, query: str | None = None, tags: Sequence[str] = (), state: str = "live", limit: int = 50
@@ -63,9 +65,9 @@ class LocalFlows:
         fields = {name: getattr(summary, name) for name in FlowSummary.__struct_fields__}
         return FlowText(source=source, description=info.description, **fields)
 
-    async def export(self, id: str, *, version: str | None, form: Literal["yaml", "json"]) -> str:
+    async def export(self, id: str, *, version: str | None, form: Literal["yaml", "json"]) -> Exported:
         """See `FlowDesk.export`."""
-        return await self._exchange.text(WORKSPACE, id, version=version, form=form)
+        return await self._exports.stored(WORKSPACE, id, version=version, form=form)
 
     async def apply(self, files: Sequence[FlowFile], *, dry_run: bool, prune: bool, message: str | None) -> ApplyReport:
         """See `FlowDesk.apply`."""

@@ -148,14 +148,21 @@ def _tell(report: ApplyReport, *, json: bool, with_diffs: bool) -> None:
             {
                 "file": one.file or None, "flow": one.flow, "outcome": one.outcome, "version": one.version,
                 "message": one.message, "diff": one.diff, "problems": [str(problem) for problem in one.problems],
+                "masked": one.masked,
             }
             for one in report.files
         ]  # fmt: skip
-        print_json({"ok": report.ok, "applied": report.applied, "files": files})
+        missing = [{"source": one.source, "flows": one.flows} for one in report.missing]
+        print_json({"ok": report.ok, "applied": report.applied, "files": files, "missing": missing})
         return
     out = console()
     for one in report.files:
         _print_file(out, one, with_diff=with_diffs)
+    for one in report.files:
+        for path in one.masked:
+            notice(f"{one.file}: {path} is ***, as exports write secrets; put a value or a reference there")
+    for gone in report.missing:
+        notice(f"{gone.source} is not there; it is named by {', '.join(gone.flows)}")
     counts = {name: sum(one.outcome == name for one in report.files) for name in (*_SIGNS, "invalid")}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     done = (
@@ -250,10 +257,12 @@ def _export(database: str | None, id: str, version: str | None, form: Literal["y
 
     async def work() -> int:
         async with flows_for_reading(database_url(database)) as desk:
-            text = await desk.export(id, version=version, form=form)
+            given = await desk.export(id, version=version, form=form)
         # Bytes, since a terminal's encoding and newlines are none of the flow's.
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(given.text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
+        for one in given.replaced:
+            notice(f"replaced by ***: {one.path or 'in the text'}: {one.why}")
         return SUCCEEDED
 
     return run_async(work())

@@ -278,10 +278,6 @@ class RemoteHost:
                 f"the host at {self.address} answered {method} {path} with something else: {error}"
             ) from error
 
-    async def ask_text(self, path: str, query: list[tuple[str, str]]) -> str:
-        """A GET whose answer is text. Raises as `ask`."""
-        return (await self._read("GET", path, msgspec.UNSET, query)).decode()
-
     async def _read(self, method: str, path: str, json: object, query: list[tuple[str, str]] | None) -> bytes:
         data = None if json is msgspec.UNSET else msgspec.json.encode(json)
         headers = {} if data is None else {"Content-Type": "application/json"}

@@ -9,7 +9,9 @@ from urllib.parse import quote
 import msgspec
 
 from segue.client.remote import FlowProblem, RemoteHost, problem_of
-from segue.flows.exchange import ApplyReport, FileOutcome, FlowFile, Outcome
+from segue.flows.exchange import ApplyReport, FileOutcome, FlowFile, Missing, Outcome
+from segue.flows.exporting import Exported
+from segue.flows.giving_away import Replaced
 
 
 class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +48,19 @@ class _File(msgspec.Struct):
     message: str | None
     diff: str
     problems: list[FlowProblem]
+    masked: list[str] = []
 
 
 class _Report(msgspec.Struct):
     ok: bool
     applied: bool
     files: list[_File]
+    missing: list[Missing] = []
+
+
+class _Export(msgspec.Struct):
+    text: str
+    replaced: list[Replaced]
 
 
 class RemoteFlows:
@@ -72,10 +81,11 @@ class RemoteFlows:
         """One flow. Raises NotFoundError."""
         return await self._remote.ask("GET", f"/api/v1/flows/{quote(id, safe='')}", FlowText)
 
-    async def export(self, id: str, *, version: str | None, form: Literal["yaml", "json"]) -> str:
-        """A flow's text, without secrets. Raises NotFoundError."""
-        asked = [("format", form), *([] if version is None else [("version", version)])]
-        return await self._remote.ask_text(f"/api/v1/flows/{quote(id, safe='')}/export", asked)
+    async def export(self, id: str, *, version: str | None, form: Literal["yaml", "json"]) -> Exported:
+        """A flow's text, without secrets, and what was replaced in it. Raises NotFoundError."""
+        asked = [("report", "true"), ("format", form), *([] if version is None else [("version", version)])]
+        told = await self._remote.ask("GET", f"/api/v1/flows/{quote(id, safe='')}/export", _Export, query=asked)
+        return Exported(told.text, tuple(told.replaced))
 
     async def apply(self, files: Sequence[FlowFile], *, dry_run: bool, prune: bool, message: str | None) -> ApplyReport:
         """See `segue.flows.exchange.Exchange.apply`, with `publish`."""
@@ -87,7 +97,8 @@ class RemoteFlows:
             FileOutcome(
                 file=one.file, flow=one.flow, outcome=cast("Outcome", one.outcome), version=one.version,
                 message=one.message, diff=one.diff, problems=[problem_of(problem) for problem in one.problems],
+                masked=one.masked,
             )
             for one in told.files
         ]  # fmt: skip
-        return ApplyReport(ok=told.ok, applied=told.applied, files=outcomes)
+        return ApplyReport(ok=told.ok, applied=told.applied, files=outcomes, missing=told.missing)

@@ -1,4 +1,4 @@
-"""Flows in and out: many files at once, checked as a whole, with a report of each; exports without secrets.
+"""Flows in: many files at once, checked as a whole, with a report of each and of what they need.
 
 Applying says of every file what it would change, and changes nothing at all if one of them cannot be used. What was
 applied is done again harmlessly, so that whoever was cut off applies the same files once more.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -17,23 +17,18 @@ from segue.errors import ConflictError, InvalidInputError
 from segue.flow import Problem, read_flow
 from segue.flow.catalogue import FlowSpec
 from segue.flow.document import Node
-from segue.flow.edit import write_document
 from segue.flow.model import JsonValue
-from segue.flow.problems import Patch
 from segue.flows.differences import text_diff
+from segue.flows.holdings import Holdings
 from segue.flows.names import id_of, refuse_bad_id
-from segue.flows.patching import patched
 from segue.flows.reading import ReadText, names_in
-from segue.flows.records import Author, FlowFilter, FlowInfo
+from segue.flows.records import Author, FlowInfo
 from segue.flows.service import StoredFlows
-from segue.observe.masking import DEFAULT_MASKER, MASK
+from segue.observe.masking import MASK
 
 FILES_MAX: Final = 2_000
 ARCHIVE_BYTES_MAX: Final = 50 * 1024 * 1024
 """Of all files of an archive, unpacked."""
-_FIRST_DAY: Final = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip archive can hold: the same flows give the same bytes."""
-_PAGE: Final = 200
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
 Outcome = Literal["new", "changed", "unchanged", "removed", "invalid"]
@@ -58,6 +53,15 @@ class FileOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Why it cannot be used."""
     diff: str = ""
     problems: list[Problem] = []
+    masked: list[str] = []
+    """Paths of values that an export replaced by `***`, and that nobody has put back."""
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret or connection that flows name and that is not there: its source as written (`secret:stripe`)."""
+
+    source: str
+    flows: list[str]
 
 
 class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,8 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     applied: bool
     files: list[FileOutcome]
+    missing: list[Missing] = []
+    """What the flows need before they can run, and the workspace has not."""
 
     @property
     def has_changes(self) -> bool:
@@ -85,12 +91,11 @@ class _Read(NamedTuple):
 
 
 class Exchange:
-    """Imports and exports of stored flows."""
+    """Imports of flows."""
 
-    def __init__(self, flows: StoredFlows) -> None:
+    def __init__(self, flows: StoredFlows, holdings: Holdings) -> None:
         self._flows = flows
-
-    # ------------------------------------------------------------ in
+        self._holdings = holdings
 
     async def apply(
         self, workspace: str, files: Sequence[FlowFile], author: Author, *, dry_run: bool = False,
@@ -108,19 +113,20 @@ class Exchange:
         read = await self._read(workspace, sorted(files), outcomes)
         outcomes += [await self._outcome(workspace, one, publish=publish) for one in read]
         ids = {one.id for one in read}
-        gone = [one for one in await self._all(workspace) if one.id not in ids] if prune else []
+        gone = [one for one in await self._flows.all(workspace) if one.id not in ids] if prune else []
         outcomes.sort(key=lambda one: one.file)
         outcomes += [FileOutcome(file="", flow=info.id, outcome="removed") for info in gone]
         ok = all(one.outcome != "invalid" for one in outcomes)
+        missing = await self._missing(workspace, read)
         if dry_run or not ok:
-            return ApplyReport(ok=ok, applied=False, files=outcomes)
+            return ApplyReport(ok=ok, applied=False, files=outcomes, missing=missing)
         made = {one.id: one for one in read}
         numbers = await self._keep(workspace, made, author, publish=publish, message=message)
         for info in gone:
             await self._flows.delete(workspace, info.id, author)
         refused = {id: error for id, error in numbers.items() if isinstance(error, ConflictError)}
         outcomes = [self._done(one, numbers) for one in outcomes]
-        return ApplyReport(ok=not refused, applied=True, files=outcomes)
+        return ApplyReport(ok=not refused, applied=True, files=outcomes, missing=missing)
 
     async def _read(self, workspace: str, files: list[FlowFile], outcomes: list[FileOutcome]) -> list[_Read]:
         """The files that are flows of their own; the others are among the outcomes."""
@@ -160,7 +166,19 @@ class Exchange:
         if is_same and publish and there is not None:
             is_same = there.published is not None and not there.is_changed
         outcome: Outcome = "new" if there is None else "unchanged" if is_same else "changed"
-        return FileOutcome(file=one.file.name, flow=one.id, outcome=outcome, diff=diff, problems=problems)
+        document = one.found.read.document
+        return FileOutcome(
+            file=one.file.name, flow=one.id, outcome=outcome, diff=diff, problems=problems,
+            masked=[] if document is None else list(_masked(document.root)),
+        )  # fmt: skip
+
+    async def _missing(self, workspace: str, read: Sequence[_Read]) -> list[Missing]:
+        named: dict[str, list[str]] = {}
+        for one in read:
+            for source in sources_in(one.found):
+                named.setdefault(source, []).append(one.id)
+        gone = await self._holdings.missing(workspace, list(named))
+        return [Missing(source=source, flows=sorted(named[source])) for source in sorted(gone)]
 
     async def _keep(
         self, workspace: str, made: Mapping[str, _Read], author: Author, *, publish: bool, message: str | None
@@ -191,47 +209,6 @@ class Exchange:
         if isinstance(number, ConflictError):
             return msgspec.structs.replace(one, outcome="invalid", message=number.message)
         return one if number is None else msgspec.structs.replace(one, version=number)
-
-    # ------------------------------------------------------------ out
-
-    async def text(
-        self, workspace: str, id: str, *, version: str | None = None, form: Literal["yaml", "json"] = "yaml"
-    ) -> str:
-        """A flow's text, of its draft or a version, with what looks like a secret masked. Raises NotFoundError."""
-        if version is None:
-            source = await self._flows.draft_text(workspace, id)
-        else:
-            source = (await self._flows.version(workspace, id, version)).source
-        return exported(source, form)
-
-    async def archive(
-        self, workspace: str, where: FlowFilter | None = None, *, ids: Iterable[str] = (),
-        form: Literal["yaml", "json"] = "yaml",
-    ) -> bytes:  # fmt: skip
-        """The drafts of flows as a zip archive, one file each, by id: the same flows give the same bytes.
-
-        Raises NotFoundError if one of `ids` is none.
-        """
-        wanted = list(dict.fromkeys(ids))
-        if not wanted:
-            wanted = [info.id for info in await self._all(workspace, where)]
-        made = io.BytesIO()
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-            for id in sorted(wanted):
-                entry = zipfile.ZipInfo(f"{id}.{form}", _FIRST_DAY)
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                archive.writestr(entry, await self.text(workspace, id, form=form))
-        return made.getvalue()
-
-    async def _all(self, workspace: str, where: FlowFilter | None = None) -> list[FlowInfo]:
-        found: list[FlowInfo] = []
-        cursor: str | None = None
-        while True:
-            page = await self._flows.list(workspace, where, limit=_PAGE, cursor=cursor)
-            found += page.flows
-            cursor = page.cursor
-            if cursor is None:
-                return found
 
 
 def id_of_file(file: FlowFile) -> str:
@@ -271,59 +248,21 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> str:
     return data.decode("utf-8-sig")
 
 
-def exported(source: str, form: Literal["yaml", "json"]) -> str:
-    """A text to give away: what looks like a secret is masked; in its own notation every other byte stays."""
-    text = without_secrets(source)
-    document = read_flow(text).document
-    if document is None or document.root.entries is None:
-        return text
-    if is_json(text) == (form == "json"):
-        return text
-    plain = document.root.plain()
-    assert isinstance(plain, dict), "a map"
-    return _json(plain) if form == "json" else write_document(plain)
-
-
-def is_json(text: str) -> bool:
-    """Whether a text is JSON; YAML in braces looks like it and is not."""
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
-        return False
-    return True
-
-
-def _json(value: JsonValue) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
-
-
-def without_secrets(text: str) -> str:
-    """The text, with `***` for values that stand under the name of a secret. References and expressions stay."""
-    document = read_flow(text).document
-    if document is None or document.text is None:
-        return text
-    patches = [
-        Patch(start=node.start, end=node.end, text=f'"{MASK}"') for node in _plain_secrets(document.root, within=False)
+def sources_in(found: ReadText) -> list[str]:
+    """Where a flow says that its secrets are: `secret:NAME`, `connection:NAME.field`, …"""
+    declared = {} if found.flow is None else found.flow.secrets
+    sources = [
+        str(cast("dict[str, object]", one).get("from") if isinstance(one, dict) else one) for one in declared.values()
     ]
-    mark = "\ufeff" if text.startswith("\ufeff") else ""
-    return mark + patched(document.text, patches) if patches else text
+    return list(dict.fromkeys(sources))
 
 
-def _plain_secrets(node: Node, *, within: bool) -> list[Node]:
-    """Scalars under names that tell a secret, but for references, expressions, and declarations of where it is."""
-    if node.entries is not None:
-        found: list[Node] = []
-        for key, child in node.entries.items():
-            if node.parent is None and key in ("secrets", "inputs"):
-                continue  # names of secrets and their places; descriptions of inputs
-            found += _plain_secrets(child, within=within or DEFAULT_MASKER.is_sensitive(key))
-        return found
-    if node.items is not None:
-        return [one for child in node.items for one in _plain_secrets(child, within=within)]
-    text = node.text
-    if not within or not text or "$" in text or "{{" in text or node.start < 0:
-        return []
-    return [node]
+def _masked(node: Node) -> Iterator[str]:
+    """Paths of values that hold what exports put in the place of secrets."""
+    for child in node.items if node.items is not None else (node.entries or {}).values():
+        yield from _masked(child)
+    if node.text is not None and MASK in node.text:
+        yield node.path()
 
 
 def _inputs(file: FlowFile) -> dict[str, JsonValue]:

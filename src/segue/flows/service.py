@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -29,6 +29,9 @@ from segue.store.tables import Sql, Tables
 
 if TYPE_CHECKING:
     from segue.flow.edit import Edit, Graph
+
+
+PAGE: Final = 200
 
 
 class StoredFlows:
@@ -79,6 +82,17 @@ class StoredFlows:
         """Flows of a workspace, a page of them. Raises InvalidInputError for a cursor of another list."""
         chosen = where or FlowFilter()
         return await self._tables.ask(lambda sql: listing.page(sql, workspace, chosen, limit=limit, cursor=cursor))
+
+    async def all(self, workspace: str, where: FlowFilter | None = None) -> Sequence[FlowInfo]:
+        """Every flow of a workspace that fits."""
+        found: list[FlowInfo] = []
+        cursor: str | None = None
+        while True:
+            page = await self.list(workspace, where, limit=PAGE, cursor=cursor)
+            found += page.flows
+            cursor = page.cursor
+            if cursor is None:
+                return found
 
     async def tags(self, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
         """The tags of the workspace's live flows, and how many bear each; `among`: only of these flows."""

@@ -191,7 +191,8 @@ async def test_exports_are_the_texts_without_secrets_and_the_same_each_time(serv
     first, again = [await served.client.get("/api/v1/flow-export") for _ in range(2)]
     assert first.content == again.content
     with zipfile.ZipFile(io.BytesIO(first.content)) as archive:
-        assert archive.namelist() == ["order.yaml", "other.yaml"]
+        assert archive.namelist() == ["order.yaml", "other.yaml", "REPLACED.txt"]
+        assert b"order.yaml: steps[" in archive.read("REPLACED.txt")
         assert secret.encode() not in archive.read("order.yaml")
     assert zipfile.ZipFile(
         io.BytesIO((await served.client.get("/api/v1/flow-export?id=other")).content)
@@ -235,3 +236,41 @@ async def test_an_import_reports_each_file_and_changes_all_or_nothing(served: Se
         "/api/v1/flow-import", content=packed[:50], headers={"content-type": "application/zip"}
     )
     problem(torn, 422, "invalid-input")
+
+
+@pytest.mark.req("FLOW-8.no-secrets", "FLOW-8.report")
+async def test_an_export_tells_what_it_replaced_and_an_import_what_is_missing(served: Served) -> None:
+    secret = "a-value-that-is-kept-17"
+    assert (await served.client.put("/api/v1/secrets/own", json={"value": secret})).is_success
+    connection = {
+        "name": "shop",
+        "adapter": "http",
+        "fields": {"base_url": "https://x.test"},
+        "secret_fields": {"token": "t0ken-of-shop"},
+    }
+    assert (await served.client.post("/api/v1/connections", json=connection)).status_code == 201
+    text = (
+        "flow: uses\nsecrets: {own: secret:own, gone: secret:gone, shop: shop.token, lost: shop.nothing, "
+        "away: other.token}\n"
+        f"steps:\n  - a: {{set: {{x: 'a {secret} b', y: t0ken-of-shop}}}}\n"
+    )
+    await stored(served, text)
+    exported = await served.client.get("/api/v1/flows/uses/export")
+    assert secret not in exported.text
+    assert "t0ken" not in exported.text
+    assert exported.headers["segue-replaced"] == "2"
+    told = await served.get("/api/v1/flows/uses/export?report=true")
+    assert told["text"] == exported.text
+    assert [(one["path"], one["why"]) for one in told["replaced"]] == [
+        (f"steps[0].a.set.{name}", "it is a secret of this workspace") for name in "xy"
+    ]
+    taken = await send(
+        served, "POST", "/api/v1/flow-import?dry_run=true", json={"files": [{"name": "u.yaml", "text": exported.text}]}
+    )
+    assert taken["missing"] == [
+        {"source": source, "flows": ["uses"]} for source in ("other.token", "secret:gone", "shop.nothing")
+    ]
+    assert taken["files"][0]["masked"] == ["steps[0].a.set.x", "steps[0].a.set.y"]
+    # A template that is made of the flow gives nothing away either.
+    made = await send(served, "POST", "/api/v1/templates", json={"id": "t", "name": "T", "flow_id": "uses"})
+    assert secret not in made["text"]
