@@ -117,14 +117,15 @@ async def serve(
     body_bytes_max: int = 10 * 1024 * 1024,
     allowed_hosts: tuple[str, ...] = (),
     public_url: str | None = None,
-    provider: Callable[[Accounts], SignInProvider] | None = None,
+    provider: Callable[[Accounts, Host], SignInProvider] | None = None,
+    egress: EgressPolicy | None = None,
 ) -> AsyncGenerator[Served]:
     """Host, application and server, as the command line puts them together; closed in the reverse order."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
         host = build_host(
-            database, egress=EgressPolicy.local(), clock=clock, store=store,
+            database, egress=egress or EgressPolicy.local(), clock=clock, store=store,
             callback_base_url=lambda: f"http://127.0.0.1:{port}", server_key=b"k" * 32,
         )  # fmt: skip
         for folder in folders:
@@ -138,7 +139,8 @@ async def serve(
             engine_elsewhere=host.engine_elsewhere, health=host.health,
             tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
         )  # fmt: skip
-        app = create_app(services, access, body_bytes_max=body_bytes_max, provider=provider)
+        vouching = None if provider is None else lambda accounts: provider(accounts, host)
+        app = create_app(services, access, body_bytes_max=body_bytes_max, provider=vouching)
         async with running(app, listener) as server:
             headers = {"authorization": f"Bearer {TOKEN}"}
             async with httpx2.AsyncClient(

@@ -2,7 +2,8 @@
 
 Signing in is the code flow with PKCE. Programs may send the provider's JWT access tokens. Both are checked here: the
 signature with a key of the provider's set and an algorithm of ours, issuer, audience, times; an ID token is no access
-token. Who somebody is, issuer and subject say together; an e-mail address never does.
+token. Who somebody is, issuer and subject say together; an e-mail address never does. All that is asked of the provider
+goes through the host's guarded client: its egress rules, one request each, bounded in size and time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -25,9 +27,14 @@ from joserfc.jwk import KeySet
 
 from segue.access.accounts import Accounts
 from segue.access.errors import ProviderUnavailableError, TokenRefusedError
+from segue.access.oidc_transport import GuardedTransport
 from segue.access.principal import ROLES
 from segue.access.tokens import digest_of, new_token
-from segue.errors import RequestError
+from segue.errors import RequestError, StepError
+from segue.net.messages import HttpRequest
+
+if TYPE_CHECKING:
+    from segue.net.client import HttpClient
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 """Never `none`, and none with a shared secret: a public key would be taken for one."""
@@ -109,12 +116,16 @@ class OidcProvider:
         self,
         settings: OidcSettings,
         accounts: Accounts,
+        client: Callable[[], HttpClient],
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`clock`: seconds, for what is remembered; `now`: seconds since the epoch, for the times in tokens."""
+        """`client` is asked for at each request: it judges where the request goes. `clock`: seconds, for what is
+        remembered; `now`: seconds since the epoch, for the times in tokens.
+        """
         self.settings = settings
+        self._http = client
         self._accounts = accounts
         self._clock = clock
         self._now = now
@@ -161,7 +172,7 @@ class OidcProvider:
             )
         except OAuthError as error:
             raise TokenRefusedError(f"the provider did not take the code: {error.error}") from error
-        except (httpx2.HTTPError, ValueError) as error:
+        except (StepError, httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
             raise ProviderUnavailableError("the provider's token endpoint does not answer as it should") from error
         finally:
             await client.aclose()
@@ -175,6 +186,9 @@ class OidcProvider:
             self.settings.client_id, self.settings.client_secret, redirect_uri=redirect_uri,
             scope="openid profile email", code_challenge_method="S256", follow_redirects=False, trust_env=False,
             timeout=HTTP_SECONDS,
+            transport=GuardedTransport(
+                self._http, timeout_seconds=HTTP_SECONDS, answer_bytes_max=ANSWER_BYTES_MAX
+            ),
             token_endpoint_auth_method="client_secret_basic" if self.settings.client_secret else "none",
         )  # fmt: skip
 
@@ -286,20 +300,20 @@ class OidcProvider:
         return keys
 
     async def _get(self, url: str) -> dict[str, Any]:
+        asked = HttpRequest(
+            url=url, headers={"accept": "application/json"}, follow_redirects=False, timeout_seconds=HTTP_SECONDS,
+            max_body_bytes=ANSWER_BYTES_MAX,
+        )  # fmt: skip
         try:
-            async with (
-                httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=HTTP_SECONDS) as http,
-                http.stream("GET", url, headers={"accept": "application/json"}) as answer,
-            ):
-                answer.raise_for_status()
-                content = b""
-                async for chunk in answer.aiter_bytes():
-                    content += chunk
-                    if len(content) > ANSWER_BYTES_MAX:
-                        raise ProviderUnavailableError(f"{url} answers with more than {ANSWER_BYTES_MAX:,} bytes")
-            return msgspec.json.decode(content, type=dict[str, Any])
-        except (httpx2.HTTPError, msgspec.MsgspecError) as error:
-            raise ProviderUnavailableError(f"{url} does not answer as it should: {type(error).__name__}") from error
+            answer = await self._http().request(asked)
+        except StepError as error:
+            raise ProviderUnavailableError(f"{url} cannot be asked: {error.message}") from error
+        if answer.status != HTTPStatus.OK:
+            raise ProviderUnavailableError(f"{url} answers with status {answer.status}")
+        try:
+            return msgspec.json.decode(answer.content, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise ProviderUnavailableError(f"{url} does not answer with a JSON object") from error
 
 
 def _refuse_plain(url: str, issuer: str) -> None:

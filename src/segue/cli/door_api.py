@@ -85,7 +85,7 @@ def _provider(host: Host) -> Callable[[Accounts], SignInProvider] | None:
     assert settings is not None
 
     def made(accounts: Accounts) -> SignInProvider:
-        provider = OidcProvider(settings, accounts)
+        provider = OidcProvider(settings, accounts, host.http.get)
         host.health.register("oidc-provider", provider.answers, timeout_seconds=PROVIDER_SECONDS)
         return provider
 
