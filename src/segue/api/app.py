@@ -28,10 +28,10 @@ from segue.api.documented import document
 from segue.api.errors import InvalidRequestError, on_error
 from segue.api.flow_routes import flow_routes
 from segue.api.gate import Gate
-from segue.api.guard import BODY_BYTES_MAX, Guard
+from segue.api.guard import BODY_BYTES_MAX, HOOK_PREFIX, Guard
 from segue.api.health import HealthRoutes
 from segue.api.hooks import HookRoutes
-from segue.api.hot import Hot, HotRoutes
+from segue.api.hot import Hot, HotPrefix, HotRoutes
 from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
 from segue.api.oidc import OidcRoutes, SignInProvider
@@ -83,6 +83,7 @@ def create_app(
     vouching = None if provider is None else provider(identities.accounts)
     gate = Gate(access, identities, provider=vouching)
     streams = app.state.streams = Streams(engine, Standings(gate, identities))
+    hooks = HookRoutes(services.triggers)
     runs = RunRoutes(engine, starter, streams)
     gateway = GatewayRoutes(EngineContract(engine, starter), starter, services.engine_elsewhere)
     for routes in (
@@ -92,7 +93,7 @@ def create_app(
         *flow_routes(shelf, services),
         SocketRoutes(engine, streams),
         CallbackRoutes(engine, history),
-        HookRoutes(services.triggers),
+        hooks,
         TriggerRoutes(services.triggers),
         ScheduleRoutes(services.triggers),
         CredentialRoutes(services.credentials),
@@ -114,7 +115,7 @@ def create_app(
         ("POST", "/api/v1/runs"): Hot(runs.start, "run:create", each=True),
         ("POST", "/v1/runs"): Hot(gateway.start, "run:create"),
     }
-    app.add_middleware(HotRoutes, routes=hot)
+    app.add_middleware(HotRoutes, routes=hot, public=HotPrefix(HOOK_PREFIX, hooks.hot))
     return _finished(app, engine, gate, body_bytes_max)
 
 

@@ -52,6 +52,13 @@ class HookRoutes:
                 )  # fmt: skip
         return router
 
+    async def hot(self, request: Request) -> Response | None:
+        """What the routes below do, found without them; None if the request is for none of them."""
+        parts = request.scope["path"].split("/")
+        if request.method not in METHODS or len(parts) not in (4, 5) or not all(parts[2:]):
+            return None
+        return await self._take(parts[2], parts[3], parts[4] if len(parts) == 5 else None, request)
+
     async def take(self, workspace: str, flow: str, random: str, request: Request) -> Response:
         """Take what a sender brings. A 2xx means that it is kept, with the run that it starts: no crash loses it. The
         answer comes at once, from the run's `respond` step or from its end, as the webhook's `respond` says.

@@ -7,13 +7,18 @@ An event is a map such as `{kind: webhook, body: …, headers: …}`; in express
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from functools import lru_cache
+from typing import Final, cast
 
 import msgspec
 
 from segue.errors import InvalidInputError
-from segue.expr import ExprError, Impure, MappingScope, compile_condition, compile_value, to_json
+from segue.expr import Condition, ExprError, Impure, MappingScope, Value, compile_condition, compile_value, to_json
 from segue.flow.model import Flow, JsonValue, RawMap, Trigger
+
+_REMEMBERED: Final = 512
+"""Compiled conditions and maps of inputs: a webhook's are asked for with every delivery."""
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +50,7 @@ def begin_from(flow: Flow, trigger: Trigger | None, event: Mapping[str, JsonValu
     reason = None
     if trigger is not None and trigger.when is not None:
         try:
-            holds, null = compile_condition(trigger.when).evaluate(scope, impure)
+            holds, null = _condition(trigger.when).evaluate(scope, impure)
         except ExprError as error:
             raise InvalidInputError(
                 f"the trigger's `when` cannot be computed: {error}", [("when", str(error))]
@@ -58,7 +63,7 @@ def begin_from(flow: Flow, trigger: Trigger | None, event: Mapping[str, JsonValu
     if mapping is None:
         return Beginning(begins=True, inputs=_same_names(flow, body), reason=reason)
     try:
-        made = to_json(compile_value(mapping).evaluate(scope, impure))
+        made = to_json(_value(_encode(mapping)).evaluate(scope, impure))
     except ExprError as error:
         path = ".".join(("inputs", *(str(part) for part in error.path)))
         raise InvalidInputError(f"the trigger's `inputs` cannot be computed: {error}", [(path, str(error))]) from error
@@ -73,3 +78,14 @@ def _same_names(flow: Flow, body: JsonValue) -> RawMap:
     if not isinstance(body, dict) or not isinstance(declared, dict):
         return {}
     return {name: value for name, value in body.items() if name in declared}
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _condition(text: str) -> Condition:
+    return compile_condition(text)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _value(written: bytes) -> Value:
+    """What `inputs` says, by its JSON."""
+    return compile_value(msgspec.json.decode(written))

@@ -27,7 +27,7 @@ from segue.errors import (
     StoreUnavailableError,
 )
 from segue.flow.inputs import check_value
-from segue.flow.model import RawMap
+from segue.flow.model import JsonValue, RawMap
 from segue.store.tables import Sql, Tables
 from segue.triggers import deliveries
 from segue.triggers.bearers import JwtScheme, TokenScheme, verify_token
@@ -76,6 +76,33 @@ class _Refused(Exception):
         self.reason = reason
 
 
+class _Body:
+    """A request's body, read once whoever asks for it."""
+
+    def __init__(self, incoming: Incoming, read: Read) -> None:
+        self._incoming = incoming
+        self._read = read
+        self._json: Content | RequestError | None = None
+
+    def json(self) -> JsonValue:
+        """Raises RequestError for a body that is no JSON."""
+        if self._json is None:
+            try:
+                self._json = self._read("application/json", self._incoming.body)
+            except RequestError as error:
+                self._json = error
+        if isinstance(self._json, RequestError):
+            raise self._json
+        return self._json.value
+
+    def content(self) -> Content:
+        """The body by its content type. Raises RequestError."""
+        kind = self._incoming.content_type
+        if kind == "application/json" or kind.endswith("+json"):
+            return Content(self.json())
+        return self._read(kind, self._incoming.body)
+
+
 class Intake:
     """The webhooks of one host."""
 
@@ -110,13 +137,14 @@ class Intake:
             query=deliveries.shown_query(incoming.query, proof_in_query), body=incoming.body,
             body_bytes=len(incoming.body), verdict="accepted", reason="ok",
         )  # fmt: skip
-        message = Message(incoming.headers, incoming.body, incoming.query)
+        body = _Body(incoming, read)
+        message = Message(incoming.headers, incoming.body, incoming.query, body.json)
         try:
             verdict = await self._judged(row, settings, incoming, message)
             echo = _echo_of(settings, incoming, message)
             if echo is not None:
                 return echo
-            event = _event_of(row, settings, incoming, delivery, read)
+            event = _event_of(row, settings, incoming, delivery, body)
             if row.capture > 0:
                 return await self._captured(row, delivery, event, settings, message)
             return await self._kept(row, settings, delivery, event, message, verdict.id)
@@ -189,10 +217,19 @@ class Intake:
         message: Message,
         seen: str | None,
     ) -> Taken:
-        earlier = await self._earlier(row, seen)
-        if earlier is not None:
+        # Whether its id was seen is asked of the commit itself; before that only where none would be tried, and where
+        # a second run of the flow's limits might replace the first.
+        try:
+            ready = await self._ready(row, settings, event, message)
+        except (_Refused, SegueError):
+            earlier = await self._earlier(row, seen)
+            if earlier is None:
+                raise
             return _again(earlier, settings)
-        ready = await self._ready(row, settings, event, message)
+        if ready.version is not None and ready.version.flow.limits is not None:
+            earlier = await self._earlier(row, seen)
+            if earlier is not None:
+                return _again(earlier, settings)
         if ready.version is None:
             return await self._ignored(row, settings, delivery, seen, ready.reason)
         run_id = new_run_id(delivery.at)
@@ -206,13 +243,13 @@ class Intake:
 
         try:
             await self._starter.start(row, ready, event, run_id=run_id, also=also)
-        except LimitReachedError as error:
-            raise _Refused(error, "limit-reached") from None
-        except ConflictError:
+        except (LimitReachedError, ConflictError) as error:
             earlier = await self._earlier(row, seen)
-            if earlier is None:
-                raise
-            return _again(earlier, settings)
+            if earlier is not None:
+                return _again(earlier, settings)
+            if isinstance(error, LimitReachedError):
+                raise _Refused(error, "limit-reached") from None
+            raise
         return Taken(
             delivery_id=kept.id, run_id=run_id, answer=settings.answer, answer_seconds=settings.answer_seconds
         )  # fmt: skip
@@ -360,9 +397,11 @@ def _echo_of(settings: WebhookSettings, incoming: Incoming, message: Message) ->
     return Echo(word)
 
 
-def _event_of(row: TriggerRow, settings: WebhookSettings, incoming: Incoming, delivery: Delivery, read: Read) -> RawMap:
+def _event_of(
+    row: TriggerRow, settings: WebhookSettings, incoming: Incoming, delivery: Delivery, read: _Body
+) -> RawMap:
     try:
-        body = read(incoming.content_type, incoming.body)
+        body = read.content()
     except RequestError as error:
         raise _Refused(error, "body") from None
     proofs = settings.auth.secret_headers

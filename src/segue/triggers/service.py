@@ -111,6 +111,7 @@ class Triggers:
     async def _follow(self, workspace: str, flow: Flow, origin: Origin, source: str = "") -> None:
         if flow.triggers and origin == "folder":
             await self.engine.versions.keep(flow, source, self.engine.now(), workspace=workspace)
+        self.starter.forget(workspace, flow.id)
         await self.registry.follow(workspace, flow, origin)
 
     async def begin(self) -> None:
@@ -174,6 +175,7 @@ class Triggers:
     async def retire(self, workspace: str, flow_id: str) -> None:
         """A flow was archived or deleted: its triggers rest, and those of a file of its id are in force."""
         async with self._turn:
+            self.starter.forget(workspace, flow_id)
             await self.registry.retire(workspace, flow_id)
             self._followed.pop(flow_id, None)
             if workspace != WORKSPACE or self._looking is None:

@@ -13,7 +13,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,6 +23,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from segue.errors import RequestError
 from segue.triggers.schemes import Encoding, KeyForm, Moment, Proof, Scheme, Source, TimeUnit
 
 Reason = Literal[
@@ -54,15 +55,24 @@ class Secret:
 
 
 class Message:
-    """A request as it came: its headers, the body's raw bytes, the address's query."""
+    """A request as it came: its headers, the body's raw bytes, the address's query. `read` gives the body's JSON, or
+    raises RequestError; left out, it is decoded here.
+    """
 
-    def __init__(self, headers: Sequence[tuple[str, str]], body: bytes, query: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        query: Sequence[tuple[str, str]] = (),
+        read: Callable[[], object] | None = None,
+    ) -> None:
         self._headers: dict[str, str | None] = {}
         for name, value in headers:
             key = name.lower()
             self._headers[key] = None if key in self._headers else value
         self.body = body
         self._query = query
+        self._read = read or self._decoded
         self._fields: object = None
 
     def header(self, name: str) -> str | None:
@@ -83,13 +93,19 @@ class Message:
         """A field of a JSON body; None if there is none, or if the body is no JSON."""
         if self._fields is None:
             try:
-                self._fields = msgspec.json.decode(self.body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._fields = self._read()
+            except RequestError:
                 self._fields = ()
         found = self._fields
         for name in path.split("."):
             found = found.get(name) if isinstance(found, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return found  # pyright: ignore[reportUnknownVariableType]
+
+    def _decoded(self) -> object:
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RequestError("the body is no JSON") from error
 
     def word(self, source: Source | None) -> str | None:
         """What stands at a source, as text of 1 to 300 characters; None otherwise."""

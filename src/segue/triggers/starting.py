@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from segue.access.workspaces import resting
-from segue.engine.flow_source import FlowSource
+from segue.engine.flow_source import FlowSource, FoundFlow
 from segue.engine.host import Engine
 from segue.engine.ids import new_seed
 from segue.engine.versions import Version
@@ -20,8 +22,17 @@ from segue.triggers.errors import FlowUnusableError, RestingError
 from segue.triggers.records import TriggerRow
 from segue.triggers.registry import trigger_of
 
-MAX_DEPTH = 16
+MAX_DEPTH: Final = 16
 """Runs that start each other by their ends and events: as many as sub-flows within each other."""
+LOOK_SECONDS: Final = 1.0
+"""How soon the sources are asked again whether a flow is as it was; what is published is known at once (`forget`)."""
+_KNOWN_MAX: Final = 10_000
+
+
+class _Known(NamedTuple):
+    flow: Flow
+    version: Version
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +47,25 @@ class Ready:
 class Starter:
     """Starts runs for the triggers of one host."""
 
-    def __init__(self, engine: Engine, flows: FlowSource) -> None:
+    def __init__(self, engine: Engine, flows: FlowSource, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
         self.engine = engine
         self._flows = flows
-        self._known: dict[tuple[str, str], tuple[Flow, Version]] = {}
+        self._clock = clock
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    def forget(self, workspace: str, flow_id: str) -> None:
+        """The flow has changed, or is gone."""
+        self._known.pop((workspace, flow_id), None)
 
     async def version(self, workspace: str, flow_id: str) -> Version:
         """The flow's version that a trigger starts now: as its source has it, else the newest that was kept, since what
         is started again after a crash may come before the folders are known. Raises FlowUnusableError,
         StoreUnavailableError.
         """
+        known, now = self._known.get((workspace, flow_id)), self._clock()
+        if known is not None and now < known.until:
+            return known.version
         try:
             found = await self._flows.find(flow_id, workspace=workspace)
         except InvalidFlowError as error:
@@ -57,15 +77,20 @@ class Starter:
             if newest is None:
                 raise FlowUnusableError(f"there is no flow {flow_id} to run: it is gone, or was never published")
             return newest
-        known = self._known.get((workspace, flow_id))
-        if known is not None and known[0] is found.flow:
-            return known[1]
-        try:
-            version = await self.engine.versions.keep(found.flow, found.source, self.engine.now(), workspace=workspace)
-        except InvalidFlowError as error:
-            raise FlowUnusableError(f"the flow {flow_id} cannot run: {error.message}") from error
-        self._known[workspace, flow_id] = (found.flow, version)
+        if known is not None and known.flow is found.flow:
+            version = known.version
+        else:
+            version = await self._kept(found, workspace)
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[workspace, flow_id] = _Known(found.flow, version, now + LOOK_SECONDS)
         return version
+
+    async def _kept(self, found: FoundFlow, workspace: str) -> Version:
+        try:
+            return await self.engine.versions.keep(found.flow, found.source, self.engine.now(), workspace=workspace)
+        except InvalidFlowError as error:
+            raise FlowUnusableError(f"the flow {found.flow.id} cannot run: {error.message}") from error
 
     async def ready(self, row: TriggerRow, event: Mapping[str, JsonValue]) -> Ready:
         """Whether a run begins at an event. Raises FlowUnusableError; InvalidInputError if what the event brings does
