@@ -20,6 +20,7 @@ from segue.expr import DEFAULT_BUDGET, FunctionDoc, evaluate_case, functions
 from segue.expr import __doc__ as EXPR_DOC
 from segue.flow import errors_page
 from segue.flow.schema import schema_text
+from segue.flow.trigger_keys import AUTH_KEYS, KEYS_OF, MAIN_KEYS
 from segue.flow.verbs import (
     CACHE_KEYS,
     CALLBACK_KEYS,
@@ -85,9 +86,32 @@ def flow_page() -> str:
         ("Request", "Under `http`; `http: GET https://…` is the short form.", HTTP_KEYS),
     ):
         lines += [f"### {title}", "", text, "", *_keys(table.values()), ""]
+    lines += _triggers()
     names = " ".join(f"`{name}`" for name in sorted(SCOPE_NAMES))
     lines += ["## Names that are always in scope", "", f"{names}. No step may take one of them.", ""]
     return _text(lines)
+
+
+def _triggers() -> list[str]:
+    """What stands under `trigger`, by kind."""
+    lines = [
+        "## Triggers",
+        "",
+        "One of these keys makes a trigger; its settings stand beside or below it. How they work:",
+        "[triggers](../triggers.md).",
+        "",
+        *_keys(MAIN_KEYS.values()),
+        "",
+    ]
+    for title, kind in (
+        ("Webhook", "webhook"), ("Schedule: cron, every, at", "cron"), ("Event", "event"),
+        ("End of another flow's run", "flow"),
+    ):  # fmt: skip
+        lines += [f"### {title}", "", *_keys(KEYS_OF[kind]), ""]
+    for kind, keys in AUTH_KEYS.items():
+        if kind in ("hmac", "token", "jwt"):
+            lines += [f"### `auth: {{type: {kind}}}`", "", *_keys(keys), ""]
+    return lines
 
 
 def _verb(verb: Verb) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from segue.steps.http import http_action
 from segue.store import open_store, tables_of
 from segue.store.port import Store
 from segue.store.tables import Tables
+from segue.triggers.limits import limits_of
 from segue.triggers.service import Triggers
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ def build_host(
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")
-    triggers = Triggers(engine, tables, sources, served, held.vault, resolver, stored.running)
+    triggers = Triggers(
+        engine, tables, sources, served, held.vault, resolver, stored.running, _documents(http), limits_of(os.environ)
+    )
     engine.listeners.add(triggers)
     _let_react(flows, stored, triggers, (library, served))
     lag = LoopLag()
@@ -183,6 +186,17 @@ def build_host(
         vault=held.vault, credentials=held, registered=registered, library=library, served=served, sources=sources,
         flows=flows, stored=stored, triggers=triggers,
     )  # fmt: skip
+
+
+def _documents(http: LazyHttpClient) -> Callable[[str], Awaitable[object]]:
+    """What gets a JSON document from another server, through the host's guarded client."""
+
+    async def fetch(url: str) -> object:
+        from segue.net.documents import json_document  # noqa: PLC0415 - few hosts ask for one
+
+        return await json_document(http.get(), url)
+
+    return fetch
 
 
 def _let_react(

@@ -116,7 +116,7 @@ def create_app(
         ("POST", "/v1/runs"): Hot(gateway.start, "run:create"),
     }
     app.add_middleware(HotRoutes, routes=hot, public=HotPrefix(HOOK_PREFIX, hooks.hot))
-    return _finished(app, engine, gate, body_bytes_max)
+    return _finished(app, engine, gate, body_bytes_max, hooks.bytes_at)
 
 
 def create_engine_app(services: Services, access: Access, *, body_bytes_max: int = BODY_BYTES_MAX) -> FastAPI:
@@ -137,7 +137,13 @@ def create_engine_app(services: Services, access: Access, *, body_bytes_max: int
     return _finished(app, engine, gate, body_bytes_max)
 
 
-def _finished(app: FastAPI, engine: Engine, gate: Gate, body_bytes_max: int) -> FastAPI:
+def _finished(
+    app: FastAPI,
+    engine: Engine,
+    gate: Gate,
+    body_bytes_max: int,
+    hook_bytes: Callable[[str], int] = lambda _: BODY_BYTES_MAX,
+) -> FastAPI:
     async def openapi() -> dict[str, Any]:
         return document(app)
 
@@ -145,7 +151,9 @@ def _finished(app: FastAPI, engine: Engine, gate: Gate, body_bytes_max: int) -> 
     for error in (SegueError, HTTPException, TimeoutError):
         app.add_exception_handler(error, on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_query)
-    app.add_middleware(Guard, gate=gate, closing=lambda: engine.closing, body_bytes_max=body_bytes_max)
+    app.add_middleware(
+        Guard, gate=gate, closing=lambda: engine.closing, body_bytes_max=body_bytes_max, hook_bytes=hook_bytes
+    )
     return app
 
 

@@ -288,6 +288,7 @@ async def read_payload(request: Request) -> JsonValue:
 
 def read_content(kind: str, body: bytes) -> Content:
     """The body of a webhook by its content type: JSON, a form as a map, text as it stands, anything else as base64.
+    `kind` has its parameters where they are needed to read it.
 
     Raises BadBodyError, TooLargeError for one that is not what it says.
     """
@@ -297,6 +298,10 @@ def read_content(kind: str, body: bytes) -> Content:
         return Content(cast("JsonValue", parse_json(body)))
     if kind == "application/x-www-form-urlencoded":
         return Content(_form(body))
+    if kind.startswith("multipart/form-data"):
+        from segue.api.multipart import read_multipart  # noqa: PLC0415 - few webhooks load the parser of mails
+
+        return Content(read_multipart(kind, body))
     if kind.startswith("text/") or kind == "application/xml" or kind.endswith("+xml"):
         return Content(_text(body))
     if not kind:

@@ -34,7 +34,16 @@ from segue.errors import (
 )
 from segue.flow.problems import Problem
 from segue.observe.masking import DEFAULT_MASKER, MASK
-from segue.triggers.errors import EncodingNotTakenError, FlowUnusableError, MethodNotTakenError, RestingError
+from segue.triggers.errors import (
+    BadContentError,
+    EncodingNotTakenError,
+    FlowUnusableError,
+    MethodNotTakenError,
+    RestingError,
+    TooManyBytesError,
+    TooOftenError,
+    TypeNotTakenError,
+)
 
 PROBLEM_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:segue:problem:"
@@ -133,6 +142,10 @@ TABLE: Final = (
     Row(BadBodyError, 400, "bad-body", "Body cannot be read"),
     Row(TooLargeError, 413, "too-large", "Body too large"),
     Row(MethodNotTakenError, 405, "method-not-allowed", "Method not taken here"),
+    Row(TypeNotTakenError, 415, "unsupported-type", "Content type not taken here"),
+    Row(TooManyBytesError, 413, "too-large", "Body too large"),
+    Row(BadContentError, 400, "bad-body", "Body cannot be read"),
+    Row(TooOftenError, 429, "too-many-requests", "Too many requests", retry_after=True),
     Row(EncodingNotTakenError, 415, "unsupported-encoding", "Content encoding not read here"),
     Row(TooSlowError, 408, "too-slow", "Body came too slowly"),
     Row(UnsupportedTypeError, 415, "unsupported-type", "Content type not read here"),
@@ -220,8 +233,14 @@ def details_of(error: Exception, *, instance: str, request_id: str) -> tuple[Pro
         detail = f"the server made a mistake; its log says more under the request id {request_id}"
         return _problem(500, "internal", "Internal error", detail, instance, request_id), headers
     if row.retry_after:
-        wait = error.retry_after_seconds if isinstance(error, TooManyRequestsError) else RETRY_AFTER_SECONDS
+        wait = (
+            error.retry_after_seconds
+            if isinstance(error, TooManyRequestsError | TooOftenError)
+            else RETRY_AFTER_SECONDS
+        )
         headers["retry-after"] = str(math.ceil(wait))
+    if isinstance(error, MethodNotTakenError):
+        headers["allow"] = ", ".join(error.methods)
     if row.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return _problem(

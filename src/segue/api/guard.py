@@ -8,12 +8,12 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -35,8 +35,6 @@ BODY_SECONDS_MAX: Final = 60.0
 RUN_PREFIXES: Final = ("run_", "eng_")
 CALLBACK_PREFIX: Final = "/api/v1/orchestrator/callback/"
 HOOK_PREFIX: Final = "/hooks/"
-HOOK_BYTES_MAX: Final = 1024 * 1024
-"""Anyone may send to a webhook's address, so less is read there before it is known who it is."""
 PROBES: Final = frozenset({"/health/live", "/health/ready"})
 """What a load balancer asks, by whatever name and without an identity."""
 PUBLIC_PATHS: Final = frozenset({"/", "/login", "/setup", "/api/v1/login", "/api/v1/setup"})
@@ -56,6 +54,12 @@ SECURITY_HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+_FIXED_HEADERS: Final = [
+    (name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items() if name != "referrer-policy"
+]
+_OUR_HEADERS: Final = frozenset(
+    (*(name.encode() for name in SECURITY_HEADERS), b"x-request-id", b"content-security-policy")
+)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _LIVE: Final = re.compile(r"/api/v1/(live|runs/[^/]+/(events|socket))\Z")
 """Streams of Server-Sent Events and WebSockets."""
@@ -67,8 +71,18 @@ _log = get_logger("segue.api.access")
 class Guard:
     """The outermost middleware. Puts `segue.request_id`, `segue.shown_path` and `segue.principal` into the scope."""
 
-    def __init__(self, app: ASGIApp, *, gate: Gate, closing: Callable[[], bool], body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        gate: Gate,
+        closing: Callable[[], bool],
+        body_bytes_max: int,
+        hook_bytes: Callable[[str], int],
+    ) -> None:
+        """`hook_bytes`: how much is read at a webhook's path."""
         self._app = app
+        self._hook_bytes = hook_bytes
         self._gate = gate
         self._closing = closing
         self._body_bytes_max = body_bytes_max
@@ -111,8 +125,10 @@ class Guard:
         with log_context(request_id=request_id):
             try:
                 await self._check(scope, headers)
-                is_hook = scope["path"].startswith(HOOK_PREFIX)
-                limit = min(HOOK_BYTES_MAX, self._body_bytes_max) if is_hook else self._body_bytes_max
+                limit = self._body_bytes_max
+                if scope["path"].startswith(HOOK_PREFIX):
+                    # Anyone may send to a webhook's address, so less is read there before it is known who it is.
+                    limit = min(limit, self._hook_bytes(scope["path"]))
                 await self._app(scope, await self._with_body(headers, receive, limit), answer)
             except asyncio.CancelledError:
                 answer.status = answer.status or 499
@@ -204,22 +220,27 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(raw=message.setdefault("headers", []))
-            headers["x-request-id"] = self._request_id
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-            if not headers.get("content-type", "").startswith("text/html"):
-                headers["content-security-policy"] = DATA_POLICY
-            elif self._is_form:
-                headers["content-security-policy"] = FORM_POLICY
-                # With `no-referrer` a browser would send the form with `Origin: null`.
-                headers["referrer-policy"] = "same-origin"
-            else:
-                headers["content-security-policy"] = PAGE_POLICY
-            headers.setdefault("cache-control", "no-store")
+            message["headers"] = self._headers(message.get("headers", ()))
         elif message["type"] == "http.response.body":
             self.bytes_sent += len(message.get("body", b""))
         await self._send(message)
+
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The answer's own headers and ours. Made as a plain list: every answer of the server comes through here."""
+        kept = [one for one in given if one[0] not in _OUR_HEADERS]
+        kind = next((value for name, value in kept if name == b"content-type"), b"")
+        policy, referrer = DATA_POLICY, SECURITY_HEADERS["referrer-policy"]
+        if kind.startswith(b"text/html"):
+            policy = FORM_POLICY if self._is_form else PAGE_POLICY
+            # With `no-referrer` a browser would send the form with `Origin: null`.
+            referrer = "same-origin" if self._is_form else referrer
+        kept += [
+            (b"x-request-id", self._request_id.encode()), *_FIXED_HEADERS,
+            (b"referrer-policy", referrer.encode()), (b"content-security-policy", policy.encode()),
+        ]  # fmt: skip
+        if all(name != b"cache-control" for name, _ in kept):
+            kept.append((b"cache-control", b"no-store"))
+        return kept
 
 
 async def refuse_socket(scope: Scope, receive: Receive, send: Send, error: SegueError) -> None:

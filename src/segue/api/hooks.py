@@ -44,13 +44,18 @@ class HookRoutes:
             ("/hooks/{workspace}/{flow}", self.named),
         ):
             for method in METHODS:
-                extra = {} if method == "GET" else {"requestBody": body}
+                extra = {} if method in ("GET", "HEAD") else {"requestBody": body}
                 repeats = "a delivery counts once, by what its sender calls it" if method == "POST" else None
                 router.add(
                     path, take, method=method, needs=None, status_code=202, extra=extra, responses=responses,
                     repeats=repeats, name=f"{take.__name__}_{method.lower()}",
                 )  # fmt: skip
         return router
+
+    def bytes_at(self, path: str) -> int:
+        """The largest body that is read at a path, before anything else is looked at."""
+        parts = [*path.split("/"), "", "", ""]
+        return self._triggers.webhooks.bytes_at(parts[2], parts[3], parts[4] or None)
 
     async def hot(self, request: Request) -> Response | None:
         """What the routes below do, found without them; None if the request is for none of them."""

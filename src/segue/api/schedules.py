@@ -22,7 +22,7 @@ from segue.api.trigger_answers import (
     ScheduleList,
     ScheduleView,
 )
-from segue.api.triggers import LIMIT, Cursor, FlowId, Limit, require_flow
+from segue.api.triggers import LIMIT, Cursor, FlowId, Limit, checked_trigger, require_flow
 from segue.engine.views import rfc3339
 from segue.errors import NotFoundError, RequestError
 from segue.flow.model import RawMap
@@ -34,7 +34,9 @@ from segue.triggers.times import read_rule, times_after
 NEXT: Final = 5
 NEXT_MAX: Final = 100
 FIRES_MAX: Final = 500
-_SETTINGS: Final = ("cron", "every", "at", "timezone", "inputs", "catch_up", "overlap")
+_SETTINGS: Final = (
+    "cron", "every", "at", "timezone", "inputs", "catch_up", "overlap", "jitter", "from_", "until",
+)  # fmt: skip
 Count = Annotated[int, Query(ge=1, le=NEXT_MAX, description="How many.")]
 FireCount = Annotated[int, Query(ge=1, le=FIRES_MAX, description="How many at most.")]
 
@@ -95,7 +97,10 @@ class ScheduleRoutes:
         body = await read_model(request, CreateSchedule)
         refuse_unless(principal_of(request), "flow:update", body.flow)
         workspace = principal_of(request).workspace
-        settings: RawMap = {name: value for name in _SETTINGS if (value := getattr(body, name)) is not None}
+        given: RawMap = {name.strip("_"): value for name in _SETTINGS if (value := getattr(body, name)) is not None}
+        if not given.keys() & {"cron", "every", "at"}:
+            raise RequestError("a schedule says either `cron`, `every` or `at`")
+        settings = checked_trigger("cron", given, body.when).settings
         read_rule(settings, self._triggers.engine.now())
         await require_flow(self._triggers, workspace, body.flow)
         row = await self._triggers.registry.create(

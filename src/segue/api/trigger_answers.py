@@ -199,8 +199,11 @@ class CreateSchedule(Body):
     timezone: str | None = Field(None, max_length=100, description="Such as Europe/Berlin; UTC unless said.")
     inputs: JsonObject | None = Field(None, description="The run's inputs; expressions may use `$trigger`.")
     when: str | None = Field(None, max_length=10_000, description="The condition under which a run begins.")
-    catch_up: str | int | None = Field(None, description="Of times missed: none, last (default), or how many.")
+    catch_up: str | int | None = Field(None, description="Of times missed: none, last (default), all, or how many.")
     overlap: str | None = Field(None, description="allow (default), skip, queue or cancel.")
+    jitter: str | None = Field(None, max_length=60, description="Over how much time the beginnings are spread.")
+    from_: str | None = Field(None, alias="from", max_length=60, description="No run before: RFC 3339.")
+    until: str | None = Field(None, max_length=60, description="No run after: RFC 3339.")
 
 
 class ChangeSchedule(Body):

@@ -29,7 +29,10 @@ from segue.api.trigger_answers import (
     trigger_view,
 )
 from segue.engine.views import rfc3339
-from segue.errors import NotFoundError, RequestError
+from segue.errors import InvalidFlowError, NotFoundError, RequestError
+from segue.flow.forms.triggers import problems_of_settings
+from segue.flow.model import RawMap, Trigger
+from segue.flow.starting import refuse_uncomputable
 from segue.kernel.durations import InvalidDuration, milliseconds_of
 from segue.triggers.errors import FlowUnusableError
 from segue.triggers.records import Kind, TriggerRow
@@ -138,13 +141,14 @@ class TriggerRoutes:
             raise RequestError(f"a trigger made here is of the kind {', '.join(CREATED)}; for times make a schedule")
         if body.kind != "webhook" and not str(body.settings.get(body.kind, "")).strip():
             raise RequestError(f"settings.{body.kind} is missing: which {body.kind} is waited for")
-        settings = body.settings
+        trigger = checked_trigger(body.kind, body.settings, body.when)
+        settings = trigger.settings
         auth = read_webhook_settings(settings).auth if body.kind == "webhook" else None
         if auth is not None and auth.needs_secret and auth.generates is None and body.secret is None:
             raise RequestError(f"a {auth.kind} secret or key is made by the sender: send it as `secret`")
         await require_flow(self._triggers, workspace, body.flow)
         row = await self._triggers.registry.create(
-            workspace, body.flow, cast("Kind", body.kind), settings, name=body.name, condition=body.when
+            workspace, body.flow, cast("Kind", body.kind), settings, name=body.name, condition=trigger.when
         )
         secret = None
         if auth is not None and auth.needs_secret:
@@ -262,6 +266,16 @@ class TriggerRoutes:
         except RequestError:
             auth = None
         return trigger_view(row, auth=auth, address=address)
+
+
+def checked_trigger(kind: str, settings: RawMap, when: str | None) -> Trigger:
+    """The trigger as a flow would have it. Raises InvalidFlowError with everything that is wrong."""
+    trigger, problems = problems_of_settings(kind, settings if when is None else {**settings, "when": when})
+    if problems or trigger is None:
+        first = str(problems[0]) if problems else "this is no trigger"
+        raise InvalidFlowError(f"the trigger's settings do not fit: {first}", problems)
+    refuse_uncomputable(trigger)
+    return trigger
 
 
 async def require_flow(triggers: Triggers, workspace: str, flow_id: str) -> None:

@@ -42,6 +42,8 @@ _TEMPLATE: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _LOOSE: Final = re.compile(
     r"(?<!\$)\$(?:(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)|\{\s*(?P<braced>[A-Za-z_]\w*(?:\.\w+)*)\s*\})"
 )
+_AT_THE_START: Final = frozenset(("trigger", "data", "env"))
+"""What a trigger's own expressions see: there is no run yet."""
 _HTTP_RESULT: Final = ("status", "headers", "body")
 
 
@@ -56,6 +58,8 @@ class _Place:
     frame: Frame
     visible: int
     extra: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    """The names that are known here, if not all of those that always are."""
 
 
 def check_values(findings: Findings, scopes: Scopes, specs: dict[str, ActionSpec]) -> None:
@@ -165,13 +169,16 @@ def _flow_places(findings: Findings, scopes: Scopes) -> Iterator[_Place]:
     for field in ("vars", "env"):
         if is_dynamic(getattr(flow, field)):
             yield _Place(None, field, getattr(flow, field), "value", scopes.root, 0)
-    places = findings.document.places if findings.document is not None else {}
-    conditions = iter([field for step, field in places if not step and field.endswith(".when")])
     if flow.run_limits is not None and flow.run_limits.key is not None:
         yield _Place(None, "limits.key", flow.run_limits.key, "expression", scopes.root, 0)
-    for trigger in flow.triggers:
+    for number, trigger in enumerate(flow.triggers):
+        field = f"triggers[{number}]"
         if trigger.when is not None:
-            yield _Place(None, next(conditions, "trigger"), trigger.when, "condition", scopes.root, 0)
+            yield _Place(None, f"{field}.when", trigger.when, "condition", scopes.root, 0, only=_AT_THE_START)
+        for name in ("inputs", "dedupe"):
+            raw = trigger.settings.get(name)
+            if is_dynamic(raw):
+                yield _Place(None, f"{field}.{name}", raw, "value", scopes.root, 0, only=_AT_THE_START)
 
 
 class _Checker:
@@ -273,7 +280,12 @@ class _Checker:
         root, path = reference.root, reference.path
         if root == "$" or root in place.extra or place.frame.binds(root):
             return
-        if root in ("inputs", "input"):
+        if place.only is not None and root in SCOPE_NAMES:
+            if root not in place.only:
+                message = f"`{root}` is not known before the run begins"
+                hint = f"a trigger sees {', '.join(f'`{name}`' for name in sorted(place.only))}"
+                self._report(codes.UNKNOWN_NAME, message, place, reference, root, hint)
+        elif root in ("inputs", "input"):
             self._input(place, reference)
         elif root == "secrets":
             self._secret(place, reference)

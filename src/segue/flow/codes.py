@@ -292,7 +292,8 @@ UNKNOWN_SECRET: Final = _code(
 BAD_TRIGGER: Final = _code(
     "FLW048",
     "A trigger that cannot be read",
-    "Triggers are `webhook.received`, `manual`, `{cron: …}`, `{event: …}`, `{flow: …}` or `{webhook: …}`.",
+    "Triggers are `webhook.received`, `manual`, `{cron: …}`, `{every: …}`, `{at: …}`, `{event: …}`, `{flow: …}` or "
+    "`{webhook: …}`.",
     "Write the trigger in one of those ways.",
 )
 NOT_REPLACED: Final = _code(

@@ -10,6 +10,7 @@ from typing import Final
 
 from segue.flow.http_params import METHODS
 from segue.flow.model import Callback, JsonValue, Poll, RawMap, Retry
+from segue.flow.schema_triggers import trigger_schema
 from segue.flow.verbs import (
     CACHE_KEYS,
     CALLBACK_KEYS,
@@ -386,25 +387,5 @@ def _part_defs() -> RawMap:
             "type": "string",
             "pattern": r"^(env|file|secret|connection|vault):.|\.",
         },
-        "trigger": _trigger(),
+        "trigger": trigger_schema(_RATE),
     }  # fmt: skip
-
-
-def _trigger() -> RawMap:
-    kinds = ("webhook", "cron", "event", "flow", "manual")
-    return any_of(
-        {"type": "string", "pattern": r"^(manual|webhook|[\w-]+\.[\w.-]+)$", "examples": ["webhook.received"]},
-        {
-            "type": "object",
-            "properties": {
-                "webhook": {"description": "Runs start when a webhook is received."},
-                "cron": {"description": "Minute, hour, day, month, weekday.", "examples": ["0 9 * * 1-5"]},
-                "event": {"description": "Runs start at an event of this name.", "examples": ["order.created"]},
-                "flow": {"description": "Runs start when a run of this flow ends.", "examples": ["invoice"]},
-                "manual": {"description": "A person starts runs."},
-                "when": {"description": "The condition under which a run is started.", **ref("expression")},
-                "timezone": {"description": "The time zone of `cron`.", "examples": ["Europe/Berlin"]},
-            },
-            "anyOf": [{"required": [kind]} for kind in kinds],
-        },
-    )

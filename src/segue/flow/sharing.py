@@ -48,7 +48,7 @@ def _limits(reader: Reader, entries: dict[str, Node], path: str) -> Limits | Non
     if found := entries.get("concurrency"):
         fields["concurrency"] = reader.integer(found, "limits.concurrency", minimum=1, maximum=MAX_CONCURRENCY)
     if found := entries.get("rate"):
-        fields["rate_count"], fields["rate_seconds"] = _rate(reader, found)
+        fields["rate_count"], fields["rate_seconds"] = read_rate(reader, found)
     if found := entries.get("key"):
         fields["key"] = reader.expression(found, "limits.key")
         reader.place(path, "limits.key", found)
@@ -58,18 +58,25 @@ def _limits(reader: Reader, entries: dict[str, Node], path: str) -> Limits | Non
     return Limits(**kept) if "concurrency" in kept or "rate_count" in kept else None
 
 
-def _rate(reader: Reader, node: Node) -> tuple[int | None, float | None]:
+def read_rate(reader: Reader, node: Node, what: str = "limits.rate") -> tuple[int | None, float | None]:
     """`10/s`, `100/5m`: so many begun within any stretch of that length."""
-    found = _RATE.match((node.text or "").strip())
+    found = parse_rate(node.text or "")
     if found is not None:
-        length = _UNITS.get(found[2], found[2])
-        seconds = parse_duration(length if length[0].isdigit() else f"1{length}")
-        count = int(found[1])
-        if seconds and 0 < count <= MAX_RATE:
-            return count, seconds
+        return found
     hint = "write a number and a length of time, such as 10/s, 100/m or 1000/12h"
-    reader.problem(codes.NOT_ALLOWED, node, f"limits.rate: {node.kind_name()} is no rate", suggestion=hint)
+    reader.problem(codes.NOT_ALLOWED, node, f"{what}: {node.kind_name()} is no rate", suggestion=hint)
     return None, None
+
+
+def parse_rate(text: str) -> tuple[int, float] | None:
+    """How many within how many seconds; None if the text is no rate."""
+    found = _RATE.match(text.strip())
+    if found is None:
+        return None
+    length = _UNITS.get(found[2], found[2])
+    seconds = parse_duration(length if length[0].isdigit() else f"1{length}")
+    count = int(found[1])
+    return (count, seconds) if seconds and 0 < count <= MAX_RATE else None
 
 
 def read_cache(reader: Reader, node: Node, path: str) -> Cache | None:

@@ -72,6 +72,28 @@ def begin_from(flow: Flow, trigger: Trigger | None, event: Mapping[str, JsonValu
     return Beginning(begins=True, inputs=cast("RawMap", made), reason=reason)
 
 
+def trigger_value(written: JsonValue, event: Mapping[str, JsonValue], impure: Impure, what: str) -> JsonValue:
+    """A value of a trigger over its event. Raises InvalidInputError if it cannot be computed."""
+    scope = MappingScope({"trigger": dict(event), "data": event.get("body"), "env": {}})
+    try:
+        return to_json(_value(_encode(written)).evaluate(scope, impure))
+    except ExprError as error:
+        raise InvalidInputError(f"the trigger's `{what}` cannot be computed: {error}", [(what, str(error))]) from error
+
+
+def refuse_uncomputable(trigger: Trigger) -> None:
+    """Raises InvalidInputError if one of a trigger's expressions cannot be compiled, whatever the event."""
+    for place in ("when", "inputs", "dedupe"):
+        try:
+            if place != "when":
+                _value(_encode(trigger.settings.get(place)))
+            elif trigger.when is not None:
+                _condition(trigger.when)
+        except ExprError as error:
+            message = f"the trigger's `{place}` cannot be computed: {error}"
+            raise InvalidInputError(message, [(place, str(error))]) from error
+
+
 def _same_names(flow: Flow, body: JsonValue) -> RawMap:
     """The body's fields that the flow declares as inputs; a flow that declares none takes none from a trigger."""
     declared = flow.inputs.get("properties")

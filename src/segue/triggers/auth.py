@@ -11,30 +11,14 @@ import msgspec
 from segue.errors import RequestError
 from segue.flow.model import JsonValue, RawMap
 from segue.flow.nearest import did_you_mean
+from segue.flow.trigger_keys import AUTH_ALIASES, AUTH_KEYS, AUTH_KINDS, AUTH_TYPE_KEYS, SECRET_PLACES
 from segue.kernel.durations import InvalidDuration, milliseconds_of
 from segue.triggers.bearers import JwtScheme, TokenScheme
 from segue.triggers.schemes import HMAC, SCHEMES, HmacSettings, Scheme, hmac_scheme
 from segue.triggers.signatures import Message
 
 AnyScheme: TypeAlias = Scheme | TokenScheme | JwtScheme
-KINDS: Final = (*SCHEMES, "token", "jwt", "none")
-_ALIASES: Final = {
-    "standard-webhooks": "standard", "standard_webhooks": "standard", "gohighlevel": "highlevel", "ghl": "highlevel",
-    "bearer": "token", "signature": "hmac",
-}  # fmt: skip
-_TYPE_KEYS: Final = ("type", "kind", "scheme")
-_COMMON: Final = frozenset((*_TYPE_KEYS, "secret"))
-_HMAC_KEYS: Final = frozenset(
-    ("header", "prefix", "algorithm", "encoding", "key", "separator", "signed", "time_header", "time_unit",
-     "tolerance", "id_header", "id_field")
-)  # fmt: skip
-_KEYS: Final = {
-    "hmac": _HMAC_KEYS,
-    "token": frozenset(("header", "prefix", "query")),
-    "jwt": frozenset(("header", "prefix", "issuer", "audience", "algorithms", "jwks", "tolerance")),
-    "none": frozenset[str](),
-}
-REFERENCES: Final = ("env:", "file:", "secret:", "connection:", "vault:")
+_COMMON: Final = frozenset((*AUTH_TYPE_KEYS, "secret"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +33,13 @@ class Auth:
     """Where the secrets stand: `env:NAME`, `file:PATH`. Empty: the trigger has its own, generated or given."""
     jwks: bytes | None = None
     """The JWK set of a JSON Web Token's issuer, as JSON."""
+    jwks_url: str | None = None
+    """Where that set is had."""
 
     @property
     def needs_secret(self) -> bool:
         """Whether a secret must be generated or given for it."""
-        return self.scheme is not None and not self.references and self.jwks is None
+        return self.scheme is not None and not self.references and self.jwks is None and self.jwks_url is None
 
     @property
     def generates(self) -> Literal["whsec", "text"] | None:
@@ -84,22 +70,23 @@ def read_auth(settings: Mapping[str, JsonValue]) -> Auth:
     options: RawMap = {}
     if isinstance(written, dict):
         options = {key: value for key, value in written.items() if value is not None}
-        written = next((options[key] for key in _TYPE_KEYS if key in options), None)
-    kind = _ALIASES.get(str(written).lower(), str(written).lower())
-    if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS)
-        known = hint or f"known: {', '.join(KINDS)}"
+        written = next((options[key] for key in AUTH_TYPE_KEYS if key in options), None)
+    kind = AUTH_ALIASES.get(str(written).lower(), str(written).lower())
+    if kind not in AUTH_KINDS:
+        hint = did_you_mean(kind, AUTH_KINDS)
+        known = hint or f"known: {', '.join(AUTH_KINDS)}"
         raise RequestError(f"a webhook's `auth` is one of the known kinds, not {str(written)[:60]!r}; {known}")
-    unknown = sorted(options.keys() - _COMMON - _KEYS.get(kind, frozenset(("tolerance",))))
+    unknown = sorted(options.keys() - _COMMON - {key.name for key in AUTH_KEYS[kind]})
     if unknown:
         raise RequestError(f"`auth: {kind}` has no setting {unknown[0]!r}")
     references = _references(options.get("secret", settings.get("secret")))
     jwks = options.get("jwks")
-    if jwks is not None and not isinstance(jwks, dict):
-        raise RequestError("`jwks` is the issuer's JWK set: a map with the list `keys`")
+    if jwks is not None and not isinstance(jwks, dict) and not str(jwks).startswith(("https://", "http://")):
+        raise RequestError("`jwks` is the issuer's JWK set (a map with the list `keys`), or its https address")
     return Auth(
         kind=kind, scheme=_scheme(kind, options), references=references,
-        jwks=None if jwks is None else msgspec.json.encode(jwks),
+        jwks=msgspec.json.encode(jwks) if isinstance(jwks, dict) else None,
+        jwks_url=str(jwks) if jwks is not None and not isinstance(jwks, dict) else None,
     )  # fmt: skip
 
 
@@ -139,7 +126,7 @@ def _references(written: JsonValue) -> tuple[str, ...]:
     found: list[str] = []
     for one in written if isinstance(written, list) else [written]:
         text = str(cast("RawMap", one).get("from") if isinstance(one, dict) else one)
-        if not text.startswith(REFERENCES):
+        if not text.startswith(SECRET_PLACES):
             raise RequestError(
                 "a webhook's `secret` names a secret of the flow (`$secrets.name`) or where it stands (secret:NAME, "
                 "env:NAME, file:PATH); leave it out to have one generated"

@@ -145,11 +145,11 @@ def drop_refused(sql: Sql, trigger_id: str) -> None:
     )  # fmt: skip
 
 
-def drop_old(sql: Sql, now: int) -> None:
+def drop_old(sql: Sql, now: int, kept_ms: int = KEPT_MS) -> None:
     """Forget what is older than it is kept."""
-    sql.run("DELETE FROM delivery WHERE at < ?", now - KEPT_MS)
+    sql.run("DELETE FROM delivery WHERE at < ?", now - kept_ms)
     sql.run("DELETE FROM delivery_seen WHERE at < ?", now - SEEN_KEPT_MS)
-    sql.run("DELETE FROM schedule_fire WHERE at < ? AND outcome <> 'queued'", now - KEPT_MS)
+    sql.run("DELETE FROM schedule_fire WHERE at < ? AND outcome <> 'queued'", now - kept_ms)
 
 
 def _delivery(row: Row) -> Delivery:

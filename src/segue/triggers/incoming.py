@@ -40,3 +40,12 @@ class Incoming:
     def content_type(self) -> str:
         """Without parameters, in lower case."""
         return self.header("content-type").partition(";")[0].strip().lower()[:200]
+
+    @property
+    def media_type(self) -> str:
+        """The content type with what is needed to read the body: the boundary of a multipart one."""
+        return (
+            self.header("content-type").strip()[:200]
+            if self.content_type.startswith("multipart/")
+            else self.content_type
+        )

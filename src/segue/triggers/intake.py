@@ -7,10 +7,11 @@ way there, and is answered as that one was.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -20,31 +21,44 @@ from segue.errors import (
     ConflictError,
     InvalidInputError,
     LimitReachedError,
-    NotFoundError,
     RequestError,
     SegueError,
     SignatureError,
     StoreUnavailableError,
 )
 from segue.flow.inputs import check_value
-from segue.flow.model import JsonValue, RawMap
+from segue.flow.model import RawMap
 from segue.store.tables import Sql, Tables
 from segue.triggers import deliveries
-from segue.triggers.bearers import JwtScheme, TokenScheme, verify_token
+from segue.triggers.bearers import TokenScheme
+from segue.triggers.body import Body
 from segue.triggers.deliveries import Delivery, Seen
-from segue.triggers.errors import EncodingNotTakenError, MethodNotTakenError
-from segue.triggers.incoming import Content, Incoming, Read
+from segue.triggers.errors import (
+    BadContentError,
+    EncodingNotTakenError,
+    TooManyBytesError,
+    TooOftenError,
+    TypeNotTakenError,
+)
+from segue.triggers.incoming import Incoming, Read
+from segue.triggers.lookup import Webhooks, is_handshake
+from segue.triggers.proof import Proofs
+from segue.triggers.rates import Rates
 from segue.triggers.records import TriggerRow, new_id, note_fired
 from segue.triggers.registry import Registry
 from segue.triggers.schemes import Source
-from segue.triggers.secrets import TriggerSecrets
-from segue.triggers.signatures import Message, Verdict, verify
+from segue.triggers.signatures import ID_MAX, Message, Verdict
 from segue.triggers.starting import Ready, Starter
-from segue.triggers.webhook_settings import Answer, WebhookSettings, read_webhook_settings
+from segue.triggers.webhook_event import event_of, made_event
+from segue.triggers.webhook_settings import Answer, Computed, WebhookSettings
 
 REFUSAL: Final = "the request does not prove that it comes from the webhook's sender"
 """The same for everything that can be wrong with a proof."""
-_ECHOED: Final = re.compile(r"[A-Za-z0-9_.~:/+=-]{1,512}\Z")
+NOTED_EVERY_MS: Final = 10_000
+"""How often a delivery beyond a webhook's rate is kept to be seen."""
+_ECHOED: Final = re.compile(r"[A-Za-z0-9_.~:/+=, -]{1,512}\Z")
+"""Nothing that a browser could take for a page."""
+_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _log = logging.getLogger("segue.triggers")
 
 
@@ -76,33 +90,6 @@ class _Refused(Exception):
         self.reason = reason
 
 
-class _Body:
-    """A request's body, read once whoever asks for it."""
-
-    def __init__(self, incoming: Incoming, read: Read) -> None:
-        self._incoming = incoming
-        self._read = read
-        self._json: Content | RequestError | None = None
-
-    def json(self) -> JsonValue:
-        """Raises RequestError for a body that is no JSON."""
-        if self._json is None:
-            try:
-                self._json = self._read("application/json", self._incoming.body)
-            except RequestError as error:
-                self._json = error
-        if isinstance(self._json, RequestError):
-            raise self._json
-        return self._json.value
-
-    def content(self) -> Content:
-        """The body by its content type. Raises RequestError."""
-        kind = self._incoming.content_type
-        if kind == "application/json" or kind.endswith("+json"):
-            return Content(self.json())
-        return self._read(kind, self._incoming.body)
-
-
 class Intake:
     """The webhooks of one host."""
 
@@ -110,16 +97,19 @@ class Intake:
         self,
         tables: Tables,
         registry: Registry,
-        secrets: TriggerSecrets,
+        webhooks: Webhooks,
+        proofs: Proofs,
         starter: Starter,
         now: Callable[[], int],
     ) -> None:
         self._tables = tables
         self._registry = registry
-        self._secrets = secrets
+        self._webhooks = webhooks
+        self._proofs = proofs
         self._starter = starter
         self._now = now
-        self._settings: dict[str, tuple[RawMap, WebhookSettings]] = {}
+        self._rates = Rates()
+        self._noted_at: dict[str, int] = {}
 
     async def take(self, incoming: Incoming, read: Read) -> Taken | Echo:
         """Judge and keep what came. When this returns, it is kept.
@@ -127,84 +117,93 @@ class Intake:
         Raises NotFoundError, MethodNotTakenError, SignatureError, and for a sender that is known: RequestError for a
         body that cannot be read, InvalidInputError, LimitReachedError, FlowUnusableError, StoreUnavailableError.
         """
-        row, settings = await self._webhook_at(incoming)
-        proof_in_query = settings.auth.scheme.query if isinstance(settings.auth.scheme, TokenScheme) else None
-        now = self._now()
-        delivery = Delivery(
-            id=new_id(now, "dlv_"), workspace=row.workspace, flow_id=row.flow_id, trigger_id=row.id, at=now,
-            method=incoming.method, content_type=incoming.content_type,
-            headers=deliveries.shown_headers(incoming.headers, settings.auth.secret_headers),
-            query=deliveries.shown_query(incoming.query, proof_in_query), body=incoming.body,
-            body_bytes=len(incoming.body), verdict="accepted", reason="ok",
-        )  # fmt: skip
-        body = _Body(incoming, read)
+        row, settings = self._webhooks.at(incoming)
+        if incoming.method == "HEAD":
+            return Echo("")
+        if is_handshake(settings, incoming):
+            return _echo_of(settings, Message(incoming.headers, incoming.body, incoming.query)) or Echo("")
+        body = Body(incoming, read, limit=self._webhooks.bytes_of(settings), encodings=settings.encodings)
         message = Message(incoming.headers, incoming.body, incoming.query, body.json)
+        delivery = self._delivery(row, settings, incoming)
         try:
-            verdict = await self._judged(row, settings, incoming, message)
-            echo = _echo_of(settings, incoming, message)
+            verdict = await self._judged(row, settings, incoming, message, body)
+            delivery = msgspec.structs.replace(delivery, body=body.plain(), body_bytes=len(body.plain()))
+            echo = _echo_of(settings, message)
             if echo is not None:
                 return echo
-            event = _event_of(row, settings, incoming, delivery, body)
+            await self._rated(row, settings, delivery)
+            event = event_of(row, settings, incoming, delivery, body)
             if row.capture > 0:
                 return await self._captured(row, delivery, event, settings, message)
-            return await self._kept(row, settings, delivery, event, message, verdict.id)
+            seen = self._id_of(settings, verdict, message, event)
+            return await self._kept(row, settings, delivery, event, message, seen)
         except _Refused as refused:
             await self._note_refused(row, delivery, refused)
             raise refused.error from None
+        except (TooManyBytesError, BadContentError) as error:
+            await self._note_refused(row, delivery, _Refused(error, error.reason))
+            raise
+
+    def _delivery(self, row: TriggerRow, settings: WebhookSettings, incoming: Incoming) -> Delivery:
+        proof = settings.auth.scheme.query if isinstance(settings.auth.scheme, TokenScheme) else None
+        now = self._now()
+        return Delivery(
+            id=new_id(now, "dlv_"), workspace=row.workspace, flow_id=row.flow_id, trigger_id=row.id, at=now,
+            method=incoming.method, content_type=incoming.media_type,
+            headers=deliveries.shown_headers(incoming.headers, settings.auth.secret_headers),
+            query=deliveries.shown_query(incoming.query, proof), body=incoming.body,
+            body_bytes=len(incoming.body), verdict="accepted", reason="ok",
+        )  # fmt: skip
 
     # ------------------------------------------------------------ whose it is
 
-    async def _webhook_at(self, incoming: Incoming) -> tuple[TriggerRow, WebhookSettings]:
-        found = self._registry.webhooks_at(incoming.workspace, incoming.flow_id, incoming.random)
-        known = [(row, self.settings_of(row)) for row in found]
-        is_named = incoming.random is None
-        if not found and incoming.random is not None:
-            # A path of the flow's own is no secret: it counts like no unguessable part at all.
-            hooks, is_named = self._registry.webhooks_at(incoming.workspace, incoming.flow_id, None), True
-            hooks = [row for row in hooks if str(row.settings.get("path", "")).strip("/") == incoming.random]
-            known = [(row, self.settings_of(row)) for row in hooks]
-        if is_named:
-            known = [(row, settings) for row, settings in known if settings.auth.is_named and settings.auth.scheme]
-        known = [(row, settings) for row, settings in known if row.enabled]
-        if not known:
-            raise NotFoundError("no webhook has this address")
-        fits = [(row, settings) for row, settings in known if incoming.method in settings.methods]
-        if not fits:
-            raise MethodNotTakenError(f"this webhook takes {', '.join(sorted(known[0][1].methods))}")
-        if len(fits) > 1:
-            raise NotFoundError("several webhooks have this address; use the one with the unguessable part")
-        return fits[0]
-
-    def settings_of(self, row: TriggerRow) -> WebhookSettings:
-        """A webhook's settings. Raises RequestError if they are none."""
-        known = self._settings.get(row.id)
-        if known is None or known[0] is not row.settings:
-            known = self._settings[row.id] = (row.settings, read_webhook_settings(row.settings))
-        return known[1]
-
     async def _judged(
-        self, row: TriggerRow, settings: WebhookSettings, incoming: Incoming, message: Message
+        self, row: TriggerRow, settings: WebhookSettings, incoming: Incoming, message: Message, body: Body
     ) -> Verdict:
-        if incoming.header("content-encoding").lower() not in ("", "identity"):
-            error = EncodingNotTakenError("send the body as it is: a webhook takes no Content-Encoding")
-            raise _Refused(error, "content-encoding")
-        scheme, now = settings.auth.scheme, self._now()
-        verdict = Verdict("ok")
-        if scheme is not None:
-            secrets = await self._secrets.of(row, settings.auth)
-            if isinstance(scheme, TokenScheme):
-                verdict = verify_token(scheme, secrets, message, now)
-            elif isinstance(scheme, JwtScheme):
-                from segue.triggers.jwt import verify_jwt  # noqa: PLC0415 - its library takes long to load
-
-                verdict = verify_jwt(scheme, secrets, settings.auth.jwks, message, now)
-            else:
-                verdict = verify(scheme, secrets, message, now)
+        try:
+            body.check()
+        except EncodingNotTakenError as error:
+            raise _Refused(error, "content-encoding") from None
+        verdict = await self._proofs.judge(row, settings.auth, message)
         if not verdict.accepted:
             raise _Refused(SignatureError(REFUSAL), verdict.reason)
-        if settings.dedupe is not None:
-            return replace(verdict, id=message.word(settings.dedupe))
+        if incoming.body and not settings.takes(incoming.content_type):
+            taken = ", ".join(settings.content_types)
+            shown = incoming.content_type[:60] or "none"
+            error = TypeNotTakenError(f"this webhook takes bodies of the content types {taken}, not {shown}")
+            raise _Refused(error, "content-type")
         return verdict
+
+    async def _rated(self, row: TriggerRow, settings: WebhookSettings, delivery: Delivery) -> None:
+        """Raises TooOftenError. Of a flood one refusal a while is kept, not each."""
+        try:
+            self._rates.take(row.id, settings.rate)
+        except TooOftenError as error:
+            if delivery.at - self._noted_at.get(row.id, 0) >= NOTED_EVERY_MS:
+                self._noted_at[row.id] = delivery.at
+                await self._note_refused(row, delivery, _Refused(error, "rate"))
+            raise
+
+    def forget(self, trigger_id: str) -> None:
+        """The trigger is gone."""
+        self._rates.forget(trigger_id)
+        self._noted_at.pop(trigger_id, None)
+
+    def _id_of(self, settings: WebhookSettings, verdict: Verdict, message: Message, event: RawMap) -> str | None:
+        """What a repetition of this delivery has in common with it; None: it is never held for one."""
+        match settings.dedupe:
+            case None:
+                return verdict.id
+            case False:
+                return None
+            case Source() as source:
+                return message.word(source)
+            case Computed(written):
+                value = self._starter.computed(written, event, "dedupe")
+                text = value if isinstance(value, str) else None if value is None else _sorted(value).decode()
+                if not text:
+                    return None
+                return text if len(text) <= ID_MAX else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     # ------------------------------------------------------------ keeping
 
@@ -226,7 +225,7 @@ class Intake:
             if earlier is None:
                 raise
             return _again(earlier, settings)
-        if ready.version is not None and ready.version.flow.limits is not None:
+        if ready.version is not None and ready.version.flow.run_limits is not None:
             earlier = await self._earlier(row, seen)
             if earlier is not None:
                 return _again(earlier, settings)
@@ -336,7 +335,7 @@ class Intake:
             run_id=new_run_id(now),
         )  # fmt: skip
         body = read(old.content_type, old.body)
-        event = _made_event(row, kept, body, dict(old.headers), dict(old.query)) | {"replay_of": old.id}
+        event = made_event(row, kept, body, dict(old.headers), dict(old.query)) | {"replay_of": old.id}
         ready = await self._starter.ready(row, event)
         if ready.version is None:
             raise ConflictError(f"no run begins: {ready.reason}")
@@ -385,7 +384,8 @@ def _again(earlier: Seen, settings: WebhookSettings) -> Taken:
     )  # fmt: skip
 
 
-def _echo_of(settings: WebhookSettings, incoming: Incoming, message: Message) -> Echo | None:
+def _echo_of(settings: WebhookSettings, message: Message) -> Echo | None:
+    """Raises RequestError for a challenge that is not to be sent back."""
     source = settings.challenge
     if settings.auth.kind == "slack" and message.field("type") == "url_verification":
         source = Source(field="challenge")
@@ -393,32 +393,5 @@ def _echo_of(settings: WebhookSettings, incoming: Incoming, message: Message) ->
     if word is None:
         return None
     if not _ECHOED.match(word):
-        raise _Refused(RequestError("the challenge is no plain word"), "challenge")
+        raise RequestError("the challenge is no plain word")
     return Echo(word)
-
-
-def _event_of(
-    row: TriggerRow, settings: WebhookSettings, incoming: Incoming, delivery: Delivery, read: _Body
-) -> RawMap:
-    try:
-        body = read.content()
-    except RequestError as error:
-        raise _Refused(error, "body") from None
-    proofs = settings.auth.secret_headers
-    headers: RawMap = {}
-    for name, value in incoming.headers[: deliveries.HEADERS_MAX]:
-        key = name.lower()
-        if key not in proofs:
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    hidden = settings.auth.scheme.query if isinstance(settings.auth.scheme, TokenScheme) else None
-    query: RawMap = {name: value for name, value in incoming.query if name != hidden}
-    return _made_event(row, delivery, body, headers, query)
-
-
-def _made_event(row: TriggerRow, delivery: Delivery, body: Content, headers: RawMap, query: RawMap) -> RawMap:
-    """What the run knows as `$trigger`."""
-    event: RawMap = {
-        "kind": "webhook", "name": row.name, "method": delivery.method, "headers": headers, "query": query,
-        "content_type": delivery.content_type, "delivery": delivery.id, "body": body.value,
-    }  # fmt: skip
-    return event | {"encoding": "base64"} if body.is_base64 else event

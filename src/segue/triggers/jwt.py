@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -10,11 +11,11 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OctKey
 
+from segue.flow.trigger_keys import PUBLIC_ALGORITHMS, SHARED_ALGORITHMS
 from segue.triggers.bearers import JwtScheme, after_prefix
 from segue.triggers.signatures import Message, Secret, Verdict
 
-PUBLIC_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
-SHARED_ALGORITHMS: Final = ("HS256", "HS384", "HS512")
+_decode_keys: Final = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
 JWT_AGE_SECONDS: Final = 3_600
 """How long a token without `exp` counts after its `iat`."""
 
@@ -43,7 +44,27 @@ def _public_claims(scheme: JwtScheme, keys: bytes, token: str) -> dict[str, Any]
     if any(isinstance(key, OctKey) for key in found.keys):
         return None
     wanted = [name for name in scheme.algorithms or PUBLIC_ALGORITHMS if name in PUBLIC_ALGORITHMS]
-    return _claims_of(token, found, wanted)
+    if _key_id(token) is not None:
+        return _claims_of(token, found, wanted)
+    # A token that names no key may be of any of them.
+    claims = (_claims_of(token, KeySet([key]), wanted) for key in found.keys)
+    return next((one for one in claims if one is not None), None)
+
+
+def names_unknown_key(scheme: JwtScheme, keys: bytes, message: Message) -> bool:
+    """Whether the token names a key (`kid`) that is not in the set."""
+    token = after_prefix(message, scheme.header, scheme.prefix)
+    id = None if token is None else _key_id(token)
+    return id is not None and id not in {key.get("kid") for key in _decode_keys(keys).get("keys", [])}
+
+
+def _key_id(token: str) -> str | None:
+    try:
+        header = msgspec.json.decode(urlsafe_b64decode(token.partition(".")[0] + "=="))
+    except (ValueError, msgspec.DecodeError):
+        return None
+    id: object = cast("dict[str, object]", header).get("kid") if isinstance(header, dict) else None
+    return id if isinstance(id, str) else None
 
 
 def _shared_claims(scheme: JwtScheme, secrets: Sequence[str], token: str) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from segue.engine.parents import depth_of
 from segue.engine.reactions import RunEnd
 from segue.errors import ConflictError, RequestError
 from segue.flow.model import RawMap
+from segue.flow.trigger_keys import ENDS
 from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.errors import FlowUnusableError, RestingError
@@ -23,16 +24,8 @@ from segue.triggers.records import TriggerRow, note_fired
 from segue.triggers.registry import Registry
 from segue.triggers.starting import MAX_DEPTH, Starter
 
-ENDS: Final = {
-    "succeeded": frozenset(("succeeded",)),
-    "completed": frozenset(("succeeded",)),
-    "failed": frozenset(("failed", "timed_out")),
-    "timed_out": frozenset(("timed_out",)),
-    "cancelled": frozenset(("cancelled",)),
-    "ended": frozenset(("succeeded", "failed", "timed_out", "cancelled")),
-    "any": frozenset(("succeeded", "failed", "timed_out", "cancelled")),
-}
-"""What `on:` may say, and the statuses that it means."""
+OUTSIDE: Final = "api"
+"""The source of events that no run sent."""
 _log = logging.getLogger("segue.triggers")
 
 
@@ -74,14 +67,18 @@ class Chains:
         rows = self._registry.live("event", event.workspace, event.name)
         if not rows:
             return
-        depth = 0
+        depth, sender = 0, OUTSIDE
         if event.source is not None:
             record = await self._engine.store.get_run(event.source)
+            sender = "" if record is None else record.flow_id
             depth = 0 if record is None else depth_of(await self._engine.state(record))
+        rows = [row for row in rows if _hears(row, sender)]
+        if not rows:
+            return
         data = self._engine.event_data(event)
         told: RawMap = {
-            "kind": "event", "event": event.name, "id": event.id, "source": event.source, "depth": depth + 1,
-            "body": data,
+            "kind": "event", "event": event.name, "id": event.id, "source": event.source, "flow": sender or None,
+            "depth": depth + 1, "body": data,
         }  # fmt: skip
         for row in rows:
             await self._start(row, told, f"event\n{event.workspace}\n{event.id}", event.at, event.source)
@@ -119,3 +116,9 @@ def _ends_of(row: TriggerRow) -> frozenset[str]:
     written = row.settings.get("on", "succeeded")
     words = written if isinstance(written, list) else [written]
     return frozenset[str]().union(*(ENDS.get(str(word).lower(), frozenset[str]()) for word in words))
+
+
+def _hears(row: TriggerRow, sender: str) -> bool:
+    """Whether events of this flow's runs, or of nobody's, are for the trigger."""
+    written = row.settings.get("source")
+    return written is None or sender in (written if isinstance(written, list) else [written])

@@ -21,6 +21,7 @@ from segue.flow.model import Flow
 from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.deliveries import drop_old
+from segue.triggers.limits import DEFAULT_LIMITS, TriggerLimits
 from segue.triggers.reactions import Chains
 from segue.triggers.records import Origin, TriggerRow
 from segue.triggers.registry import Registry
@@ -29,6 +30,7 @@ from segue.triggers.starting import Starter
 
 if TYPE_CHECKING:
     from segue.triggers.intake import Intake
+    from segue.triggers.lookup import Webhooks
     from segue.triggers.secrets import TriggerSecrets
 
 DROP_EVERY_MS: Final = 3_600_000
@@ -50,12 +52,18 @@ class Triggers:
         vault: Vault,
         resolver: SecretResolver,
         running: Callable[[], Awaitable[frozenset[str]]],
+        fetch: Callable[[str], Awaitable[object]],
+        limits: TriggerLimits = DEFAULT_LIMITS,
     ) -> None:
-        """`running` gives the ids of the stored flows that go before files of the same id."""
+        """`running` gives the ids of the stored flows that go before files of the same id, `fetch` a JSON document at
+        an address outside. `limits` hold for all triggers of the host.
+        """
         self.engine = engine
         self.registry = Registry(tables, engine.now, lambda: engine.server_key)
         self._vault, self._resolver = vault, resolver
         self.starter = Starter(engine, flows)
+        self._fetch = fetch
+        self._limits = limits
         self._library = library
         self._tables = tables
         self._running = running
@@ -63,8 +71,13 @@ class Triggers:
         self._followed: dict[str, bytes] = {}
         self._looking: asyncio.Task[None] | None = None
         self.scheduler = Scheduler(engine, tables, self.registry, self.starter)
-        self.registry.changed = self.scheduler.changed
+        self.registry.changed = self._changed
         self._chains = Chains(engine, tables, self.registry, self.starter)
+
+    def _changed(self, id: str) -> None:
+        self.scheduler.changed(id)
+        if "intake" in self.__dict__ and self.registry.find(id) is None:
+            self.intake.forget(id)
 
     async def open(self) -> None:
         """See `Reactions.open`."""
@@ -81,8 +94,18 @@ class Triggers:
     def intake(self) -> Intake:
         """What requests to webhooks become."""
         from segue.triggers.intake import Intake  # noqa: PLC0415
+        from segue.triggers.key_sets import KeySets  # noqa: PLC0415
+        from segue.triggers.proof import Proofs  # noqa: PLC0415
 
-        return Intake(self._tables, self.registry, self.secrets, self.starter, self.engine.now)
+        proofs = Proofs(self.secrets, KeySets(self._fetch, self.engine.now), self.engine.now)
+        return Intake(self._tables, self.registry, self.webhooks, proofs, self.starter, self.engine.now)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Which webhook an address means."""
+        from segue.triggers.lookup import Webhooks  # noqa: PLC0415
+
+        return Webhooks(self.registry, self._limits.body_bytes)
 
     def address_of(self, row: TriggerRow, base_url: str) -> str:
         """Where a webhook's senders send to; below `base_url` if the host does not know where it is reached."""
@@ -166,7 +189,7 @@ class Triggers:
                 await self.follow_folders()
                 now = self.engine.now()
                 if now - dropped_at >= DROP_EVERY_MS:
-                    await self._tables.change(lambda sql, now=now: drop_old(sql, now))
+                    await self._tables.change(lambda sql, now=now: drop_old(sql, now, self._limits.kept_ms))
                     dropped_at = now
             except SegueError as error:
                 _log.warning("the folders' triggers could not be looked at: %s", error.message)

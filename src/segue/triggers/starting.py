@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import SystemRandom
 from typing import Final, NamedTuple
 
 from segue.access.workspaces import resting
 from segue.engine.flow_source import FlowSource, FoundFlow
 from segue.engine.host import Engine
-from segue.engine.ids import new_seed
 from segue.engine.versions import Version
 from segue.errors import ConflictError, InvalidFlowError, NotFoundError
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap
-from segue.flow.starting import begin_from
-from segue.kernel.scope import SeededImpure
+from segue.flow.starting import begin_from, trigger_value
 from segue.store.tables import Sql
 from segue.triggers.errors import FlowUnusableError, RestingError
 from segue.triggers.records import TriggerRow
@@ -27,6 +28,7 @@ MAX_DEPTH: Final = 16
 LOOK_SECONDS: Final = 1.0
 """How soon the sources are asked again whether a flow is as it was; what is published is known at once (`forget`)."""
 _KNOWN_MAX: Final = 10_000
+_RANDOM: Final = SystemRandom()
 
 
 class _Known(NamedTuple):
@@ -42,6 +44,22 @@ class Ready:
     version: Version | None
     inputs: RawMap
     reason: str | None = None
+
+
+class _Impure:
+    """`now() uuid() random()` of what a trigger computes once, before there is a run whose journal holds it."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._at / 1000, UTC)
+
+    def uuid(self) -> str:
+        return str(uuid.uuid4())
+
+    def random(self) -> float:
+        return _RANDOM.random()
 
 
 class Starter:
@@ -92,13 +110,16 @@ class Starter:
         except InvalidFlowError as error:
             raise FlowUnusableError(f"the flow {found.flow.id} cannot run: {error.message}") from error
 
+    def computed(self, written: JsonValue, event: Mapping[str, JsonValue], what: str) -> JsonValue:
+        """A value over `$trigger` and `$data`. Raises InvalidInputError."""
+        return trigger_value(written, event, _Impure(self.engine.now()), what)
+
     async def ready(self, row: TriggerRow, event: Mapping[str, JsonValue]) -> Ready:
         """Whether a run begins at an event. Raises FlowUnusableError; InvalidInputError if what the event brings does
         not fit the flow.
         """
         version = await self.version(row.workspace, row.flow_id)
-        impure = SeededImpure(new_seed(), "trigger", self.engine.now())
-        beginning = begin_from(version.flow, trigger_of(row), event, impure)
+        beginning = begin_from(version.flow, trigger_of(row), event, _Impure(self.engine.now()))
         if not beginning.begins:
             return Ready(version=None, inputs={}, reason=beginning.reason)
         return Ready(version=version, inputs=resolve_inputs(version.flow, beginning.inputs), reason=beginning.reason)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Final, Literal
+from typing import Final, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -22,10 +22,10 @@ from cronsim import CronSim, CronSimError
 from segue.errors import RequestError
 from segue.flow.cron import cron_mistake
 from segue.flow.model import JsonValue
+from segue.flow.trigger_keys import CATCH_UP, CATCH_UP_MAX, OVERLAPS
 from segue.kernel.durations import InvalidDuration, milliseconds_of, moment_of
 
 Overlap = Literal["allow", "skip", "queue", "cancel"]
-CATCH_UP_MAX: Final = 1_000
 EVERY_LEAST_MS: Final = 1_000
 ON_TIME_MS: Final = 60_000
 """What is later than this was missed, so that the policy on missed times has a say."""
@@ -36,7 +36,6 @@ _WORDS: Final = {
     "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }  # fmt: skip
 _OFFSET: Final = re.compile(r"([+-])(\d{2}):(\d{2})\Z")
-_ALLOWED: Final[tuple[Overlap, ...]] = ("allow", "skip", "queue", "cancel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +81,15 @@ def read_rule(settings: Mapping[str, JsonValue], anchor_ms: int) -> Rule:
     try:
         every = settings.get("every")
         every_ms = None if every is None else max(EVERY_LEAST_MS, milliseconds_of(every))
-        at_ms, from_ms, until_ms = (
-            None if settings.get(key) is None else moment_of(settings[key]) for key in ("at", "from", "until")
-        )
+        zone = None if settings.get("timezone") is None else zone_of(settings["timezone"])
+        at_ms, from_ms, until_ms = (_moment(settings.get(key), zone) for key in ("at", "from", "until"))
         jitter = settings.get("jitter")
         jitter_ms = 0 if jitter is None else milliseconds_of(jitter)
     except InvalidDuration as error:
         raise RequestError(f"a schedule: {error}") from error
     return Rule(
         cron=None if cron is None else _line(str(cron)), every_ms=every_ms, at_ms=at_ms,
-        zone=zone_of(settings.get("timezone")), anchor_ms=anchor_ms if from_ms is None else from_ms, from_ms=from_ms,
+        zone=zone or UTC, anchor_ms=anchor_ms if from_ms is None else from_ms, from_ms=from_ms,
         until_ms=until_ms, jitter_ms=jitter_ms, catch_up=_catch_up(settings.get("catch_up")),
         overlap=_overlap(settings.get("overlap")),
     )  # fmt: skip
@@ -219,20 +217,32 @@ def _line(text: str) -> str:
 
 
 def _catch_up(written: JsonValue) -> int:
-    if written in (None, "last", "once", True):
-        return 1
-    if written in ("none", "skip", False):
-        return 0
-    if written == "all":
-        return CATCH_UP_MAX
+    if written is None or isinstance(written, bool):
+        return 0 if written is False else 1
+    if isinstance(written, str) and written in CATCH_UP:
+        return CATCH_UP[written]
     if isinstance(written, int) and 0 <= written <= CATCH_UP_MAX:
         return written
     raise RequestError(f"`catch_up` is none, last, all or how many, up to {CATCH_UP_MAX}")
 
 
 def _overlap(written: JsonValue) -> Overlap:
+    found = OVERLAPS.get(str(written or "allow"))
+    if found is None:
+        raise RequestError(f"`overlap` is one of {', '.join(OVERLAPS)}")
+    return cast("Overlap", found)
+
+
+def _moment(written: JsonValue, zone: tzinfo | None) -> int | None:
+    """A moment, by the wall clock of the schedule's zone if it names none itself. Raises InvalidDuration."""
     if written is None:
-        return "allow"
-    if written not in _ALLOWED:
-        raise RequestError(f"`overlap` is one of {', '.join(_ALLOWED)}")
-    return written
+        return None
+    try:
+        local = datetime.fromisoformat(written) if isinstance(written, str) and zone is not None else None
+    except ValueError:
+        local = None
+    if local is None or local.tzinfo is not None or zone is None:
+        return moment_of(written)
+    while not _is_real(local, zone):
+        local += timedelta(minutes=1)
+    return _ms(local.replace(tzinfo=zone))

@@ -81,8 +81,17 @@ async def test_a_schedule_can_be_made_and_starts_by_itself(served: Served) -> No
     assert (await served.until(run_id))["status"] == "succeeded"
     assert (await served.client.delete(path)).status_code == 204
     problem(await served.client.get(path), 404, "not-found")
-    for bad in ({"flow": "report"}, {"flow": "report", "cron": "61 * * * *"}, {"flow": "report", "at": "soon"}):
-        problem(await served.client.post("/api/v1/schedules", json=bad), 400, "bad-request")
+    problem(await served.client.post("/api/v1/schedules", json={"flow": "report"}), 400, "bad-request")
+    for bad in (
+        {"cron": "61 * * * *"},
+        {"at": "soon"},
+        {"every": "1h", "timezone": "UTC"},
+        {"every": "1h", "until": "x"},
+    ):
+        problem(await served.client.post("/api/v1/schedules", json={"flow": "report", **bad}), 422, "invalid-flow")
+    bounded = {"every": "1h", "from": "2027-06-01T00:00:00Z", "until": "2030-01-01T00:00:00Z", "jitter": "1m"}
+    made = (await served.client.post("/api/v1/schedules", json={"flow": "report", **bounded})).json()
+    assert made["settings"] == bounded
     problem(await served.client.post("/api/v1/schedules", json={"flow": "none", "every": "1h"}), 404, "not-found")
 
 

@@ -387,7 +387,7 @@ async def test_a_trigger_can_be_made_beside_the_flow_and_deleted(served: Served)
     missing = {"flow": "none", "kind": "webhook", "settings": {}}
     problem(await served.client.post("/api/v1/triggers", json=missing), 404, "not-found")
     bad = {"flow": "open", "kind": "webhook", "settings": {"auth": "strype"}}
-    found = problem(await served.client.post("/api/v1/triggers", json=bad), 400, "bad-request")
+    found = problem(await served.client.post("/api/v1/triggers", json=bad), 422, "invalid-flow")
     assert "stripe" in found["detail"]
 
 

@@ -109,7 +109,7 @@ def test_a_public_key_is_never_taken_for_a_shared_secret() -> None:
     [
         {"auth": "strype"}, {"auth": {"type": "hmac", "heador": "x"}}, {"auth": "stripe", "secret": "whsec_plain"},
         {"auth": {"type": "hmac", "algorithm": "md5"}}, {"auth": {"type": "stripe", "tolerance": "soon"}},
-        {"auth": {"type": "jwt", "jwks": "https://keys"}},
+        {"auth": {"type": "jwt", "jwks": "ftp://keys"}},
     ],
 )  # fmt: skip
 def test_settings_that_would_not_do_what_they_seem_to_are_refused(settings: dict[str, Any]) -> None:

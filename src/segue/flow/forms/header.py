@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from segue.flow import codes
-from segue.flow.cron import cron_mistake
 from segue.flow.document import Node
 from segue.flow.inputs_schema import schema_of_value
-from segue.flow.model import Block, JsonValue, Trigger
-from segue.flow.nearest import nearest, suggested, synonym_of
+from segue.flow.model import Block, JsonValue
+from segue.flow.nearest import nearest
 from segue.flow.policies import read_timeout
 from segue.flow.reader import Reader, first_of
 from segue.flow.sharing import read_flow_limits
@@ -19,18 +18,6 @@ from segue.flow.sharing import read_flow_limits
 _SEMVER = re.compile(r"\d+(?:\.\d+){0,2}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?\Z")
 _SOURCE: Final = re.compile(r"(?:env|file|secret|connection|vault):.|connection\.?.")
 _STRATEGIES: Final = {"parallel": "parallel", "sequential": "sequential", "priority": "priority"}
-_TRIGGER_KEYS: Final = {
-    "webhook": frozenset((
-        "webhook", "path", "method", "methods", "auth", "inputs", "when", "respond", "secret", "id", "name", "provider",
-        "events", "response", "mode", "timeout", "dedupe", "enabled", "schema", "challenge",
-    )),
-    "cron": frozenset((
-        "cron", "timezone", "inputs", "when", "jitter", "overlap", "catch_up", "id", "name", "enabled", "until", "from",
-    )),
-    "event": frozenset(("event", "when", "inputs", "id", "name", "enabled", "source")),
-    "flow": frozenset(("flow", "on", "when", "inputs", "id", "name", "enabled")),
-    "manual": frozenset(("manual", "inputs", "id", "name", "form", "enabled")),
-}  # fmt: skip
 
 
 def read_header(
@@ -77,7 +64,9 @@ def _data(reader: Reader, entries: dict[str, Node]) -> dict[str, Any]:
     if node := entries.get("secrets"):
         fields["secrets"] = _secrets(reader, node)
     if node := first_of(entries, "triggers", "trigger"):
-        fields["triggers"] = _triggers(reader, node)
+        from segue.flow.forms.triggers import read_triggers  # noqa: PLC0415 - most flows run by hand have none
+
+        fields["triggers"] = read_triggers(reader, node)
         if "trigger" in entries and "triggers" in entries:
             reader.problem(codes.CONFLICT, entries["trigger"], "`trigger` says the same as `triggers`", at_key=True)
     return fields
@@ -188,104 +177,3 @@ def _secrets(reader: Reader, node: Node) -> dict[str, JsonValue]:
             continue
         found[name] = {"from": source}
     return found
-
-
-def _triggers(reader: Reader, node: Node) -> tuple[Trigger, ...]:
-    nodes = [node] if node.items is None else node.items
-    found = (_trigger(reader, child) for child in nodes if not child.is_null)
-    return tuple(trigger for trigger in found if trigger is not None)
-
-
-def _trigger(reader: Reader, node: Node) -> Trigger | None:
-    span = reader.document.span(node)
-    if node.text is not None:
-        kind, _, event = node.text.partition(".")
-        if kind == "webhook":
-            return Trigger(
-                kind="webhook", settings={"event": event} if event not in ("", "received") else {}, span=span
-            )
-        if kind == "manual" and not event:
-            return Trigger(kind="manual", span=span)
-        if event:
-            return Trigger(kind="event", settings={"event": node.text}, span=span)
-    entries = node.entries
-    found = [kind for kind in entries or () if kind in _TRIGGER_KEYS]
-    if entries is not None and not found:
-        entries = _with_kind(reader, entries)
-        found = [kind for kind in entries if kind in _TRIGGER_KEYS]
-    if entries is None or not found:
-        _no_trigger(reader, node)
-        return None
-    if len(found) > 1:
-        message = f"`{found[0]}` and `{found[1]}`: a trigger is of one kind"
-        hint = "write a list: `triggers: [{…}, {…}]`"
-        reader.problem(codes.CONFLICT, entries[found[1]], message, at_key=True, suggestion=hint)
-        entries = {key: child for key, child in entries.items() if key not in found[1:]}
-    kind = found[0]
-    return _trigger_of(reader, node, kind, entries)
-
-
-def _trigger_of(reader: Reader, node: Node, kind: str, entries: dict[str, Node]) -> Trigger:
-    """The trigger of one kind, its settings on one level with the kind or below it."""
-    settings: dict[str, JsonValue] = {}
-    when = None
-    main = entries[kind]
-    if main.entries is not None and kind in ("webhook", "cron", "event", "flow", "manual"):
-        entries = {**main.entries, **{key: child for key, child in entries.items() if key != kind}}
-    entries = reader.check_keys(entries, _TRIGGER_KEYS[kind] | {"schedule"}, f"a {kind} trigger")
-    for key, child in entries.items():
-        if key == "when":
-            when = reader.expression(child, "when")
-            reader.place("", f"{node.path()}.when", child)
-        elif not child.is_null:
-            settings[key] = child.plain()
-    if (zone := entries.get("timezone")) is not None and not zone.is_null:
-        _check_timezone(reader, zone)
-    if kind == "cron":
-        _check_cron(reader, entries.get("cron") or entries.get("schedule") or main, settings)
-    return Trigger(kind=kind, settings=settings, when=when, span=reader.document.span(node))  # pyright: ignore[reportArgumentType]
-
-
-def _with_kind(reader: Reader, entries: dict[str, Node]) -> dict[str, Node]:
-    """The keys of a trigger whose kind is misspelt (reported) or has another tool's name, with its right name."""
-    for key, child in entries.items():
-        word = synonym_of(key, _TRIGGER_KEYS) or nearest(key, _TRIGGER_KEYS)
-        if word is not None:
-            reader.problem(
-                codes.UNKNOWN_KEY, child, f'a trigger has no kind "{key[:60]}"', at_key=True,
-                suggestion=f'did you mean "{word}"?', patch=reader.key_patch(child, word),
-            )  # fmt: skip
-            return {(word if other == key else other): node for other, node in entries.items()}
-    return entries
-
-
-def _no_trigger(reader: Reader, node: Node) -> None:
-    hint = reader.did_you_mean(node.text, ("manual", "webhook.received", "webhook")) if node.text else None
-    patch = None if hint is None else reader.word_patch(node, suggested(hint))
-    reader.problem(
-        codes.BAD_TRIGGER, node, f"{node.kind_name()} is no trigger",
-        suggestion=hint or codes.CODES[codes.BAD_TRIGGER].cause, patch=patch,
-    )  # fmt: skip
-
-
-def _check_timezone(reader: Reader, node: Node) -> None:
-    from zoneinfo import available_timezones  # noqa: PLC0415 - reads a folder of files; few flows name a time zone
-
-    name = node.text
-    if name is not None and (name in available_timezones() or re.match(r"[+-]\d{2}:\d{2}\Z", name)):
-        return
-    hint = None if name is None else reader.did_you_mean(name, sorted(available_timezones()))
-    patch = None if hint is None else reader.word_patch(node, suggested(hint))
-    message = f"{node.kind_name()} is no time zone"
-    reader.problem(codes.BAD_TRIGGER, node, message, suggestion=hint or "it looks like Europe/Berlin", patch=patch)
-
-
-def _check_cron(reader: Reader, node: Node, settings: dict[str, JsonValue]) -> None:
-    text = node.text or ""
-    if "schedule" in settings:
-        settings["cron"] = settings.pop("schedule")
-    mistake = cron_mistake(text)
-    if mistake is not None:
-        message, hint, meant = mistake
-        patch = None if meant is None else reader.word_patch(node, meant)
-        reader.problem(codes.BAD_TRIGGER, node, message, suggestion=hint, patch=patch)
