@@ -17,7 +17,7 @@ WORKERS ?= auto
 ARGS ?=
 QUICK := not slow and not browser and not real and not bench
 
-.PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs wire fmt sim crash real browser mutation \
+.PHONY: help setup run test check check-lint check-format check-types check-imports check-docs docs wire api-types fmt sim crash real browser mutation \
 	bench bench-api bench-big coverage-map lock clean
 
 help: ## List these verbs
@@ -119,6 +119,9 @@ docs: setup ## Write the reference pages anew from the code's tables
 
 wire: setup ## Write the messages of the gRPC contract anew from its .proto
 	@$(BIN)/python scripts/generate_wire.py
+
+api-types: setup ## Make TypeScript's types of the OpenAPI document, and compile a client on them (needs the npm registry)
+	@$(BIN)/python scripts/api_types.py
 
 fmt: setup ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only --quiet

@@ -72,6 +72,10 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Generator[Fuzzed]:
 
 
 def operations(document: Any) -> list[Any]:
+    for path in document["paths"].values():
+        for operation in path.values():
+            # It is for generated clients, and would let any status pass.
+            del operation["responses"]["default"]
     schema = schemathesis.openapi.from_dict(document)
     found: list[Any] = list(schema.get_all_operations())
     return [one.ok() for one in found]

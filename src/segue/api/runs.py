@@ -20,7 +20,7 @@ from segue.api.answers import (
 )
 from segue.api.answers import RunState as RunStateAnswer
 from segue.api.bodies import CURSOR, Cancellation, Reason, RunFlow, StartRun, read_model
-from segue.api.documented import answers_with, body_of
+from segue.api.documented import answers_with, body_of, event_stream
 from segue.api.errors import InvalidRequestError, QuarantinedError
 from segue.api.live import Streams, stream
 from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
@@ -97,7 +97,7 @@ class RunRoutes:
             responses={
                 200: {
                     "description": "`log`, `run` and one `end` event, or `refused`",
-                    "content": {"text/event-stream": {}},
+                    "content": {"text/event-stream": event_stream()},
                 },
                 204: {"description": "Everything has been sent"},
             },

@@ -80,7 +80,6 @@ class ProviderRoutes:
                     **answers_with(200, Executed, 400, 409, 413, 415, 422, 503),
                     **answers_with(202, Executed, description="It has not answered yet"),
                 },
-                operation_id=f"execute_{provider}",
             )  # fmt: skip
         router.add(
             f"{providers}/zapier/callback", self.callback, method="POST", needs="run:update",
@@ -102,7 +101,6 @@ class ProviderRoutes:
             router.add(
                 f"{ROOT}{path}", _not_available(missing), method=method, needs=needs, status_code=501,
                 responses=errors_of(404, 501), repeats=CHANGES_NOTHING,
-                operation_id=f"{method.lower()}{path.replace('/', '_')}",
             )  # fmt: skip
         return router
 
