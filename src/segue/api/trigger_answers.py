@@ -188,6 +188,13 @@ class StartCapture(Body):
     count: int = Field(1, ge=0, le=100, description="How many deliveries start no run; 0 ends it.")
 
 
+class FireTrigger(Body):
+    """What the trigger is to have brought."""
+
+    data: Any = Field(None, description="The event's body; of a schedule nothing.")
+    headers: dict[str, str] = Field(default_factory=dict, description="A webhook's headers.")
+
+
 class CreateSchedule(Body):
     """A schedule of a flow: one of `cron`, `every` and `at`."""
 
@@ -213,7 +220,7 @@ class ChangeSchedule(Body):
 
 
 TRIGGER_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    CreateTrigger, ChangeTrigger, PutSecret, StartCapture, CreateSchedule, ChangeSchedule,
+    CreateTrigger, ChangeTrigger, PutSecret, StartCapture, FireTrigger, CreateSchedule, ChangeSchedule,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.api.answers import answer
+from segue.api.answers import StartedRun, answer
 from segue.api.bodies import read_content, read_model
 from segue.api.documented import answers_with, body_of
 from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
@@ -17,6 +17,7 @@ from segue.api.trigger_answers import (
     CreateTrigger,
     DeliveryList,
     DeliveryView,
+    FireTrigger,
     NewSecret,
     PutSecret,
     StartCapture,
@@ -89,6 +90,11 @@ class TriggerRoutes:
         add(
             one + "/capture", self.capture, method="POST", needs="flow:update", each=True,
             extra=body_of(StartCapture, required=False), responses=answers_with(200, TriggerView, *bad),
+        )  # fmt: skip
+        add(
+            one + "/fire", self.fire, method="POST", needs="run:create", each=True, status_code=201,
+            extra=body_of(FireTrigger, required=False),
+            responses=answers_with(201, StartedRun, 409, 429, 503, *bad, description="Started"),
         )  # fmt: skip
         add(
             "/deliveries",
@@ -192,6 +198,16 @@ class TriggerRoutes:
         changed = await self._triggers.registry.change(row, generation=row.generation + 1)
         return answer(self._view(changed, request))
 
+    async def fire(self, trigger_id: str, request: Request) -> Response:
+        """Start a run as if the trigger had: to try a flow, or to make up for what never came. A condition that does
+        not hold is a conflict. It may rest.
+        """
+        body = await read_model(request, FireTrigger, optional=True)
+        row = self._row(trigger_id, request, "run:create")
+        run_id = await self._triggers.fire(row, body.data, dict(body.headers))
+        record = await self._triggers.engine.record(run_id)
+        return answer(StartedRun(run_id=run_id, status=record.status), 201)
+
     async def capture(self, trigger_id: str, request: Request) -> Response:
         """Have the next deliveries kept without starting runs, to look at while a flow is built."""
         body = await read_model(request, StartCapture, optional=True)
@@ -236,10 +252,10 @@ class TriggerRoutes:
 
     # ------------------------------------------------------------ helpers
 
-    def _row(self, id: str, request: Request) -> TriggerRow:
+    def _row(self, id: str, request: Request, needs: str | None = None) -> TriggerRow:
         principal = principal_of(request)
         row = self._triggers.registry.get(id, principal.workspace)
-        refuse_unless(principal, "flow:read" if request.method == "GET" else "flow:update", row.flow_id)
+        refuse_unless(principal, needs or ("flow:read" if request.method == "GET" else "flow:update"), row.flow_id)
         return row
 
     async def _fresh(self, id: str, request: Request) -> TriggerRow:

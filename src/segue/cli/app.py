@@ -27,6 +27,7 @@ class _Place(NamedTuple):
 
 
 _FLOWS, _LOOKING, _CHANGING, _SERVER = "Flows", "Looking at runs", "Changing runs", "Server"
+_TRIGGERS = "Triggers"
 COMMANDS: Final = {
     "run": _Place("run", _FLOWS),
     "check": _Place("check", _FLOWS),
@@ -58,6 +59,10 @@ COMMANDS: Final = {
     "key": _Place("people", _SERVER, "Keys of programs."),
     "user": _Place("people", _SERVER, "People who sign in."),
     "workspace": _Place("people", _SERVER, "Workspaces."),
+    "trigger": _Place("triggers", _TRIGGERS, "What starts runs by itself."),
+    "schedule": _Place("triggers", _TRIGGERS, "What starts runs by the clock."),
+    "delivery": _Place("triggers", _TRIGGERS, "What came to webhooks."),
+    "event": _Place("triggers", _TRIGGERS, "Events that steps and triggers wait for."),
     "serve": _Place("serve", _SERVER),
     "health": _Place("health", _SERVER),
     "engine": _Place("engine", _SERVER),

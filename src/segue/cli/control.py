@@ -58,7 +58,7 @@ def callback(
     database: DatabaseOption = None,
 ) -> int:
     """Answer a step that waits for a callback."""
-    payload = _payload(data)
+    payload = payload_of(data)
     # A whole address is pasted more easily than its last part.
     token = token.rstrip("/").rpartition("/")[2]
 
@@ -84,7 +84,7 @@ def emit(
     from segue.cli.hosting import desk_for_changing, with_desk
     from segue.cli.output import print_json
 
-    body, url = _payload(data), database_url(database)
+    body, url = payload_of(data), database_url(database)
 
     async def send(desk: Desk) -> tuple[str, bool]:
         return await desk.publish(name, body, id), isinstance(desk, RemoteDesk)
@@ -147,7 +147,8 @@ def _noting_host(work: Callable[[Desk], Awaitable[str]]) -> Callable[[Desk], Awa
     return noting
 
 
-def _payload(data: str | None) -> Any:
+def payload_of(data: str | None) -> Any:
+    """JSON that was written on the command line, in a file (`@FILE`) or on stdin. Raises RequestError."""
     import msgspec
 
     from segue.cli.flow_file import read_bytes

@@ -1,31 +1,23 @@
 """Commands for who may do what: `key`, `user`, `workspace`.
 
-They speak to the API of the host that runs the database. If there is none, this process hosts it for a moment, carries
-nothing out, and speaks to its own API: there is one way to do each of these things.
+They go through the API (`segue.cli.through_api`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from segue.cli.database import database_url
-from segue.cli.errors import SUCCEEDED, notice
-from segue.cli.loop import run_async
+from segue.cli.errors import notice
 from segue.cli.options import DatabaseOption, JsonOption
+from segue.cli.through_api import LIST_MAX, WorkspaceOption, ask, tell, through_api
 
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
 
-_LIST_MAX: Final = 200
-
-WorkspaceOption = Annotated[
-    str, typer.Option("--workspace", "-w", envvar="SEGUE_WORKSPACE", help="A workspace's id.", metavar="ID")
-]
 RoleOption = Annotated[str, typer.Option("--role", help="owner, editor, operator, viewer, or one of the workspace's.")]
 
 
@@ -42,20 +34,20 @@ def key_create(
 ) -> int:
     """Make a key for a program. It is printed once and kept nowhere."""
     body = {"name": name, "permissions": allow, "flows": flow, "expires_in": expires, "for_workspace": True}
-    made = _ask(database, workspace, "POST", "/api/v1/keys", {k: v for k, v in body.items() if v is not None})
+    made = ask(database, workspace, "POST", "/api/v1/keys", {k: v for k, v in body.items() if v is not None})
     if not json:
         notice(f"{made['key']['id']} ({name}); this is the only time that it is shown")
-    return _tell(made, json=json, text=made["token"])
+    return tell(made, json=json, text=made["token"])
 
 
 def key_list(workspace: WorkspaceOption = "default", json: JsonOption = False, database: DatabaseOption = None) -> int:
     """List the keys of a workspace, the newest first."""
-    found = _ask(database, workspace, "GET", f"/api/v1/keys?limit={_LIST_MAX}")
+    found = ask(database, workspace, "GET", f"/api/v1/keys?limit={LIST_MAX}")
     lines = [
         f"{one['id']}  {one['start']}…  {_state(one)}  {' '.join(one['permissions'])}  {one['name']}"
         for one in found["keys"]
     ]
-    return _tell(found, json=json, text="\n".join(lines) or "no keys")
+    return tell(found, json=json, text="\n".join(lines) or "no keys")
 
 
 def key_revoke(
@@ -67,8 +59,8 @@ def key_revoke(
     """Let a key in no more, at once."""
     from urllib.parse import quote
 
-    _ask(database, workspace, "DELETE", f"/api/v1/keys/{quote(key, safe='')}")
-    return _tell({"id": key, "revoked": True}, json=json, text=f"{key} is revoked")
+    ask(database, workspace, "DELETE", f"/api/v1/keys/{quote(key, safe='')}")
+    return tell({"id": key, "revoked": True}, json=json, text=f"{key} is revoked")
 
 
 def user_add(
@@ -81,23 +73,23 @@ def user_add(
 ) -> int:
     """Take a person into a workspace. For one who is new, the link with which a password is set is printed."""
     body = {"email": email, "role": role} | ({} if name is None else {"name": name})
-    made = _ask(database, workspace, "POST", "/api/v1/users", body)
+    made = ask(database, workspace, "POST", "/api/v1/users", body)
     link = made["link"]
     if link is None:
-        return _tell(made, json=json, text=f"{made['user']['id']} is a member; the person has an account already")
+        return tell(made, json=json, text=f"{made['user']['id']} is a member; the person has an account already")
     if not json:
         notice(f"{made['user']['id']} sets a password at this path of the server, once, until {link['expires_at']}:")
-    return _tell(made, json=json, text=link["url_path"])
+    return tell(made, json=json, text=link["url_path"])
 
 
 def user_list(workspace: WorkspaceOption = "default", json: JsonOption = False, database: DatabaseOption = None) -> int:
     """List the members of a workspace."""
-    found = _ask(database, workspace, "GET", f"/api/v1/users?limit={_LIST_MAX}")
+    found = ask(database, workspace, "GET", f"/api/v1/users?limit={LIST_MAX}")
     lines = [
         f"{one['id']}  {one['role']}{'  disabled' if one['disabled'] else ''}  {one['email']}  {one['name']}"
         for one in found["users"]
     ]
-    return _tell(found, json=json, text="\n".join(lines) or "no users")
+    return tell(found, json=json, text="\n".join(lines) or "no users")
 
 
 def user_reset_password(
@@ -111,32 +103,32 @@ def user_reset_password(
     async def reset(remote: RemoteHost) -> dict[str, Any]:
         user_id, cursor = user, ""
         while "@" in user_id:
-            page = await remote.ask("GET", f"/api/v1/users?limit={_LIST_MAX}{cursor}", dict[str, Any])
+            page = await remote.ask("GET", f"/api/v1/users?limit={LIST_MAX}{cursor}", dict[str, Any])
             user_id = next((one["id"] for one in page["users"] if one["email"] == user.lower()), user)
             if "@" in user_id and page["next_cursor"] is None:
                 raise NotFoundError(f"no member of the default workspace has the address {user}")
             cursor = f"&cursor={page['next_cursor']}"
         return await remote.ask("POST", f"/api/v1/users/{user_id}/password-link", dict[str, Any])
 
-    link = _do(database, "default", reset)
+    link = through_api(database, "default", reset)
     if not json:
         notice(f"a new password is set at this path of the server, once, until {link['expires_at']}:")
-    return _tell(link, json=json, text=link["url_path"])
+    return tell(link, json=json, text=link["url_path"])
 
 
 def workspace_create(
     name: Annotated[str, typer.Argument(metavar="NAME")], json: JsonOption = False, database: DatabaseOption = None
 ) -> int:
     """Make a workspace; its id is printed."""
-    made = _ask(database, "default", "POST", "/api/v1/workspaces", {"name": name})
-    return _tell(made, json=json, text=made["id"])
+    made = ask(database, "default", "POST", "/api/v1/workspaces", {"name": name})
+    return tell(made, json=json, text=made["id"])
 
 
 def workspace_list(json: JsonOption = False, database: DatabaseOption = None) -> int:
     """List all workspaces."""
-    found = _ask(database, "default", "GET", "/api/v1/workspaces")
+    found = ask(database, "default", "GET", "/api/v1/workspaces")
     lines = [f"{one['id']}{'  archived' if one['archived'] else ''}  {one['name']}" for one in found["workspaces"]]
-    return _tell(found, json=json, text="\n".join(lines))
+    return tell(found, json=json, text="\n".join(lines))
 
 
 key: Final[Mapping[str, Callable[..., int]]] = MappingProxyType(
@@ -153,66 +145,7 @@ workspace: Final[Mapping[str, Callable[..., int]]] = MappingProxyType(
 """Workspaces: make and list them."""
 
 
-def _ask(database: str | None, workspace: str, method: str, path: str, body: object = None) -> dict[str, Any]:
-    async def ask(remote: RemoteHost) -> dict[str, Any]:
-        if body is not None:
-            return await remote.ask(method, path, dict[str, Any], json=body)
-        return await remote.ask(method, path, dict[str, Any]) if method == "GET" else await _nothing(remote, path)
-
-    return _do(database, workspace, ask)
-
-
-async def _nothing(remote: RemoteHost, path: str) -> dict[str, Any]:
-    await remote.ask("DELETE", path, type(None))
-    return {}
-
-
-def _do(database: str | None, workspace: str, work: Callable[[RemoteHost], Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    async def do() -> int:
-        async with _api(database_url(database), workspace) as remote:
-            found.update(await work(remote))
-        return SUCCEEDED
-
-    run_async(do())
-    return found
-
-
-@asynccontextmanager
-async def _api(url: str, workspace: str) -> AsyncGenerator[RemoteHost]:
-    """The API of the host that runs the database, or of this process as its host for a moment."""
-    from segue.cli.door import Door
-    from segue.cli.hosting import Hosting, host_or_remote
-    from segue.client.remote import RemoteHost
-
-    found = await host_or_remote(url, door=Door.bind())
-    if not isinstance(found, Hosting):
-        await found.close()
-        async with found.within(workspace) as remote:
-            yield remote
-        return
-    try:
-        await found.host.engine.open(adopt=False)
-        assert found.door is not None
-        await found.door.open(found.host)
-        async with RemoteHost(found.door.address, found.door.token, workspace=workspace) as remote:
-            yield remote
-    finally:
-        await found.close(grace_seconds=0)
-
-
 def _state(one: dict[str, Any]) -> str:
     if one["revoked_at"] is not None:
         return "revoked"
     return "for ever" if one["expires_at"] is None else f"until {one['expires_at']}"
-
-
-def _tell(value: dict[str, Any], *, json: bool, text: str) -> int:
-    if json:
-        from segue.cli.output import print_json
-
-        print_json(value)
-    else:
-        print(text, flush=True)
-    return SUCCEEDED

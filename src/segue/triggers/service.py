@@ -17,7 +17,7 @@ from segue.engine.library import FlowLibrary, LibraryFlow
 from segue.engine.reactions import RunEnd
 from segue.engine.secrets import SecretResolver
 from segue.errors import NotFoundError, SegueError
-from segue.flow.model import Flow
+from segue.flow.model import Flow, JsonValue, RawMap
 from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.deliveries import drop_old
@@ -106,6 +106,12 @@ class Triggers:
         from segue.triggers.lookup import Webhooks  # noqa: PLC0415
 
         return Webhooks(self.registry, self._limits.body_bytes)
+
+    async def fire(self, row: TriggerRow, data: JsonValue, headers: RawMap) -> str:
+        """See `segue.triggers.by_hand.fire`."""
+        from segue.triggers.by_hand import fire  # noqa: PLC0415
+
+        return await fire(row, data, headers, starter=self.starter, scheduler=self.scheduler)
 
     def address_of(self, row: TriggerRow, base_url: str) -> str:
         """Where a webhook's senders send to; below `base_url` if the host does not know where it is reached."""
