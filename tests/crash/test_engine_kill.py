@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from crash.killable import FLOW, Forker, Order, states_in
-from segue.engine.ids import idempotency_key
+from segue.engine.ids import call_id, idempotency_key
 from segue.kernel.state import RunState
 from segue.kernel.status import StepStatus
 from segue.testing.counting_receiver import CountingReceiver, Received
@@ -84,7 +84,7 @@ def check_whole(result: dict, received: list[Received], runs: int, deaths: int) 
 
 def steps_by_key(states: list[tuple[str, RunState]]) -> dict[str, tuple[str, StepStatus, int]]:
     return {
-        idempotency_key("default", run_id, one.address, one.generation): (one.address, one.status, one.attempt)
+        idempotency_key(call_id("default", run_id, one.address, one.generation)): (one.address, one.status, one.attempt)
         for run_id, state in states
         for one in state.nodes
     }

@@ -53,7 +53,7 @@ class AttemptPool:
         if len(self._in_flight) >= self._limit:
             self._queue.append((run, step, attempt))
             return
-        task = run.tasks[step.id] = asyncio.create_task(self._make(run, step, attempt))
+        task = run.tasks[step.id] = asyncio.get_running_loop().create_task(self._make(run, step, attempt))
         self._in_flight.add(task)
 
     def drop(self, run: LiveRun, step: StepState) -> None:

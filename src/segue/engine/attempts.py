@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, cast
 
-from segue.engine.ids import idempotency_key
+from segue.engine.ids import call_id
 from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
 from segue.engine.result_cache import ResultCache
 from segue.engine.sealing import Sealing
@@ -121,7 +121,8 @@ class AttemptMaker:
                 return self._unbound(state, step)
             retry_unclassified = action.retry_unclassified
             kept = kept_params(state, step, secrets)
-            params = opened(kept)
+            plain = not secrets and state.box is not None and not state.box.used
+            params = kept if plain else opened(kept)
             is_secret = bool(secrets) or params is not kept
             if is_secret:
                 masker = masker.with_values(leaf for one in sealed_in(kept) for leaf in _long_leaves(one.plain))
@@ -131,9 +132,9 @@ class AttemptMaker:
             unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
-                idempotency_key=key_of(state, step, workspace),
+                call=call_of(state, step, workspace),
                 log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
-                timeout_seconds=_timeout(step), bound=_bound(secrets),
+                timeout_seconds=_timeout(step), bound=_bound(secrets) if secrets else (),
             )  # fmt: skip
             output = await action.run(params, context)
             ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state.box))
@@ -221,13 +222,13 @@ def _timeout(step: StepState) -> float | None:
     return None if timeout is None else timeout.attempt_seconds or timeout.total_seconds
 
 
-def key_of(state: RunState, step: StepState, workspace: str) -> str:
-    """The call's idempotency key: each question of a poll is a call of its own, its repeats are not."""
+def call_of(state: RunState, step: StepState, workspace: str) -> str:
+    """What the call's idempotency key is made of: each question of a poll is a call of its own, its repeats are not."""
     if step.fallback:  # another system's own work
-        return idempotency_key(workspace, state.run_id, f"{step.address}~{step.fallback}", step.generation)
+        return call_id(workspace, state.run_id, f"{step.address}~{step.fallback}", step.generation)
     asks = step.job is not None or step.polls > 0
     address = f"{step.address}#{step.polls}" if asks and step.plan.step.poll is not None else step.address
-    return idempotency_key(workspace, state.run_id, address, step.generation)
+    return call_id(workspace, state.run_id, address, step.generation)
 
 
 def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bool:

@@ -39,10 +39,14 @@ def new_seed(*, entropy: bytes | None = None) -> str:
     return (entropy if entropy is not None else os.urandom(16)).hex()
 
 
-def idempotency_key(workspace: str, run_id: str, step: str, generation: int) -> str:
-    """What is sent as `Idempotency-Key` for all attempts of one step instance: 43 characters."""
-    digest = hashlib.sha256(f"{workspace}\n{run_id}\n{step}\n{generation}".encode()).digest()
-    return _url_safe(digest)
+def call_id(workspace: str, run_id: str, step: str, generation: int) -> str:
+    """What all attempts of one step instance have in common, and no others."""
+    return f"{workspace}\n{run_id}\n{step}\n{generation}"
+
+
+def idempotency_key(call: str) -> str:
+    """What is sent as `Idempotency-Key` for a `call_id`: 43 characters."""
+    return _url_safe(hashlib.sha256(call.encode()).digest())
 
 
 def callback_token(server_key: bytes, run_id: str, step: str, generation: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from segue.engine.ids import idempotency_key
 from segue.flow.model import JsonValue, RawMap
 from segue.observe.masking import DEFAULT_MASKER, Masker
 
@@ -40,8 +41,8 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The step instance's address, such as `each[3].enrich`."""
     attempt: int
     """Counted from 1."""
-    idempotency_key: str
-    """The same for all attempts of one step instance, across restarts; another after a rewind."""
+    call: str
+    """See `segue.engine.ids.call_id`."""
     log: LogSink
     unsafe: bool = False
     """The attempt must not be sent twice, not even by a client that finds its connection closed."""
@@ -53,6 +54,11 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Secrets that may be sent to one origin (scheme, host and port) only: value and origin of each."""
     callback_url: str | None = None
     """Where an outside system sends the signal that this step will wait for."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts of one step instance, across restarts; another after a rewind."""
+        return idempotency_key(self.call)
 
 
 Run: TypeAlias = Callable[[dict[str, Any], AttemptContext], Awaitable[Any]]

@@ -103,6 +103,8 @@ class Starting:
 
     async def _version(self, flow: Flow | Version, source: str, workspace: str) -> Version:
         """The workspace's own version of a flow."""
+        if isinstance(flow, Version) and flow.workspace == workspace:
+            return flow
         if isinstance(flow, Version):
             return await self._engine.versions.of_workspace(flow, workspace)
         return await self._engine.versions.keep(flow, source, self._engine.now(), workspace=workspace)
@@ -119,7 +121,8 @@ class Starting:
             box.used = box.used or begin.origin is not None
         assert new is not None
         key = _limit_key(run.state.plan, run.run_id, begin, now)
-        run.limit_key, run.new_run = key, msgspec.structs.replace(new, limit_key=key)
+        if key is not None:
+            run.limit_key, run.new_run = key, msgspec.structs.replace(new, limit_key=key)
         if at is not None and at > now:
             begin.queued = ev.RunQueued(reason=f"it begins at {_when(at)}", until=at, key=key)
         if key is not None and begin.queued is None:

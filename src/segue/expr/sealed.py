@@ -10,7 +10,7 @@ What is decided by a condition is not sealed: which way a run took is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from segue.expr.errors import ExprError, ExprEvalError
@@ -107,7 +107,21 @@ class Box:
 
 def holds_sealed(value: object) -> bool:
     """Whether anything in a JSON value is sealed."""
-    return next(sealed_in(value), None) is not None
+    kind = type(value)
+    if kind is Sealed:
+        return True
+    if kind is dict:
+        value = cast("dict[object, object]", value).values()
+    elif kind is not list and kind is not tuple:
+        return False
+    # One level without a generator: most values have no more.
+    deeper = False
+    for one in cast("Iterable[object]", value):
+        kind = type(one)
+        if kind is Sealed:
+            return True
+        deeper = deeper or kind is dict or kind is list or kind is tuple
+    return deeper and next(sealed_in(list(cast("Iterable[object]", value))), None) is not None
 
 
 def sealed_in(value: object) -> Iterator[Sealed]:

@@ -167,6 +167,8 @@ def to_json(value: Any, _depth: int = 0, _left: list[int] | None = None) -> Any:
         raise too_deep_value()
     if kind is float:
         return value if math.isfinite(value) else number_text(value)
+    if kind is dict and _is_flat(value):
+        return value
     if kind is list:
         made = [to_json(item, _depth + 1, _left) for item in value]
         return value if all(one is other for one, other in zip(made, value, strict=True)) else made
@@ -174,12 +176,24 @@ def to_json(value: Any, _depth: int = 0, _left: list[int] | None = None) -> Any:
         return _json_map(value, _depth, _left)
     if is_list(value):
         return [to_json(item, _depth + 1, _left) for item in value]
+    return _unusual(value, _depth, _left)
+
+
+def _is_flat(value: dict[Any, Any]) -> bool:
+    """Whether it is JSON as it stands, as most parameters are."""
+    for key, item in value.items():  # noqa: SIM110 - a generator costs as much again
+        if type(key) is not str or type(item) not in _PLAIN:
+            return False
+    return True
+
+
+def _unusual(value: Any, depth: int, left: list[int] | None) -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
         return value
     if isinstance(value, OptionalValue):
-        return to_json(value.value, _depth + 1, [JSON_ITEMS_MAX] if _left is None else _left)
+        return to_json(value.value, depth + 1, [JSON_ITEMS_MAX] if left is None else left)
     return _scalar_text(value)
 
 

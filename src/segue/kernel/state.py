@@ -187,17 +187,19 @@ class RunState:
 
     __slots__ = (
         "_status", "accepted_at", "active", "awaiting", "background", "box", "cancelling", "compensating", "dead",
-        "ended_blocks", "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error", "generation",
-        "heap", "inputs", "keeping", "nodes", "outcome", "outputs", "phase", "phase_block", "plan", "queued", "ready",
-        "recovered", "reopened", "response", "resumed", "rewound", "root", "run_id", "seed", "seq", "skipped",
-        "started_at", "stopped_by", "taken", "takeovers", "timed_out", "timer_heap", "timers", "tops", "trigger",
-        "turns", "undoing", "vars", "with_child", "won",
+        "ended", "ended_blocks", "ending", "error", "failed_blocks", "finished_at", "first_vars", "flow_error",
+        "generation", "heap", "inputs", "keeping", "nodes", "outcome", "outputs", "phase", "phase_block", "plan",
+        "queued", "ready", "recovered", "reopened", "response", "resumed", "rewound", "root", "run_id", "seed", "seq",
+        "skipped", "started_at", "stopped_by", "taken", "takeovers", "timed_out", "timer_heap", "timers", "tops",
+        "trigger", "turns", "undoing", "vars", "with_child", "won",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, run_id: str) -> None:  # noqa: PLR0915 - a line a field
         self.plan = plan
         self.run_id = run_id
         self._status = RunStatus.QUEUED
+        self.ended = False
+        """Whether nothing more can happen, short of a rewind."""
         self.phase: Literal["steps", "handlers", "compensation", "finally"] = "steps"
         self.seq = 0
         self.nodes: list[StepState] = []
@@ -285,11 +287,6 @@ class RunState:
         return self.next_due() if self.status is RunStatus.WAITING else None
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more can happen, short of a rewind."""
-        return self._status in RUN_ENDED
-
-    @property
     def standing(self) -> Iterator[StepState]:
         """The step instances that count: those that no rewind has left behind."""
         return (step for step in self.nodes if not step.block.gone)
@@ -301,14 +298,15 @@ class RunState:
 
     def unschedule(self, step: StepState) -> None:
         """Nothing of the step is to be decided, waits for a slot or is in flight any more."""
-        self.active.pop(step.id, None)
-        self.awaiting.pop(step.id, None)
-        self.ready.pop(step.id, None)
-        self.dead.pop(step.id, None)
+        number = step.id
+        for scheduled in (self.active, self.awaiting, self.ready, self.dead):
+            if scheduled:
+                scheduled.pop(number, None)
 
     def set_status(self, status: RunStatus) -> None:
         """For `apply` only."""
         self._status = status
+        self.ended = status in RUN_ENDED
 
     def set_timer(self, number: int, kind: TimerKind, due: int) -> None:
         """`due` is in milliseconds since the epoch; a second call for the same step and kind replaces the first."""

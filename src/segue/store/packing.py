@@ -42,10 +42,19 @@ def _large(commit: Commit) -> Iterator[bytes]:
     yield from (result.data for result in commit.cached if len(result.data) > most)
 
 
+def _has_large(commit: Commit) -> bool:
+    """Asked of every commit, so without a generator."""
+    most = rules.INLINE_BYTES_MAX
+    for row in commit.rows:
+        if len(row[4]) > most:
+            return True
+    return bool(commit.cached) and next(_large(commit), None) is not None
+
+
 class Packing:
     """Stands between the store and its writer. Belongs to the event loop; `submit` is the writer's own."""
 
-    def __init__(self, submit: Callable[[Commit, CommitDone, dict[int, Packed]], None]) -> None:
+    def __init__(self, submit: Callable[[Commit, CommitDone, dict[int, Packed] | None], None]) -> None:
         self._submit = submit
         self._behind: dict[int, deque[tuple[Commit, CommitDone]]] = {}
         """By run: commits that follow on one that is being packed."""
@@ -57,8 +66,8 @@ class Packing:
         behind = self._behind.get(commit.run_key)
         if behind is not None:
             behind.append((commit, done))
-        elif next(_large(commit), None) is None:
-            self._submit(commit, done, {})
+        elif not _has_large(commit):
+            self._submit(commit, done, None)
         else:
             self._behind[commit.run_key] = deque()
             self._pack(commit, done)
@@ -87,10 +96,10 @@ class Packing:
         behind = self._behind[commit.run_key]
         while behind:
             following, its_done = behind.popleft()
-            if next(_large(following), None) is not None:
+            if _has_large(following):
                 self._pack(following, its_done)
                 return
-            self._submit(following, its_done, {})
+            self._submit(following, its_done, None)
         del self._behind[commit.run_key]
 
 

@@ -25,7 +25,7 @@ import msgspec
 from segue.engine.bus import KEPT_MS
 from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
-from segue.engine.ids import idempotency_key, new_run_id
+from segue.engine.ids import call_id, idempotency_key, new_run_id
 from segue.engine.live_run import LiveRun
 from segue.engine.parents import child_run_id, parent_of
 from segue.errors import ConflictError, EngineError, GoneError, LimitReachedError, NotFoundError
@@ -630,7 +630,7 @@ class Simulation:
 
 
 def _key_of(state: RunState, step: StepState) -> str:
-    return idempotency_key("default", state.run_id, step.address, step.generation)
+    return idempotency_key(call_id("default", state.run_id, step.address, step.generation))
 
 
 def failing(seeds: Iterable[int], **settings: Any) -> dict[int, InvariantError]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from segue.engine.ids import idempotency_key
+from segue.engine.ids import call_id, idempotency_key
 from segue.errors import ConflictError, NotFoundError
 from segue.flow.model import Flow, Handler, Timeout
 from segue.kernel import inputs as inp
@@ -47,7 +47,7 @@ def retry(play: Play) -> list[str]:
 
 def key(play: Play, address: str) -> str:
     one = play.step(address)
-    return idempotency_key("default", play.state.run_id, one.address, one.generation)
+    return idempotency_key(call_id("default", play.state.run_id, one.address, one.generation))
 
 
 # ---------------------------------------------------------------- what is undone

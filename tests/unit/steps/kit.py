@@ -26,6 +26,6 @@ class Lines:
 def context(log: Lines | None = None, **settings: Any) -> AttemptContext:
     facts: dict[str, Any] = {
         "run_id": "run_1", "flow_id": "f", "workspace": "default", "step": "call", "attempt": 1,
-        "idempotency_key": "key-of-the-step", "log": log or Lines(),
+        "call": "call-of-the-step", "log": log or Lines(),
     }  # fmt: skip
     return AttemptContext(**facts | settings)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from segue.client.embedded import Segue
 from segue.engine.catalogue import RegistryCatalogue
+from segue.engine.ids import idempotency_key
 from segue.engine.port import ActionRegistry, AttemptContext
 from segue.errors import InvalidFlowError, StepError, TerminalError
 from segue.flow import check_flow, read_flow
@@ -121,7 +122,7 @@ async def test_a_parameter_of_the_contexts_type_gets_the_facts_of_the_attempt() 
 
     lines = Lines()
     made = python_action(function)
-    assert await made.run({"n": 1}, context(lines, attempt=3)) == [3, "key-of-the-step"]
+    assert await made.run({"n": 1}, context(lines, attempt=3)) == [3, idempotency_key("call-of-the-step")]
     assert lines.lines == [("info", "called", {"n": 1})]
     assert "facts" not in repr(made.params_schema)
 

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from segue.engine.answers import Answers
-from segue.engine.attempts import AttemptMaker, LogWriter, key_of
+from segue.engine.attempts import AttemptMaker, LogWriter, call_of
+from segue.engine.ids import idempotency_key
 from segue.engine.mocks import MockError
 from segue.engine.port import ActionRegistry
 from segue.engine.secrets import SecretResolver
@@ -74,7 +75,7 @@ class BookingMaker(AttemptMaker):
         effect = step.plan.step.idempotency or ("keyed" if action is None else action.effect_of(sent))
         line = Line(
             what="call", life=self._ledger.life, step=step.address, generation=step.generation, attempt=step.attempt,
-            key=key_of(state, step, workspace),
+            key=idempotency_key(call_of(state, step, workspace)),
             params="" if params is None else hashlib.sha256(_encode_sorted(params)).hexdigest()[:16], effect=effect,
             is_unsafe=self.is_unsafe(state, step), is_handled=step.handling is not None,
             call=call_identity(state, step),
