@@ -156,7 +156,8 @@ async def serve(
 @asynccontextmanager
 async def running(app: Any, listener: socket.socket) -> AsyncGenerator[QuietServer]:
     config = uvicorn.Config(
-        app, access_log=False, log_config=None, server_header=False, lifespan="off", timeout_graceful_shutdown=5
+        app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
+        timeout_graceful_shutdown=5,
     )
     server = QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from acceptance.api_support import TOKEN, Served, problem, serve
+from segue.api.access import Access
+from segue.api.errors import ForbiddenError
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +50,31 @@ async def test_a_browser_gets_a_secure_cookie_and_its_own_address_is_kept(served
         value = made.headers["set-cookie"].partition(";")[0]
         listed = await client.get("/api/v1/sessions", headers={"cookie": value})
         assert listed.json()["sessions"][0]["address"] == "198.51.100.7"
+
+
+@pytest.mark.req("ACC-7.hsts")
+async def test_browsers_are_told_to_stay_with_https(served: Served) -> None:
+    async with served.anyone(**PROXIED) as client:
+        for path in ("/login", "/api/v1/me", "/assets/page.css", "/none"):
+            answer = await client.get(path)
+            assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+@pytest.mark.req("ACC-7.trusted-proxy")
+async def test_only_a_trusted_proxy_is_believed() -> None:
+    def client(*proxies: str) -> Access:
+        return Access("t", public_url=URL, trusted_proxies=proxies)
+
+    told = {"x-forwarded-for": "192.0.2.1, 203.0.113.9, 10.0.0.8", "x-forwarded-proto": "https"}
+    inside, outside = ("10.0.0.7", 1), ("198.51.100.1", 1)
+    access = client("10.0.0.0/24", "2001:db8::7")
+    assert access.address_of(told, inside) == "203.0.113.9"
+    assert access.address_of(told, ("::ffff:10.0.0.7", 1)) == "203.0.113.9"
+    assert access.address_of(told, outside) == "198.51.100.1"
+    assert access.address_of({}, inside) == "10.0.0.7"
+    assert access.address_of({"x-forwarded-for": "nonsense"}, inside) == "10.0.0.7"
+    assert client().address_of(told, ("127.0.0.1", 1)) == "10.0.0.8"
+    assert Access("t").address_of(told, ("127.0.0.1", 1)) == "127.0.0.1"
+    access.check_transport({"host": "segue.example.org", **told}, inside)
+    with pytest.raises(ForbiddenError):
+        access.check_transport({"host": "segue.example.org", **told}, outside)

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ MAX_LINKS: Final = 100
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _HTTP_PORT: Final = 80
+_THIS_MACHINE: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
 
 class Access:
@@ -38,12 +40,15 @@ class Access:
         *,
         allowed_hosts: Iterable[str] = (),
         public_url: str | None = None,
+        trusted_proxies: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`token`: the secret of programs and of the first link; a random one if none is given. `allowed_hosts`: names
         under which the server is reached besides the address it is bound to (`segue.example.org`, with `:port` if
         only that port is right). `public_url`: the https address under which a proxy with TLS serves this server to
-        others; the printed token opens no browser then. `clock` gives seconds.
+        others; the printed token opens no browser then. `trusted_proxies`: addresses or networks of that proxy, whose
+        word for the caller's address and scheme counts; if none is named, one on this machine. `clock` gives seconds.
+        Raises ValueError for what is no network.
         """
         if token is not None and not token:
             raise ValueError("the token is empty; leave it out for a random one")
@@ -52,6 +57,7 @@ class Access:
         public = () if public_url is None else (urlsplit(public_url).netloc,)
         self._allowed_hosts = frozenset(host.lower() for host in (*allowed_hosts, *public))
         self.public_url = public_url
+        self._proxies = [ip_network(one) for one in trusted_proxies] or list(_THIS_MACHINE)
         self._clock = clock
         self._links: OrderedDict[bytes, float | None] = OrderedDict()
         if public_url is None:
@@ -144,18 +150,41 @@ class Access:
         """Others speak to this server through the proxy with TLS only. Raises ForbiddenError.
 
         A proxy that says nothing of `X-Forwarded-Proto` is refused, too: passwords must not travel unencrypted because
-        somebody typed http.
+        somebody typed http. So is the word of anybody who is not the proxy.
         """
-        if self.public_url is None or headers.get("x-forwarded-proto", "").strip().lower() == "https":
+        if self.public_url is None:
+            return
+        is_https = headers.get("x-forwarded-proto", "").strip().lower() == "https"
+        if is_https and client is not None and self._is_proxy(client[0]):
             return
         name = urlsplit(f"//{headers.get('host', '')}").hostname
         if name not in LOOPBACK_NAMES or client is None or client[0] not in LOOPBACK_NAMES:
             raise ForbiddenError(f"this server is reached at {self.public_url}; plain http is not answered")
 
     def address_of(self, headers: Mapping[str, str], client: tuple[str, int] | None) -> str:
-        """The caller's address: the peer's, or what the proxy in front of this server says (its last entry)."""
-        told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if self.public_url is not None else ""
-        return told[:100] or ("" if client is None else client[0])
+        """The caller's address: the peer's; behind a trusted proxy the last of `X-Forwarded-For` that is no such proxy.
+        What stands further left anybody can have written.
+        """
+        peer = "" if client is None else client[0]
+        if self.public_url is None or not self._is_proxy(peer):
+            return peer
+        found = peer
+        for told in reversed(headers.get("x-forwarded-for", "").split(",")):
+            try:
+                found = str(ip_address(told.strip()))
+            except ValueError:
+                break
+            if not self._is_proxy(found):
+                break
+        return found
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+        return any((mapped or found) in network for network in self._proxies)
 
     @property
     def has_tls(self) -> bool:

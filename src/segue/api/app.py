@@ -15,6 +15,7 @@ import segue
 from segue.access.accounts import Accounts
 from segue.access.identities import Identities
 from segue.access.kept_answers import KeptAnswers
+from segue.access.limits import Rate
 from segue.api.access import Access
 from segue.api.callback_desk import CallbackDeskRoutes
 from segue.api.callbacks import CallbackRoutes
@@ -60,12 +61,15 @@ def create_app(
     *,
     body_bytes_max: int = BODY_BYTES_MAX,
     provider: Callable[[Accounts], SignInProvider] | None = None,
+    identity_rate: Rate | None = None,
+    address_rate: Rate | None = None,
 ) -> FastAPI:
     """The application over a host that its caller opens and closes.
 
     Serve it without the web server's own access log: that one writes whole addresses, tokens included, and this
     application writes its own. When the server is told to stop, call `stop_streams` so that it need not wait for
-    readers of live events. `provider` makes the OpenID provider that vouches for people and programs.
+    readers of live events. `provider` makes the OpenID provider that vouches for people and programs. The
+    rates: how often one identity, and one address without an identity, may ask; None: `segue.api.gate` says.
     """
     app = FastAPI(
         title="Segue", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
@@ -81,7 +85,7 @@ def create_app(
     app.state.once = Once(KeptAnswers(services.tables, services.vault, engine.now))
     identities.on_change(services.triggers.workspaces_changed)
     vouching = None if provider is None else provider(identities.accounts)
-    gate = Gate(access, identities, provider=vouching)
+    gate = Gate(access, identities, provider=vouching, identity_rate=identity_rate, address_rate=address_rate)
     streams = app.state.streams = Streams(engine, Standings(gate, identities))
     hooks = HookRoutes(services.triggers)
     runs = RunRoutes(engine, starter, streams)

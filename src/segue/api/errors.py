@@ -241,6 +241,8 @@ def details_of(error: Exception, *, instance: str, request_id: str) -> tuple[Pro
         headers["retry-after"] = str(math.ceil(wait))
     if isinstance(error, MethodNotTakenError):
         headers["allow"] = ", ".join(error.methods)
+    if isinstance(error, TooManyRequestsError):
+        headers |= error.fields
     if row.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return _problem(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from segue.access.identities import Identities
-from segue.access.limits import Buckets, Rate
+from segue.access.limits import Buckets, Rate, counted_as
 from segue.access.principal import DEFAULT_WORKSPACE, ROLES, Principal
 from segue.access.tokens import KEY_PREFIX
 from segue.api.access import LOOPBACK_NAMES, Access, cookie_name
@@ -46,19 +46,29 @@ class Gate:
         identities: Identities,
         *,
         provider: BearerTokens | None = None,
-        identity_rate: Rate = IDENTITY_RATE,
-        address_rate: Rate = ADDRESS_RATE,
+        identity_rate: Rate | None = None,
+        address_rate: Rate | None = None,
     ) -> None:
+        """Without an `address_rate`, programs of this machine are not counted: they are whoever runs the server."""
         self.access = access
         self._identities = identities
         self._provider = provider
-        self._by_identity = Buckets(identity_rate)
-        self._by_address = Buckets(address_rate)
+        self._by_identity = Buckets(identity_rate or IDENTITY_RATE, label="identity")
+        self._by_address = Buckets(address_rate or ADDRESS_RATE, label="address")
+        self._counts_this_machine = address_rate is not None or access.public_url is not None
 
     def admit_anyone(self, address: str) -> None:
-        """Raises TooManyRequestsError. Programs of this machine are not counted."""
-        if address not in LOOPBACK_NAMES:
-            self._by_address.take(address)
+        """Raises TooManyRequestsError."""
+        if self._counts_this_machine or address not in LOOPBACK_NAMES:
+            self._by_address.take(counted_as(address))
+
+    def rate_fields(self, principal: Principal | None, address: str) -> dict[str, str]:
+        """The header fields for who was counted by `identify` or `admit_anyone`; none for who is not counted."""
+        if principal is not None:
+            return {} if principal.kind == "server" else self._by_identity.fields(principal.id)
+        if not self._counts_this_machine and address in LOOPBACK_NAMES:
+            return {}
+        return self._by_address.fields(counted_as(address))
 
     async def identify(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Principal:
         """Who sent these headers (lower-case names). Raises UnauthenticatedError; NotFoundError for a workspace that is

@@ -46,6 +46,8 @@ FORM_POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """Of the page on which a person answers a callback: no script at all."""
+TRANSPORT_POLICY: Final = b"max-age=31536000"
+"""For a year this name is asked by https only (RFC 6797); subdomains are not ours to speak for."""
 DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 SECURITY_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -121,7 +123,7 @@ class Guard:
         request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
         scope["segue.request_id"] = request_id
         scope["segue.shown_path"] = shown_path(scope["path"])
-        answer = _Answer(send, request_id, is_form=scope["path"].startswith(CALLBACK_PREFIX))
+        answer = _Answer(send, request_id, scope, self._gate)
         with log_context(request_id=request_id):
             try:
                 await self._check(scope, headers)
@@ -210,9 +212,10 @@ def _too_large(limit: int) -> TooLargeError:
 class _Answer:
     """`send`, with the headers that every answer gets; remembers status and size for the log."""
 
-    def __init__(self, send: Send, request_id: str, *, is_form: bool) -> None:
+    def __init__(self, send: Send, request_id: str, scope: Scope, gate: Gate) -> None:
         self._send = send
-        self._is_form = is_form
+        self._scope = scope
+        self._gate = gate
         self._request_id = request_id
         self.status: int | None = None
         self.bytes_sent = 0
@@ -231,15 +234,22 @@ class _Answer:
         kind = next((value for name, value in kept if name == b"content-type"), b"")
         policy, referrer = DATA_POLICY, SECURITY_HEADERS["referrer-policy"]
         if kind.startswith(b"text/html"):
-            policy = FORM_POLICY if self._is_form else PAGE_POLICY
+            is_form = self._scope["path"].startswith(CALLBACK_PREFIX)
+            policy = FORM_POLICY if is_form else PAGE_POLICY
             # With `no-referrer` a browser would send the form with `Origin: null`.
-            referrer = "same-origin" if self._is_form else referrer
+            referrer = "same-origin" if is_form else referrer
         kept += [
             (b"x-request-id", self._request_id.encode()), *_FIXED_HEADERS,
             (b"referrer-policy", referrer.encode()), (b"content-security-policy", policy.encode()),
         ]  # fmt: skip
         if all(name != b"cache-control" for name, _ in kept):
             kept.append((b"cache-control", b"no-store"))
+        if self._gate.access.has_tls:
+            kept.append((b"strict-transport-security", TRANSPORT_POLICY))
+        address = self._scope.get("segue.address")
+        if address is not None and all(name != b"ratelimit" for name, _ in kept):
+            fields = self._gate.rate_fields(self._scope.get("segue.principal"), address)
+            kept += [(name.encode(), value.encode()) for name, value in fields.items()]
         return kept
 
 

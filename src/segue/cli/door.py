@@ -43,6 +43,12 @@ class PublicAddress:
     """`https://segue.example.org`: what a proxy with TLS serves; None if there is none."""
     allowed_hosts: tuple[str, ...] = ()
     """Further names under which requests may come."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of the proxy; none: it is on this machine."""
+    identity_rate: str | None = None
+    """How often one identity may ask, as `segue.access.limits.Rate.parse` reads it; None: the default."""
+    address_rate: str | None = None
+    """The same for one address without an identity."""
 
 
 class Door:

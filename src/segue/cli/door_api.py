@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from segue.access.accounts import Accounts
 from segue.access.identities import Identities
+from segue.access.limits import Rate
 from segue.api.access import Access
 from segue.api.app import create_app, create_engine_app, stop_streams
 from segue.api.oidc import SignInProvider
@@ -92,6 +93,10 @@ def _provider(host: Host) -> Callable[[Accounts], SignInProvider] | None:
     return made
 
 
+def _rate(text: str | None) -> Rate | None:
+    return None if text is None else Rate.parse(text)
+
+
 def api_server(
     host: Host,
     folders: Sequence[Path],
@@ -114,8 +119,16 @@ def api_server(
         tables=host.tables, triggers=host.triggers, vault=host.vault, credentials=host.credentials,
         engine_elsewhere=host.engine_elsewhere, health=host.health,
     )  # fmt: skip
-    access = Access(token, allowed_hosts=public.allowed_hosts, public_url=public.url)
-    app = create_engine_app(services, access) if engine_only else create_app(services, access, provider=_provider(host))
+    access = Access(
+        token, allowed_hosts=public.allowed_hosts, public_url=public.url, trusted_proxies=public.trusted_proxies
+    )
+    if engine_only:
+        app = create_engine_app(services, access)
+    else:
+        app = create_app(
+            services, access, provider=_provider(host), identity_rate=_rate(public.identity_rate),
+            address_rate=_rate(public.address_rate),
+        )  # fmt: skip
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -23,6 +23,7 @@ DEFAULT_PORT: Final = 8080
 PORTS_TRIED: Final = 20
 GRACE_SECONDS: Final = 10.0
 HOSTS_SETTING: Final = "SEGUE_ALLOWED_HOSTS"
+PROXIES_SETTING: Final = "SEGUE_TRUSTED_PROXIES"
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -41,6 +42,34 @@ def serve(
             envvar="SEGUE_PUBLIC_URL",
             metavar="URL",
             help="The https address under which a proxy with TLS serves this server to others, who sign in.",
+        ),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trusted-proxy",
+            metavar="ADDRESS",
+            help="With --public-url: the proxy's address or network, if it is not on this machine. Its X-Forwarded-For "
+            "and X-Forwarded-Proto count, nobody else's. Repeatable; or SEGUE_TRUSTED_PROXIES.",
+        ),
+    ] = None,
+    rate_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--rate-limit",
+            envvar="SEGUE_RATE_LIMIT",
+            metavar="RATE",
+            help="Requests a second of one key or person, and at once: 200/1000 is the default.",
+        ),
+    ] = None,
+    rate_limit_address: Annotated[
+        str | None,
+        typer.Option(
+            "--rate-limit-address",
+            envvar="SEGUE_RATE_LIMIT_ADDRESS",
+            metavar="RATE",
+            help="The same for one address without an identity: 50/500 is the default, and does not count this "
+            "machine.",
         ),
     ] = None,
     flows: Annotated[
@@ -63,7 +92,8 @@ def serve(
 
     if log_level not in LEVELS:
         raise typer.BadParameter(f"use one of {', '.join(LEVELS)}", param_hint="--log-level")
-    public = _public(host, public_url, dev=dev)
+    rates = rate_limit or None, rate_limit_address or None
+    public = _public(host, public_url, proxies=trusted_proxy or [], rates=rates, dev=dev)
     folders = [folder.absolute() for folder in flows or ()]
     for folder in folders:
         if not folder.is_dir():
@@ -126,11 +156,24 @@ async def _serve(
     return SUCCEEDED
 
 
-def _public(host: str, public_url: str | None, *, dev: bool) -> PublicAddress:
+def _public(
+    host: str, public_url: str | None, *, proxies: list[str], rates: tuple[str | None, str | None], dev: bool
+) -> PublicAddress:
     """How others reach the server. Raises RequestError for what would let them in unencrypted."""
     from urllib.parse import urlsplit
 
+    from segue.access.limits import Rate
     from segue.cli.door import PublicAddress
+
+    for option, rate in zip(("--rate-limit", "--rate-limit-address"), rates, strict=True):
+        try:
+            Rate.parse(rate or "1")
+        except RequestError as error:
+            raise RequestError(f"{option}: {error.message}") from None
+    proxies = proxies or os.environ.get(PROXIES_SETTING, "").replace(",", " ").split()
+    if proxies and public_url is None:
+        raise RequestError("--trusted-proxy says who is believed; say with --public-url what the proxy serves, too")
+    _check_networks(proxies)
 
     names = tuple(os.environ.get(HOSTS_SETTING, "").replace(",", " ").split())
     url = None if public_url is None else public_url.rstrip("/")
@@ -146,7 +189,24 @@ def _public(host: str, public_url: str | None, *, dev: bool) -> PublicAddress:
             )
         if dev:
             raise RequestError(f"--host {host}: --dev is for one person on this machine; leave one of them out")
-    return PublicAddress(url=url, allowed_hosts=names)
+        if not proxies:
+            raise RequestError(
+                f"--host {host}: name the proxy with --trusted-proxy (or {PROXIES_SETTING}), such as 10.0.0.7 or "
+                "10.0.0.0/24; what others say of themselves is not believed"
+            )
+    return PublicAddress(
+        url=url, allowed_hosts=names, trusted_proxies=tuple(proxies), identity_rate=rates[0], address_rate=rates[1]
+    )
+
+
+def _check_networks(proxies: list[str]) -> None:
+    from ipaddress import ip_network
+
+    for one in proxies:
+        try:
+            ip_network(one)
+        except ValueError as error:
+            raise RequestError(f"--trusted-proxy {one}: write an address or a network, such as 10.0.0.7") from error
 
 
 async def _refuse_without_owner(host: Host) -> None:

@@ -12,7 +12,7 @@ from segue.access.passwords import Passwords
 from segue.access.principal import ROLES
 from segue.api.access import Access
 from segue.api.errors import UnauthenticatedError
-from segue.api.gate import Gate
+from segue.api.gate import ADDRESS_RATE, Gate
 from segue.errors import ConflictError, GoneError, InvalidInputError, NotFoundError
 from segue.store.sqlite_tables import MemoryTables
 
@@ -236,8 +236,14 @@ async def test_each_key_and_each_address_elsewhere_has_its_rate(world: World) ->
             await gate.identify({"authorization": "Bearer x"}, {}, "192.0.2.2")
     with pytest.raises(TooManyRequestsError):
         await gate.identify({"authorization": "Bearer x"}, {}, "192.0.2.2")
-    for _ in range(5):
+    gate.admit_anyone("127.0.0.1")
+    gate.admit_anyone("127.0.0.1")
+    with pytest.raises(TooManyRequestsError):
         gate.admit_anyone("127.0.0.1")
+    uncounted = Gate(access, world.all, identity_rate=Rate(0.001, 2))
+    for _ in range(ADDRESS_RATE.burst + 1):
+        uncounted.admit_anyone("127.0.0.1")
+    for _ in range(5):
         assert (await gate.identify({"authorization": "Bearer printed"}, {}, "127.0.0.1")).kind == "server"
 
 

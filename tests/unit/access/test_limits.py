@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from segue.access.limits import Attempts, Buckets, Rate, TooManyRequestsError
+from segue.access import limits
+from segue.access.limits import Attempts, Buckets, Rate, TooManyRequestsError, counted_as
+from segue.errors import InvalidInputError
 
 
 class Clock:
@@ -74,3 +76,52 @@ def test_many_addresses_together_cannot_try_one_account_at_speed() -> None:
         attempts.begin(f"address {number}", "olga")
     with pytest.raises(TooManyRequestsError):
         attempts.begin("address 50", "olga")
+
+
+@pytest.mark.req("ACC-7.rate-fields")
+def test_who_is_counted_is_told_how_things_stand() -> None:
+    clock = Clock()
+    buckets = Buckets(Rate(2, 10), clock, label="identity")
+    assert buckets.fields("a") == {"ratelimit-policy": '"identity";q=10;w=5', "ratelimit": '"identity";r=10;t=0'}
+    for _ in range(3):
+        buckets.take("a")
+    assert buckets.fields("a")["ratelimit"] == '"identity";r=7;t=2'
+    for _ in range(7):
+        buckets.take("a")
+    with pytest.raises(TooManyRequestsError) as caught:
+        buckets.take("a")
+    assert caught.value.fields["ratelimit"] == '"identity";r=0;t=5'
+
+
+@pytest.mark.req("ACC-7.rate-memory")
+def test_no_number_of_addresses_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BUCKETS_MAX", 10)
+    buckets, attempts = Buckets(Rate(1, 2)), Attempts()
+    for number in range(1_000):
+        buckets.take(f"192.0.2.{number}")
+        attempts.failed(f"192.0.2.{number}", "olga")
+    assert buckets.size == attempts.size == 10
+
+
+@pytest.mark.req("ACC-7.rate-limit")
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"), ("", ""), ("unix", "unix"),
+    ],
+)  # fmt: skip
+def test_one_network_of_a_customer_counts_as_one_address(address: str, name: str) -> None:
+    assert counted_as(address) == name
+
+
+@pytest.mark.req("ACC-7.rate-settings")
+@pytest.mark.parametrize(("text", "rate"), [("200", (200, 1000)), ("0.5/3", (0.5, 3)), (" 10/1 ", (10, 1))])
+def test_a_rate_is_read_as_it_is_written(text: str, rate: tuple[float, int]) -> None:
+    assert Rate.parse(text) == Rate(*rate)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1/0", "1/", "nan", "inf", "1/2.5", "1e99", "1/2/3"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="no rate"):
+        Rate.parse(text)
