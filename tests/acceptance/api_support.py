@@ -21,6 +21,7 @@ from starlette.responses import Response
 from segue.access.accounts import Accounts
 from segue.access.identities import Identities
 from segue.api import Access, create_app, stop_streams
+from segue.api.http1 import Http1
 from segue.api.oidc import SignInProvider
 from segue.api.services import Services
 from segue.bootstrap import Host, build_host
@@ -156,9 +157,9 @@ async def serve(
 @asynccontextmanager
 async def running(app: Any, listener: socket.socket) -> AsyncGenerator[QuietServer]:
     config = uvicorn.Config(
-        app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
+        app, http=Http1, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
         timeout_graceful_shutdown=5,
-    )
+    )  # fmt: skip
     server = QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -234,7 +234,7 @@ async def test_slowness_and_closing_are_told_as_such(served: Served, monkeypatch
         assert int(answer.headers["retry-after"]) >= 1
     ready = await served.client.get("/health/ready")
     assert ready.status_code == 503
-    assert ready.json()["checks"]["engine"] == "closing"
+    assert ready.json()["checks"]["engine"] == "failed"
     assert (await served.client.get("/health/live")).status_code == 200
 
 

@@ -31,6 +31,8 @@ from segue.errors import NotFoundError, SegueError
 from segue.store.port import RunFilter, RunRecord
 
 PROTOCOL: Final = "segue.v1"
+SHOWN_MAX: Final = 10_000
+"""Rows that a watcher is taken to show, of a filter by status: the ones changed longest ago are forgotten."""
 SNAPSHOT: Final = 50
 """Runs that a watcher of many is told at its start."""
 TICK_SECONDS: Final = 0.1
@@ -119,7 +121,7 @@ class SocketRoutes:
     async def _changes(self, where: RunFilter, standing: Standing) -> AsyncGenerator[list[str]]:
         """The list, and then what changes of it."""
         engine, streams = self._engine, self._streams
-        shown: set[str] = set()
+        shown: dict[str, None] = {}
         async with streams.watcher(standing) as changed:
             dirty: set[str] = set()
             with engine.residents.watching_all(dirty, changed):
@@ -131,7 +133,7 @@ class SocketRoutes:
                     dirty.clear()
                     if overflow or len(taken) > CHANGED_MAX:
                         rows, overflow = await self._list(where), False
-                        shown = {row.id for row in rows}
+                        shown = dict.fromkeys(row.id for row in reversed(rows))
                         yield [_message("runs", rows)]
                     elif taken:
                         yield [_message("run", row) for row in await self._rows(where, taken, shown)]
@@ -144,7 +146,7 @@ class SocketRoutes:
         page = await self._engine.store.list_runs(where, limit=SNAPSHOT)
         return [run_item(record, self._engine.now()) for record in page.runs]
 
-    async def _rows(self, where: RunFilter, changed: set[str], shown: set[str]) -> list[RunItem]:
+    async def _rows(self, where: RunFilter, changed: set[str], shown: dict[str, None]) -> list[RunItem]:
         rows: list[RunItem] = []
         for run_id in sorted(changed):
             record = await self._engine.store.get_run(run_id)
@@ -155,7 +157,11 @@ class SocketRoutes:
             fits = not where.statuses or record.status in where.statuses
             if fits or run_id in shown:
                 rows.append(run_item(record, self._engine.now()))
-            (shown.add if fits else shown.discard)(run_id)
+            shown.pop(run_id, None)
+            if fits and where.statuses:
+                shown[run_id] = None
+                if len(shown) > SHOWN_MAX:
+                    del shown[next(iter(shown))]
         return rows
 
     async def _serve(self, websocket: WebSocket, begin: Callable[[], Awaitable[Begun]]) -> None:

@@ -18,6 +18,7 @@ from segue.access.identities import Identities
 from segue.access.limits import Rate
 from segue.api.access import Access
 from segue.api.app import create_app, create_engine_app, stop_streams
+from segue.api.http1 import Http1
 from segue.api.oidc import SignInProvider
 from segue.api.services import Services
 from segue.bootstrap import Host
@@ -131,6 +132,7 @@ def api_server(
         )  # fmt: skip
     config = uvicorn.Config(
         app,
+        http=Http1,
         log_config=None,
         access_log=False,
         server_header=False,
