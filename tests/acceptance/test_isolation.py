@@ -1,11 +1,13 @@
-"""Every route of the OpenAPI document, as nobody, a viewer, a member of another workspace, and with dead keys.
+"""Every route of the application, as nobody, a viewer, a member of another workspace, and with dead keys.
 
 The walk takes its routes from the application, so one that is added later is walked, too. Ids in paths are parameters
-that end in `_id`; one of a kind that `seed` does not make fails the walk until it is made there.
+that end in `_id`, and names of things are those of `NAMED`; a path with one that `seed` does not make fails the walk
+until it is made there, and so does a WebSocket that nobody here opens.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack
@@ -14,6 +16,8 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from acceptance.api_support import Served, ShiftedClock, problem, serve
 from segue.access.principal import PERMISSIONS, ROLES, Principal
@@ -37,10 +41,20 @@ PUBLIC = re.compile(
 """What is open to everybody on purpose: a new one of these is a decision, not an accident."""
 HIDDEN = {"/", "/login", "/setup", "/assets/{name}", "/openapi.json"}
 """Routes outside of the document; none of them holds a workspace's data."""
-OUTSIDE = {"connection_id", "node_id", "scenario_id", "workflow_id"}
+SOCKETS = {"/api/v1/runs/{run_id}/socket", "/api/v1/live"}
+"""The WebSockets that `test_no_stream_of_another_workspace_can_be_opened` opens."""
+OUTSIDE = {"node_id", "scenario_id", "workflow_id"}
 """Ids of something within a run, or of an outside system: none of a workspace's own."""
+NAMED = {
+    "/api/v1/secrets/{name}": "secret", "/api/v1/connections/{name}": "connection",
+    "/api/v1/connections/{name}/check": "connection", "/api/v1/steps/{name}": "saved step",
+    "/api/v1/roles/{name}": "role",
+}  # fmt: skip
+"""Paths of things that have a name and no id, and under which word `seed` tells the name."""
 FREE = "x"
-"""For parameters that are no ids of their own: names, steps, numbers within something that has an id."""
+"""For parameters that are no ids of their own: steps and numbers within something that has an id, and the like."""
+FREE_PATHS = re.compile(r".*/providers/\{provider\}(/\w+|/workflows/\{workflow_id\}/preview)|/api/v1/flags/\{name\}")
+"""Paths whose parameters are none of a workspace's own: outside systems, and switches, which all have."""
 
 
 class Operation(NamedTuple):
@@ -55,7 +69,19 @@ class Operation(NamedTuple):
         return re.findall(r"\{(\w+)\}", self.path)
 
     def at(self, ids: dict[str, str]) -> str:
+        if self.path in NAMED:
+            ids = ids | {"name": ids.get(NAMED[self.path], FREE)}
         return re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], FREE), self.path)
+
+
+def routes_of(app: Any) -> Iterator[Any]:
+    """All routes, also those of routers within routers."""
+    for route in app.routes:
+        inner = getattr(route, "original_router", None)
+        if inner is None:
+            yield route
+        else:
+            yield from routes_of(inner)
 
 
 @pytest.fixture
@@ -144,6 +170,19 @@ async def seed(served: Served, workspace: str, stack: AsyncExitStack) -> dict[st
         "grant_id": (await post("/api/v1/grants", grant, 200))["id"],
         "workspace_id": workspace,
     }
+    for path, body in (
+        (f"/api/v1/secrets/{word}", {"value": f"{word} is secret"}),
+        (f"/api/v1/steps/{word}", {"body": f"log: {word}"}),
+    ):
+        put = await served.client.put(path, json=body, headers=inside)
+        assert put.status_code in (200, 201), f"{path}: {put.text}"
+    connection = {
+        "name": word, "adapter": "make", "fields": {"base_url": f"https://{word}.example"},
+        "secret_fields": {"api_key": word},
+    }  # fmt: skip
+    await post("/api/v1/connections", connection)
+    providers = (await served.client.get("/api/v1/orchestrator/connections", headers=inside)).json()
+    found |= {"connection_id": providers[0]["id"], **dict.fromkeys(set(NAMED.values()), word)}
     triggers = (await served.client.get("/api/v1/triggers", headers=inside)).json()["triggers"]
     hook = next(one for one in triggers if one["kind"] == "webhook")
     async with served.anyone() as sender:
@@ -151,6 +190,9 @@ async def seed(served: Served, workspace: str, stack: AsyncExitStack) -> dict[st
     assert taken.status_code == 202, taken.text
     await served.host.engine.wait(taken.json()["run_id"])
     found |= {"trigger_id": hook["id"], "delivery_id": taken.json()["delivery_id"]}
+    await post(f"/api/v1/triggers/{hook['id']}/capture", {"count": 2}, 200)
+    async with served.anyone() as sender:
+        assert (await sender.post(hook["address"], json={"word": word})).json()["run_id"] is None
     return found
 
 
@@ -170,9 +212,18 @@ async def test_every_route_says_what_it_needs(served: Served) -> None:
         else:
             assert one.permission == ANYBODY or one.permission in PERMISSIONS, f"{one.method} {one.path} needs nothing"
     paths = {one.path for one in found}
-    hidden = {str(getattr(route, "path", "")) for route in served.app.routes} - paths
-    sockets = {str(getattr(route, "path", "")) for route in served.app.routes if not hasattr(route, "methods")}
-    assert hidden - sockets <= HIDDEN
+    every = list(routes_of(served.app))
+    assert {route.path for route in every if hasattr(route, "methods")} - paths == HIDDEN
+    assert {route.path for route in every if not hasattr(route, "methods")} == SOCKETS, "open the new one below"
+
+
+@pytest.mark.req("ACC-3.every-route")
+async def test_every_path_says_whose_thing_it_names(served: Served) -> None:
+    for one in await operations(served):
+        loose = [name for name in one.parameters if not name.endswith("_id")]
+        within = [name for name in one.parameters if name.endswith("_id") and name not in OUTSIDE]
+        known = one.is_public or one.path in NAMED or FREE_PATHS.fullmatch(one.path) is not None
+        assert known or within or not loose, f"{one.path}: put {loose} into NAMED and seed(), or into FREE_PATHS"
 
 
 @pytest.mark.req("ACC-1.every-route")
@@ -226,7 +277,10 @@ async def _shown(client: httpx2.AsyncClient, every: list[Operation], ids: dict[s
 
 
 def _reaches(one: Operation, own: dict[str, str], foreign: dict[str, str]) -> Iterator[dict[str, str]]:
-    """For each id in the path: that one foreign, the others one's own; and all foreign."""
+    """For each id in the path: that one foreign, the others one's own; and all foreign. Names are foreign ones."""
+    if one.path in NAMED:
+        yield own | {word: foreign[word] for word in NAMED.values()}
+        return
     names = [name for name in one.parameters if name.endswith("_id") and name not in OUTSIDE]
     for name in names:
         yield own | {name: foreign[name]}
@@ -241,6 +295,46 @@ def _leaks(text: str, ids: dict[str, str], secret: dict[str, str]) -> set[str]:
     return {
         value for value in (*secret.values(), word_of(secret["workspace_id"])) if value != "default" and value in text
     }
+
+
+@pytest.mark.req("ACC-3.streams", "ACC-3.every-route")
+@pytest.mark.parametrize("direction", ["from another into the default one", "from the default one into another"])
+async def test_no_stream_of_another_workspace_can_be_opened(served: Served, direction: str) -> None:
+    async with AsyncExitStack() as stack:
+        two = (await served.client.post("/api/v1/workspaces", json={"name": "Two"})).json()["id"]
+        here, there = ("default", two) if direction.startswith("from another") else (two, "default")
+        secret = await seed(served, here, stack)
+        inside = {"x-segue-workspace": there}
+        _, browser = await sign_up(served, "stranger", "editor", inside, stack)
+        _, token = await key_of(served, ["flow:admin", "run:admin"], inside)
+        cookie = "; ".join(f"{one.name}={one.value}" for one in browser.cookies.jar)
+        for headers in ({"cookie": cookie, "origin": served.url}, {"authorization": f"Bearer {token}"}):
+            for asked, status in ((f"?workspace={here}", 404), (f"?workspace={there}", 404), ("", 404)):
+                path = f"/api/v1/runs/{secret['run_id']}"
+                async with served.anyone(**headers) as client:
+                    problem(await client.get(f"{path}/events{asked}"), status, "not-found")
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(
+                        f"ws://127.0.0.1:{served.port}{path}/socket{asked}", proxy=None, additional_headers=headers
+                    )
+                assert refused.value.response.status_code == status
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(
+                    f"ws://127.0.0.1:{served.port}/api/v1/live?workspace={here}", proxy=None, additional_headers=headers
+                )
+            assert refused.value.response.status_code == 404
+            for asked in ("", f"&flow={secret['flow_id']}", f"&parent={secret['run_id']}", "&status=succeeded"):
+                address = f"ws://127.0.0.1:{served.port}/api/v1/live?workspace={there}{asked}"
+                async with connect(address, proxy=None, additional_headers=headers) as live, asyncio.timeout(10):
+                    told = str(await live.recv())
+                    foreign = {"flow": FLOW.format(word=word_of(here))}
+                    await served.client.post("/api/v1/runs", json=foreign, headers={"x-segue-workspace": here})
+                    if not asked:
+                        body = {"flow": "flow: own\nsteps: [{log: hi}]"}
+                        own = (await served.client.post("/api/v1/runs", json=body, headers=inside)).json()["run_id"]
+                        while own not in told:
+                            told += str(await live.recv())
+                    assert not _leaks(told, {}, secret), told
 
 
 @pytest.mark.req("ACC-3.every-route")
