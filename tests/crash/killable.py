@@ -15,15 +15,18 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
+from segue.access.rotation import rotate
 from segue.bootstrap import Host, build_host
+from segue.expr.sealed import shown
 from segue.flow import Flow, load_flow
 from segue.kernel.state import RunState
 from segue.net.egress import EgressPolicy
+from segue.observe.logs import configure_logging
 from segue.store.port import RunFilter
 from segue.store.sqlite import SqliteStore
 from segue.testing.crash.store import KillingStore, Moment
@@ -44,27 +47,44 @@ class Order:
     runs: int = 1
     flow: str = str(FLOW)
     """Its file; the flows that it runs lie beside it."""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """Besides the url."""
+    answer: dict[str, Any] = field(default_factory=lambda: {"yes": True})
+    """What its callbacks get."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Put into the workspace before anything else."""
+    rotate_after: int = 0
+    """The commit of events after which the key that everything is encrypted with is changed; 0: it is not."""
+    log: str = ""
+    """A file for all log lines, if it is named."""
 
 
 async def live(order: Order) -> dict[str, Any]:
     """Open the database, start the runs if they are not there, answer their callbacks, wait for their ends."""
     born = time.monotonic()
     store = KillingStore(Path(order.database), kill_at=order.kill_at, moment=order.moment)
+    if order.log:
+        configure_logging(json=True, level="debug", stream=_appending(order.log))
     host = build_host("", egress=EgressPolicy.local(), store=store, server_key=SERVER_KEY)
     await host.open()
     opened = time.monotonic()
+    for name, value in order.secrets.items():
+        await host.credentials.secrets.put("default", name, value, by="test")
+    rotating = asyncio.create_task(_rotate(host, store, order.rotate_after)) if order.rotate_after else None
     flow = _load(host, Path(order.flow))
     started = [
-        await host.engine.start(flow, {"url": f"{order.url}/run-{n}"}, idempotency_key=f"run {n}")
+        await host.engine.start(flow, {"url": f"{order.url}/run-{n}", **order.inputs}, idempotency_key=f"run {n}")
         for n in range(order.runs)
     ]
-    states = await asyncio.gather(*(_finish(host, one.run_id) for one in started))
+    states = await asyncio.gather(*(_finish(host, one.run_id, order.answer) for one in started))
+    if rotating is not None:
+        await rotating
     ended = time.monotonic()
     await host.close()
     return {
         "commits": store.commits, "opened_seconds": opened - born, "seconds": ended - born,
         "repeated": [one.repeated for one in started], "ids": [one.run_id for one in started],
-        "outputs": [one.outputs for one in states], "statuses": [one.status.value for one in states],
+        "outputs": [shown(one.outputs) for one in states], "statuses": [one.status.value for one in states],
     }  # fmt: skip
 
 
@@ -73,10 +93,23 @@ def _load(host: Host, file: Path) -> Flow:
     return load_flow(file.read_text("utf-8"), host.catalogue, file=file.name)
 
 
-async def _finish(host: Host, run_id: str) -> RunState:
+def _appending(file: str) -> TextIO:
+    return Path(file).open("a", encoding="utf-8", buffering=1)  # open until the process is killed
+
+
+async def _rotate(host: Host, store: KillingStore, after: int) -> None:
+    """Change the key in the middle of what the runs do."""
+    reached = asyncio.Event()
+    store.kept = lambda _: reached.set() if store.commits >= after else None
+    await reached.wait()
+    assert host.credentials.key_file is not None
+    await rotate(host.tables, host.vault, host.credentials.key_file)
+
+
+async def _finish(host: Host, run_id: str, answer: dict[str, Any]) -> RunState:
     engine, event = host.engine, asyncio.Event()
     await engine.changed(run_id, event)
-    calling = asyncio.create_task(_call_back(host, run_id, event))
+    calling = asyncio.create_task(_call_back(host, run_id, event, answer))
     state = await engine.wait(run_id)
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)
@@ -84,13 +117,13 @@ async def _finish(host: Host, run_id: str) -> RunState:
     return state
 
 
-async def _call_back(host: Host, run_id: str, event: asyncio.Event) -> None:
+async def _call_back(host: Host, run_id: str, event: asyncio.Event, answer: dict[str, Any]) -> None:
     engine = host.engine
     while True:
         state = await engine.state(await engine.record(run_id))
         waiting = [one for one in state.nodes if one.callback and one.waits_on == "callback"]
         if waiting:
-            await engine.callback(engine.callback_token(run_id, waiting[0]), {"yes": True})
+            await engine.callback(engine.callback_token(run_id, waiting[0]), answer)
             return
         await event.wait()
         event.clear()
@@ -100,8 +133,8 @@ async def _call_back(host: Host, run_id: str, event: asyncio.Event) -> None:
 async def opened(database: Path) -> AsyncGenerator[Host]:
     """What a dead host left, to look at; nothing is carried out."""
     host = build_host("", egress=EgressPolicy.local(), store=SqliteStore(database), server_key=SERVER_KEY)
-    await host.engine.open(adopt=False)
     try:
+        await host.engine.open(adopt=False)
         yield host
     finally:
         await host.close()

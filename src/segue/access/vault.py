@@ -71,7 +71,7 @@ class Vault:
             return _cipher(key, salt).decrypt(nonce, sealed[_NONCE_END:], _bound(context))
         except InvalidTag:
             raise UnsealError(
-                f"the {context.kind} {context.id} cannot be decrypted: its bytes were changed, or moved from elsewhere"
+                f"{_named(context)} cannot be decrypted: its bytes were changed, or moved from elsewhere"
             ) from None
 
     def key_of(self, context: Context, sealed: bytes) -> Key:
@@ -79,7 +79,7 @@ class Vault:
         key = self.ring.get(key_id_of(sealed))
         if key is None:
             raise UnsealError(
-                f"the {context.kind} {context.id} is encrypted with the key {key_id_of(sealed).hex()}, which is not in "
+                f"{_named(context)} is encrypted with the key {key_id_of(sealed).hex()}, which is not in "
                 "the key ring: add that key to SEGUE_KEYS or restore the key file that belongs to this database"
             )
         return key
@@ -94,6 +94,10 @@ def key_id_of(sealed: bytes) -> bytes:
     if len(sealed) < OVERHEAD_BYTES or sealed[:1] != _VERSION:
         raise UnsealError("these bytes are nothing that this version of Segue has sealed")
     return sealed[1:_KEY_ID_END]
+
+
+def _named(context: Context) -> str:
+    return f"the {context.kind} {context.id}" if context.id else f"a sealed {context.kind}"
 
 
 def _bound(context: Context) -> bytes:

@@ -20,12 +20,13 @@ import msgspec
 from segue.api.errors import InvalidRequestError
 from segue.engine.host import Engine
 from segue.engine.log_lines import LogLine, comes_before, event_line, written_line
-from segue.engine.views import masker_of, quarantined_view, view_of
+from segue.engine.views import quarantined_view, view_of
 from segue.errors import JournalCorruptError
 from segue.kernel import events as ev
 from segue.kernel.apply import apply
 from segue.kernel.state import RunState
 from segue.kernel.status import RunStatus
+from segue.observe.masking import log_masker_for
 from segue.store.port import JournalRow, LogRow, RunRecord
 
 RUN_INTERVAL_SECONDS: Final = 0.1
@@ -281,7 +282,7 @@ def _log_is_next(log: LogRow, event: JournalRow, line: LogLine) -> bool:
 
 
 def _lines(state: RunState, rows: list[JournalRow]) -> list[tuple[JournalRow, LogLine]]:
-    masker = masker_of(state)
+    masker = log_masker_for(state.plan.declared)
     return [(row, line) for row in rows if (line := event_line(state, row, masker)) is not None]
 
 

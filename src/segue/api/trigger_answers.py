@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from segue.api.bodies import Body, JsonObject
 from segue.engine.views import rfc3339
-from segue.observe.masking import DEFAULT_MASKER
-from segue.triggers.deliveries import Delivery
+from segue.observe.masking import DEFAULT_MASKER, MASK
+from segue.triggers.deliveries import REFUSED_BODY_BYTES, Delivery, is_sealed
 from segue.triggers.records import TriggerRow
 
 
@@ -247,13 +247,13 @@ def delivery_item(one: Delivery) -> DeliveryItem:
 def delivery_view(one: Delivery) -> DeliveryView:
     """A delivery with all that was kept of it."""
     try:
-        body, is_base64 = one.body.decode(), False
+        body, is_base64 = MASK if is_sealed(one.body) else one.body.decode(), False
     except UnicodeDecodeError:
         body, is_base64 = base64.b64encode(one.body).decode(), True
     item = msgspec.structs.asdict(delivery_item(one))
     return DeliveryView(
         **item, headers=one.headers, query=one.query, body=DEFAULT_MASKER.mask_text(body), is_base64=is_base64,
-        is_cut=len(one.body) < one.body_bytes,
+        is_cut=one.verdict == "refused" and one.body_bytes > REFUSED_BODY_BYTES,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, cast
 
+from segue.engine.declared import sealed_content
 from segue.engine.ids import call_id
 from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
 from segue.engine.result_cache import ResultCache
@@ -26,7 +27,8 @@ from segue.kernel.events import Failure
 from segue.kernel.inputs import AttemptEnded
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
-from segue.observe.masking import DEFAULT_MASKER, MASK, Masker
+from segue.observe.masking import MASK, Masker, masker_for
+from segue.observe.sensitive import LOG_RULES
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024 * 1024
 """A step's result as JSON; larger things belong in a file or an object store, with their address in the result."""
@@ -107,15 +109,13 @@ class AttemptMaker:
 
         Never raises but CancelledError, if its task is cancelled, and KeyboardInterrupt.
         """
-        number, masker = step.attempt, DEFAULT_MASKER
+        number, masker = step.attempt, masker_for(state.plan.declared)
         address = step.address
         unsafe, retry_unclassified = False, False
         try:
             secrets = await self._resolved(state, step, workspace) if step.plan.uses_secrets else {}
             if secrets:
                 masker = masker.with_values(one.value for one in secrets.values())
-            if state.plan.flow.masking:
-                masker = masker.with_names(state.plan.flow.masking)
             action = self.action_of(step)
             if action is None or (step.plan.step.runs_on and self.lacks(step)):
                 return self._unbound(state, step)
@@ -137,7 +137,7 @@ class AttemptMaker:
                 timeout_seconds=_timeout(step), bound=_bound(secrets) if secrets else (),
             )  # fmt: skip
             output = await action.run(params, context)
-            ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state.box))
+            ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state))
             if self._results is not None:
                 self._results.note(state, step, workspace, params)
             return ended
@@ -237,8 +237,9 @@ def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bo
     return plan.at_most_once or (plan.idempotency or action.effect_of(params)) == "unsafe"
 
 
-def _log_sink(write: LogWriter, step: str, masker: Masker) -> LogSink:
+def _log_sink(write: LogWriter, step: str, secrets: Masker) -> LogSink:
     def log(level: LogLevel, message: str, /, **data: JsonValue) -> None:
+        masker = secrets.with_rules(LOG_RULES)
         shown = {name: as_shown(value, masker) for name, value in data.items()}
         masked = cast("dict[str, JsonValue]", masker.mask_json(shown))
         write(step, level, as_text(str(message), masker), masked)
@@ -246,17 +247,20 @@ def _log_sink(write: LogWriter, step: str, masker: Masker) -> LogSink:
     return log
 
 
-def _result(output: object, secrets: Masker | None, box: Box | None) -> JsonValue:
+def _result(output: object, secrets: Masker | None, state: RunState) -> JsonValue:
     """The value as the journal will give it back, so that a step sees the same before and after a restart.
 
-    Texts in which a secret comes back, in any of its forms, are sealed; a field that is merely called `token` is not.
+    Texts in which a secret comes back, in any of its forms, are sealed, and what the flow declares secret; a field
+    that is merely called `token` is not.
     """
     try:
         value = as_kept(output, max_bytes=MAX_OUTPUT_BYTES)
     except NotKeepableError as error:
         message = f"the result of type {type(output).__name__}: {error}"
         raise TerminalError(message, category="validation", code=f"result_{error.code}") from error
-    return value if secrets is None else _sealed(value, secrets, box)
+    if secrets is not None:
+        value = _sealed(value, secrets, state.box)
+    return sealed_content(value, state.plan, state.box) if state.plan.declared else value
 
 
 def _sealed(value: JsonValue, secrets: Masker, box: Box | None) -> JsonValue:

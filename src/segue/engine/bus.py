@@ -18,6 +18,7 @@ from typing import Final
 
 from segue.engine.clock import Clock
 from segue.engine.committing import Committing, commit_and_wait
+from segue.engine.declared import sealed_content
 from segue.engine.loading import Loading
 from segue.engine.reactions import Listeners
 from segue.errors import RequestError, SegueError, StoreUnavailableError
@@ -166,7 +167,7 @@ class Bus:
             return False
         try:
             run = await self._loading.loaded(record)
-            data = ev.decode_value(event.data, run.state.box)
+            data = sealed_content(ev.decode_value(event.data, run.state.box), run.state.plan, run.state.box)
             given = inp.EventArrived(wait.step, wait.generation, event.id, event.name, event.at, data, event.source)
             await self._committing.feed_and_wait(run, given)
         except StoreUnavailableError:

@@ -15,7 +15,7 @@ from segue.engine.ids import new_run_id
 from segue.engine.versions import Versions
 from segue.engine.views import rfc3339
 from segue.flow.model import JsonValue
-from segue.observe.masking import DEFAULT_MASKER
+from segue.observe.masking import masker_for
 from segue.store.port import CallbackRow, RunRecord
 from segue.store.tables import Sql, Tables
 
@@ -66,7 +66,7 @@ class CallbackHistory:
     ) -> None:
         """Keep a line: taken, or refused for a reason if there is a `code`."""
         version = await self._versions.get(record.flow_version)
-        masker = DEFAULT_MASKER.with_names(version.flow.masking) if version.flow.masking else DEFAULT_MASKER
+        masker = masker_for(version.plan.declared)
         text = msgspec.json.encode(masker.mask_json(payload)).decode()[:PAYLOAD_LENGTH_MAX]
         now = self._now()
         line: tuple[Any, ...] = (

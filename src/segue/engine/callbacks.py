@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from segue.engine.committing import Committing
+from segue.engine.declared import sealed_content
 from segue.engine.ids import WORKSPACE, correlation, token_hash
 from segue.engine.live_run import LiveRun
 from segue.engine.loading import Loading
@@ -150,7 +151,8 @@ class Callbacks:
             await self._check(run, row, payload, raw, headers)
             # While a secret was looked up for it, another word may have let the run go.
             run = await self._loading.loaded(record)
-            await self._committing.feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, payload))
+            taken = sealed_content(payload, run.state.plan, run.state.box)
+            await self._committing.feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, taken))
         finally:
             self._committing.rest(run)
         return record.run_id

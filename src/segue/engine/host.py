@@ -140,7 +140,11 @@ class Engine:
         """
         self.logs.open()
         await self.store.open()
-        await self.sealing.open()
+        try:
+            await self.sealing.open()
+        except BaseException:
+            await self.store.close()  # nobody closes what was never opened, and another host may have the key
+            raise
         self._opened = True
         await self.listeners.open()
         if not adopt:

@@ -55,11 +55,13 @@ class Loading:
         """What is done with a queued run whose time has come."""
         self._loading: dict[int, asyncio.Task[LiveRun]] = {}
 
-    async def state(self, record: RunRecord, *, upto_seq: int | None = None) -> RunState:
-        """The run's committed state, now or as of an event. Raises JournalCorruptError."""
+    async def state(self, record: RunRecord, *, upto_seq: int | None = None, opens: bool = False) -> RunState:
+        """The run's committed state, now or as of an event. Raises JournalCorruptError; with `opens` also for a value
+        that is kept sealed and cannot be decrypted.
+        """
         version = await self._versions.get(record.flow_version)
         state = RunState(version.plan, record.run_id)
-        state.box = Box(self._sealing.sealer(record.workspace))
+        state.box = Box(self._sealing.sealer(record.workspace), opens=opens)
         while True:
             wanted = ROWS_AT_ONCE if upto_seq is None else min(ROWS_AT_ONCE, upto_seq + 1 - state.seq)
             rows = await self._store.load_journal(record.key, after_seq=state.seq - 1, limit=wanted)
@@ -93,7 +95,9 @@ class Loading:
 
     async def _load(self, record: RunRecord) -> LiveRun:
         try:
-            state = await self.state(record)
+            if (await self._versions.get(record.flow_version)).plan.declared:
+                await self._sealing.ready(record.workspace)
+            state = await self.state(record, opens=True)
         except StoreUnavailableError:
             raise
         except SegueError as error:

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import msgspec
 
-from segue.engine.views import masker_of, rfc3339
+from segue.engine.views import rfc3339
 from segue.kernel import events as ev
 from segue.kernel.kept import origin_told
 from segue.kernel.state import RunState, StepState
-from segue.observe.masking import Masker
+from segue.observe.masking import Masker, log_masker_for
 from segue.store.port import JournalRow, LogRow
 
 
@@ -36,7 +36,7 @@ def log_lines(state: RunState, rows: list[JournalRow], logs: list[tuple[int, Log
 
     `state` must be past the rows.
     """
-    masker = masker_of(state)
+    masker = log_masker_for(state.plan.declared)
     written = deque(sorted((row for _, row in logs), key=lambda row: row.at))
     lines: list[LogLine] = []
     for row in rows:

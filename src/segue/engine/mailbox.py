@@ -13,14 +13,15 @@ from itertools import chain, repeat
 from typing import Final
 
 from segue.engine.committing import Committing, commit_and_wait
+from segue.engine.declared import sealed_content
 from segue.engine.loading import Loading
 from segue.engine.outbox import CANCEL, CHAIN, Ended, decode_end, decode_ended
 from segue.engine.reactions import Listeners
 from segue.errors import ConflictError, SegueError, StoreUnavailableError
-from segue.expr.sealed import Box
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.state import RunState
 from segue.kernel.status import RUN_ENDED, RunStatus
 from segue.store.port import Commit, JournalRow, Message, Store
 
@@ -87,7 +88,7 @@ class Mailbox:
         last = None if told is None else await self._last_row(told)
         # From here to the word nothing is waited for: a run at rest may be let go at any time.
         run = await self._loading.loaded(record)
-        given = inp.CancelRun(message.data.decode()) if told is None else _ended(told, last, run.state.box)
+        given = inp.CancelRun(message.data.decode()) if told is None else _ended(told, last, run.state)
         taken = [message.id]
         try:
             await self._committing.feed_and_wait(run, given, taken)
@@ -108,12 +109,12 @@ class Mailbox:
         await commit_and_wait(self._store, Commit(run_key=0, rows=(), messages_taken=(message.id,)))
 
 
-def _ended(told: Ended, last: JournalRow | None, box: Box | None) -> inp.ChildEnded:
-    """How a sub-flow's run ended, as its parent is told; `box` is the parent's."""
+def _ended(told: Ended, last: JournalRow | None, parent: RunState) -> inp.ChildEnded:
+    """How a sub-flow's run ended, as its parent is told."""
     given = inp.ChildEnded(told.step, told.generation, told.attempt, told.run, told.flow, told.version)
-    event = None if last is None else ev.decode(last.kind, last.data, box)
+    event = None if last is None else ev.decode(last.kind, last.data, parent.box)
     if isinstance(event, ev.RunSucceeded):
-        given.output = event.outputs
+        given.output = sealed_content(event.outputs, parent.plan, parent.box)
     else:
         given.failure = _failure_of(event, told.run, told.flow)
     return given

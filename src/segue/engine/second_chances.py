@@ -202,7 +202,7 @@ class SecondChances:
     async def _valid_part(self, record: RunRecord) -> tuple[RunState, bool]:
         """The run as of its last valid event, and whether that is its last event."""
         try:
-            return await self._engine.state(record), True
+            return await self._engine.loading.state(record, opens=True), True
         except JournalCorruptError as error:
             if error.last_valid_seq < 1:
                 raise ConflictError(

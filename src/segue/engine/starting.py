@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
+from segue.engine.declared import sealed_inputs, sealed_trigger
 from segue.engine.ids import WORKSPACE, new_run_id, new_seed
 from segue.engine.live_run import LiveRun
 from segue.engine.parents import Parent
@@ -115,10 +116,15 @@ class Starting:
         """Have the run kept: begun, queued or skipped. False if it is not `due` any more, so that nothing was done."""
         now, new, box = self._engine.now(), run.new_run, run.state.box
         if box is not None:
+            if run.state.plan.declared:
+                begin.inputs = sealed_inputs(begin.inputs, run.state.plan, box)
+            begin.trigger = sealed_trigger(begin.trigger, run.state.plan, box)
             box.adopt(begin.inputs)
             box.adopt(begin.trigger)
             # What is kept of another run may hold anything that run had.
             box.used = box.used or begin.origin is not None
+            if box.used or run.state.plan.declared:
+                await self._engine.sealing.ready(run.workspace)
         assert new is not None
         key = _limit_key(run.state.plan, run.run_id, begin, now)
         if key is not None:

@@ -21,7 +21,7 @@ from segue.kernel.reasons import explain_run, explain_step
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus, StepStatus
 from segue.kernel.step_reasons import explain_unopened
-from segue.observe.masking import DEFAULT_MASKER, Masker
+from segue.observe.masking import Masker, masker_for
 from segue.store.port import RunRecord
 
 
@@ -109,8 +109,7 @@ def rfc3339(at: int | None) -> str | None:
 
 def masker_of(state: RunState) -> Masker:
     """The default names, and those that the flow adds."""
-    names = state.plan.flow.masking
-    return DEFAULT_MASKER.with_names(names) if names else DEFAULT_MASKER
+    return masker_for(state.plan.declared)
 
 
 def view_of(state: RunState, record: RunRecord, now: int, *, as_of: bool = False) -> RunView:

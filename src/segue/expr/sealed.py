@@ -86,13 +86,15 @@ class Sealed(str):
 class Box:
     """The sealed values of one run. `used`: there are some, so that expressions must look out for them.
 
-    Without a `sealer` they cannot be written down.
+    Without a `sealer` they cannot be written down. `opens`: what is read from a journal is opened at once, so that a
+    damaged value is found there and not in the middle of a step.
     """
 
-    __slots__ = ("sealer", "used")
+    __slots__ = ("opens", "sealer", "used")
 
-    def __init__(self, sealer: Sealer | None) -> None:
+    def __init__(self, sealer: Sealer | None, *, opens: bool = False) -> None:
         self.sealer = sealer
+        self.opens = opens
         self.used = False
 
     def mark(self, plain: object) -> Sealed:
@@ -160,6 +162,12 @@ def spread(value: Any) -> Any:
     if isinstance(plain, list):
         return [Sealed(sealer, plain=item) for item in cast("list[object]", plain)]
     return value
+
+
+def open_all(value: object) -> None:
+    """Decrypt everything sealed in a JSON value. Raises an EngineError if something cannot be."""
+    for one in sealed_in(value):
+        _ = one.plain
 
 
 def revived(value: Any, sealer: Sealer | None) -> Any:

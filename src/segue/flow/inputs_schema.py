@@ -18,6 +18,7 @@ _TYPES: Final = {
     "string": {"type": "string"},
     "text": {"type": "string"},
     "str": {"type": "string"},
+    "password": {"type": "string", "format": "password"},
     "number": {"type": "number"},
     "float": {"type": "number"},
     "integer": {"type": "integer"},
@@ -46,7 +47,7 @@ _WORDS: Final = (
     "prefixItems", "minItems", "maxItems", "uniqueItems", "contains", "properties", "additionalProperties",
     "patternProperties", "propertyNames", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "not", "if",
     "then", "else", "$ref", "$defs", "$schema", "$id", "$comment", "readOnly", "writeOnly", "deprecated",
-    "contentEncoding", "contentMediaType", "dependentRequired", "dependentSchemas", "unevaluatedProperties",
+    "contentEncoding", "contentMediaType", "dependentRequired", "dependentSchemas", "unevaluatedProperties", "secret",
 )  # fmt: skip
 """Words of JSON Schema (draft 2020-12)."""
 _SCHEMA_MARKS = frozenset(("$schema", "properties", "$ref", "allOf", "anyOf", "oneOf"))

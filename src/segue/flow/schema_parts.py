@@ -135,6 +135,7 @@ _TYPES: Final[dict[ValueType, RawMap]] = {
 TYPE_NAMES: Final = (
     "string", "text", "str", "number", "float", "integer", "int", "boolean", "bool", "object", "map", "array", "list",
     "any", "null", "email", "date", "datetime", "date-time", "time", "uri", "url", "uuid",
+    "password",
 )  # fmt: skip
 """The types that the shorthand for schemas knows."""
 FULL_SCHEMA_KEYS: Final = ("$schema", "properties", "$ref", "allOf", "anyOf", "oneOf")

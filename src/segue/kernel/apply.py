@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from segue.errors import EngineError
 from segue.kernel import events as ev
 from segue.kernel.apply_run import RUN_EVENTS, accepted
 from segue.kernel.apply_step import STEP_EVENTS
@@ -69,6 +70,8 @@ def fold_onto(state: RunState, rows: Iterable[tuple[int, int, int, int, bytes]])
             event = ev.decode(kind, data, state.box)
         except (KeyError, msgspec.MsgspecError) as error:
             raise corrupt(state, seq, f"event {seq} (kind {kind}) cannot be read: {error}") from error
+        except EngineError as error:
+            raise corrupt(state, seq, f"event {seq}: {error}") from error
         apply(state, number, event, at)
     for decided in (state.ended_blocks, state.failed_blocks, state.resumed, state.won):
         decided.clear()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 
 import msgspec
 
-from segue.expr.sealed import MARK, Box, as_json, revived
+from segue.expr.sealed import MARK, Box, as_json, open_all, revived
 from segue.flow.model import JsonValue, RawMap
 
 
@@ -545,6 +545,7 @@ def decode(kind: int, data: bytes, box: Box | None = None) -> Event:
     """Raises `msgspec.MsgspecError` or `KeyError` if the row is no event of this kind.
 
     What is sealed in it can be computed with if there is a `box`, which is told of it; else it is only shown as `***`.
+    Raises EngineError if the box opens what it reads and that cannot be.
     """
     if not data:
         return empty(BY_KIND[kind])
@@ -572,7 +573,10 @@ def _revived(value: object, box: Box | None) -> object:
         return parts if isinstance(value, list) else tuple(parts)
     if isinstance(value, dict) and any(isinstance(one, msgspec.Struct) for one in cast("RawMap", value).values()):
         return {name: _revived(one, box) for name, one in cast("RawMap", value).items()}
-    return revived(value, None if box is None else box.sealer)
+    made = revived(value, None if box is None else box.sealer)
+    if box is not None and box.opens:
+        open_all(made)
+    return made
 
 
 def empty(event: type[E_]) -> E_:

@@ -27,6 +27,7 @@ from segue.expr import (
     compile_poll_condition,
     compile_value,
 )
+from segue.flow.declared import declared_names
 from segue.flow.model import Block, Flow, JsonValue, Step
 from segue.flow.problems import Problem
 
@@ -146,6 +147,8 @@ class Plan(msgspec.Struct, eq=False):
     flow_finally: BlockPlan | None = None
     binding_names: frozenset[str] = frozenset()
     """Names that blocks bind (item, index, error, a loop's own `as`)."""
+    declared: tuple[str, ...] = ()
+    """Names of fields that the flow says are secret, besides its `secrets`."""
 
 
 def compile_plan(flow: Flow) -> Plan:
@@ -175,6 +178,7 @@ class _Compiler:
             binding_names=frozenset(self.bindings),
             limited={node.full_name: node for node in self.nodes if node.is_action and node.step.limits is not None},
             limit_key=None if limits is None or limits.key is None else self.program(limits.key, "limits.key"),
+            declared=declared_names(flow),
         )  # fmt: skip
         if self.problems:
             raise InvalidFlowError(f"flow {flow.id!r} cannot be run: {self.problems[0]}", self.problems)

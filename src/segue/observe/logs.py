@@ -22,7 +22,7 @@ import structlog
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from segue.observe.masking import DEFAULT_MASKER, DEPTH_MAX, MASK, Masker
+from segue.observe.masking import DEPTH_MAX, LOG_MASKER, MASK, Masker
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 # What structlog itself puts into an event and takes out again; it is no data of ours.
@@ -31,7 +31,7 @@ _INTERNAL: Final = frozenset({"_record", "_from_structlog"})
 _MASKER: ContextVar[Masker | None] = ContextVar("segue_log_masker", default=None)
 
 
-def configure_logging(*, json: bool, level: str, masker: Masker = DEFAULT_MASKER, stream: TextIO | None = None) -> None:
+def configure_logging(*, json: bool, level: str, masker: Masker = LOG_MASKER, stream: TextIO | None = None) -> None:
     """Send all logs of this process to `stream` (default: standard error), as JSON lines or for people to read.
 
     `level` is one of `LEVELS`; ValueError for another. `masker` holds where `masking_with` has set none. Calling it

@@ -3,7 +3,8 @@
 Three nets, from sure to wide. A *name* that holds secrets (`authorization`, `db_password`) hides its whole value. An
 *exact value* that was resolved as a secret is found wherever it went, in its URL-encoded, base64 and JSON-escaped
 forms too. And *text* is searched for what is a secret by its grammar: user information and parameters of URLs,
-`Bearer …`, `password=…`. Personal data (e-mail, phone, card) is a fourth net, by named rules, off unless asked for.
+`Bearer …`, `password=…`. Personal data (e-mail, phone, card, IBAN) is a fourth net, by named rules: on in log lines,
+elsewhere where a flow asks for it.
 
 A `Masker` is immutable; `with_names`, `with_values` and `with_rules` give a new one. All methods return the very
 object they were given when there is nothing to hide.
@@ -12,12 +13,14 @@ object they were given when there is nothing to hide.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 import msgspec
 
 from segue.observe.sensitive import (
+    LOG_RULES,
     NOT_SENSITIVE_NAMES,
     PERSONAL_DATA_RULES,
     SENSITIVE_ENDINGS,
@@ -97,7 +100,11 @@ class Masker:
 
     def with_rules(self, rules: Iterable[str]) -> Masker:
         """This masker and more personal-data rules, by name."""
-        return Masker(names=self._names, values=self._values, rules={*self._rule_names, *rules})
+        made = Masker(rules={*self._rule_names, *rules})
+        # The values' forms, which take long to find, are the same.
+        made._names, made._values, made._remembered = self._names, self._values, self._remembered
+        made._forms, made._encoded_forms = self._forms, self._encoded_forms
+        return made
 
     def is_sensitive(self, name: str) -> bool:
         """Whether what is kept under `name` (a header, field or parameter) is a secret by its name."""
@@ -111,6 +118,21 @@ class Masker:
         if len(self._remembered) < _NAMES_REMEMBERED_MAX:
             self._remembered[name] = answer
         return answer
+
+    def declares(self, name: str) -> bool:
+        """Whether `name` is one of the names that were added to the default table."""
+        return normalise_name(name) in self._names
+
+    def tells_declared(self, text: str) -> bool:
+        """Whether a text has something in it under an added name (JSON, a form, a query), or that an added rule
+        hides.
+        """
+        if ("=" in text or ":" in text) and self._names:
+            told = (match[1] for pattern in (_PARAMETER, _ASSIGNMENT) for match in pattern.finditer(text))
+            if any(self.declares(name) for name in told):
+                return True
+        return any(_hidden(match[0], is_it) != match[0] for pattern, is_it in self._rules
+                   for match in pattern.finditer(text))  # fmt: skip
 
     def mask_json(self, value: object) -> object:
         """`value` (JSON, and tuples) with every secret replaced. `null` and booleans under a sensitive name stay,
@@ -156,7 +178,7 @@ class Masker:
         if any(hint in masked for hint in _HINTS):
             masked = self._mask_grammar(masked, is_code=is_code)
         for pattern, is_it in self._rules:
-            masked = pattern.sub(lambda match, is_it=is_it: MASK if is_it(match[0]) else match[0], masked)
+            masked = pattern.sub(lambda match, is_it=is_it: _hidden(match[0], is_it), masked)
         return text if masked == text else masked
 
     def mask_values(self, text: str) -> str:
@@ -232,9 +254,15 @@ class Masker:
         if isinstance(value, list | tuple):
             items = cast("list[object] | tuple[object, ...]", value)
             return self._mask_list(items, depth, scans_values=scans_values)
-        if scans_values and isinstance(value, int | float) and str(value) in self._values:
-            return MASK
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            is_hidden = (scans_values and str(value) in self._values) or (
+                bool(self._rules) and isinstance(value, int) and self._is_personal(str(value))
+            )
+            return MASK if is_hidden else value
         return value
+
+    def _is_personal(self, text: str) -> bool:
+        return any(pattern.fullmatch(text) and is_it(text) for pattern, is_it in self._rules)
 
     def _mask_map(self, value: Mapping[object, object], depth: int, *, scans_values: bool) -> object:
         if depth >= DEPTH_MAX:
@@ -262,4 +290,28 @@ class Masker:
         return masked
 
 
+def _hidden(found: str, is_it: Callable[[str], bool]) -> str:
+    """The text without the personal data that it begins with: a pattern may have taken the next word along."""
+    text = found
+    while text:
+        if is_it(text):
+            return MASK + found[len(text) :]
+        text = text[: max(text.rfind(" "), 0)]
+    return found
+
+
+@lru_cache(maxsize=256)
+def masker_for(names: tuple[str, ...]) -> Masker:
+    """The default masker with what a flow's `masking` names: fields, and the rules that are called so."""
+    return Masker(names=names, rules=set(names) & PERSONAL_DATA_RULES.keys()) if names else DEFAULT_MASKER
+
+
+@lru_cache(maxsize=256)
+def log_masker_for(names: tuple[str, ...]) -> Masker:
+    """The same for log lines: personal data is hidden in them, too."""
+    return masker_for(names).with_rules(LOG_RULES)
+
+
 DEFAULT_MASKER: Final = Masker()
+LOG_MASKER: Final = DEFAULT_MASKER.with_rules(LOG_RULES)
+"""What log lines go through: personal data is hidden in them, too."""

@@ -6,7 +6,8 @@ request of a key takes effect, later ones get the same answer.
 
 `with CountingReceiver() as receiver: …` in a test, or `python -m segue.testing.counting_receiver` by hand. Any method
 and path is taken; in the query, `fail=2` answers the first two requests of each key with 503, `delay_ms=50` lets every
-answer wait, and `echo=x` is put into it. `GET /ledger` gives all requests, `DELETE /ledger` forgets them.
+answer wait, `echo=x` is put into it, and with `reflect=1` so are the request's headers and body, also into a 503.
+`GET /ledger` gives all requests, `DELETE /ledger` forgets them.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class _Ledger:
             self.answers.clear()
             self.tries.clear()
 
-    def take(self, method: str, target: str, key: str | None, body: str) -> tuple[int, bytes]:
+    def take(self, method: str, target: str, key: str | None, body: str, headers: dict[str, str]) -> tuple[int, bytes]:
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         with self.lock:
@@ -104,8 +105,9 @@ class _Ledger:
             answer = self.answers.get(key) if key is not None else None
             is_first = answer is None
             status = 503 if is_first and tries <= int(query.get("fail", "0")) else 200
+            reflected = {"headers": headers, "body": body} if query.get("reflect") else {}
             if answer is None:
-                made = {"path": parts.path, "effect": len(self.answers) + 1, "echo": query.get("echo")}
+                made = {"path": parts.path, "effect": len(self.answers) + 1, "echo": query.get("echo"), **reflected}
                 answer = json.dumps(made).encode()
                 if status == 200 and key is not None:
                     self.answers[key] = answer
@@ -116,7 +118,7 @@ class _Ledger:
                 }
             )  # fmt: skip
         time.sleep(int(query.get("delay_ms", "0")) / 1000)
-        return status, answer if status == 200 else b'{"error":"not yet"}'
+        return status, answer if status == 200 else json.dumps({"error": "not yet", **reflected}).encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -133,7 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.ledger.forget()
             status, answer = 200, b"{}"
         else:
-            status, answer = self.ledger.take(self.command, self.path, self.headers.get("Idempotency-Key"), body)
+            status, answer = self.ledger.take(
+                self.command, self.path, self.headers.get("Idempotency-Key"), body,
+                {name.lower(): value for name, value in self.headers.items()},
+            )  # fmt: skip
         with contextlib.suppress(ConnectionError):  # whoever asked was killed: that is the point of it
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

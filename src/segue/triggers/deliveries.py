@@ -6,13 +6,16 @@ id. What was refused is kept too, its body cut short, so that one sees why a sen
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from segue.errors import NotFoundError
-from segue.observe.masking import DEFAULT_MASKER, MASK
+from segue.expr.sealed import MARK as SEAL
+from segue.expr.sealed import Sealer
+from segue.observe.masking import DEFAULT_MASKER, MASK, Masker
 from segue.store.tables import Row, Sql
 
 Verdict = Literal["accepted", "ignored", "refused", "captured", "replayed"]
@@ -27,6 +30,7 @@ _COLUMNS: Final = (
     "id", "workspace", "flow_id", "trigger_id", "at", "method", "content_type", "headers", "query", "body",
     "body_bytes", "verdict", "reason", "run_id", "replay_of",
 )  # fmt: skip
+_SEALED: Final = b'{"' + SEAL.encode() + b'":'
 _encode = msgspec.json.Encoder().encode
 _texts = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -78,13 +82,39 @@ def shown_query(query: Sequence[tuple[str, str]], proof: str | None) -> dict[str
     }
 
 
+def is_sealed(body: bytes) -> bool:
+    """Whether a kept body is an encrypted one."""
+    return body.startswith(_SEALED)
+
+
+def sealed_body(body: bytes, sealer: Sealer) -> bytes:
+    """A body as it is kept for a flow that declares that something in it is secret."""
+    return _encode({SEAL: sealer.seal(base64.b64encode(body).decode())})
+
+
+def opened_body(body: bytes, sealer: Sealer) -> bytes:
+    """The body as it came. Raises EngineError if its key is missing."""
+    if not is_sealed(body):
+        return body
+    return base64.b64decode(str(sealer.open(msgspec.json.decode(body)[SEAL])))
+
+
+def shown_body(body: bytes, masker: Masker) -> bytes:
+    """The body of a refused delivery, which nobody delivers again: nothing of it need be kept that is not shown."""
+    searched = body[: 16 * REFUSED_BODY_BYTES]
+    try:
+        text = searched.decode()
+    except UnicodeDecodeError:
+        return body[:REFUSED_BODY_BYTES]
+    return masker.mask_text(text).encode()[:REFUSED_BODY_BYTES]
+
+
 def put_delivery(sql: Sql, one: Delivery) -> None:
     """Keep a delivery."""
-    body = one.body if one.verdict != "refused" else one.body[:REFUSED_BODY_BYTES]
     sql.run(
         "INSERT INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         one.id, one.workspace, one.flow_id, one.trigger_id, one.at, one.method, one.content_type,
-        _encode(one.headers).decode(), _encode(one.query).decode(), body, one.body_bytes, one.verdict,
+        _encode(one.headers).decode(), _encode(one.query).decode(), one.body, one.body_bytes, one.verdict,
         one.reason, one.run_id, one.replay_of,
     )  # fmt: skip
 

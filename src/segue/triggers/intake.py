@@ -28,6 +28,7 @@ from segue.errors import (
 )
 from segue.flow.inputs import check_value
 from segue.flow.model import RawMap
+from segue.observe.masking import MASK
 from segue.store.tables import Sql, Tables
 from segue.triggers import deliveries
 from segue.triggers.bearers import TokenScheme
@@ -230,9 +231,10 @@ class Intake:
             if earlier is not None:
                 return _again(earlier, settings)
         if ready.version is None:
-            return await self._ignored(row, settings, delivery, seen, ready.reason)
+            hidden = await self._hidden(row, delivery, hides=ready.hides)
+            return await self._ignored(row, settings, hidden, seen, ready.reason)
         run_id = new_run_id(delivery.at)
-        kept = msgspec.structs.replace(delivery, run_id=run_id)
+        kept = await self._hidden(row, msgspec.structs.replace(delivery, run_id=run_id), hides=ready.hides)
 
         def also(sql: Sql) -> None:
             if seen is not None:
@@ -290,15 +292,29 @@ class Intake:
         self, row: TriggerRow, delivery: Delivery, event: RawMap, settings: WebhookSettings, message: Message
     ) -> Taken:
         """Look only: keep it, and say what would have come of it."""
-        reason = "ok"
+        reason, hides = "ok", False
         try:
-            reason = (await self._ready(row, settings, event, message)).reason or "ok"
+            ready = await self._ready(row, settings, event, message)
+            reason, hides = ready.reason or "ok", ready.hides
         except _Refused as refused:
-            reason = f"{refused.reason}: {refused.error.message}"[:500]
-        kept = msgspec.structs.replace(delivery, verdict="captured", reason=reason)
+            masker = await self._starter.masker(row)
+            reason, hides = masker.mask_text(f"{refused.reason}: {refused.error.message}")[:500], True
+        captured = msgspec.structs.replace(delivery, verdict="captured", reason=reason)
+        kept = await self._hidden(row, captured, hides=hides)
         await self._tables.change(lambda sql: deliveries.put_delivery(sql, kept))
         await self._registry.change(row, capture=row.capture - 1)
         return Taken(delivery_id=kept.id, run_id=None, reason="captured")
+
+    async def _hidden(self, row: TriggerRow, delivery: Delivery, *, hides: bool) -> Delivery:
+        """The delivery with its body sealed, if the flow declares that something in it is secret."""
+        if not hides and not deliveries.is_sealed(delivery.body):
+            return delivery
+        sealing = self._starter.engine.sealing
+        await sealing.ready(delivery.workspace)
+        body = deliveries.sealed_body(delivery.body, sealing.sealer(delivery.workspace))
+        masker = await self._starter.masker(row)
+        query = {name: MASK if masker.declares(name) else value for name, value in delivery.query.items()}
+        return msgspec.structs.replace(delivery, body=body, query=query)
 
     async def _earlier(self, row: TriggerRow, seen: str | None) -> Seen | None:
         if seen is None:
@@ -307,7 +323,8 @@ class Intake:
 
     async def _note_refused(self, row: TriggerRow, delivery: Delivery, refused: _Refused) -> None:
         _log.info("webhook %s of %s: refused: %s", row.id, row.flow_id, refused.reason)
-        kept = msgspec.structs.replace(delivery, verdict="refused", reason=refused.reason)
+        body = deliveries.shown_body(delivery.body, await self._starter.masker(row))
+        kept = msgspec.structs.replace(delivery, verdict="refused", reason=refused.reason, body=body)
 
         def do(sql: Sql) -> None:
             deliveries.put_delivery(sql, kept)
@@ -334,7 +351,8 @@ class Intake:
             old, id=new_id(now, "dlv_"), at=now, verdict="replayed", reason="ok", replay_of=old.id,
             run_id=new_run_id(now),
         )  # fmt: skip
-        body = read(old.content_type, old.body)
+        sealer = self._starter.engine.sealing.sealer(workspace)
+        body = read(old.content_type, deliveries.opened_body(old.body, sealer))
         event = made_event(row, kept, body, dict(old.headers), dict(old.query)) | {"replay_of": old.id}
         ready = await self._starter.ready(row, event)
         if ready.version is None:

@@ -14,10 +14,11 @@ from segue.access.workspaces import resting
 from segue.engine.flow_source import FlowSource, FoundFlow
 from segue.engine.host import Engine
 from segue.engine.versions import Version
-from segue.errors import ConflictError, InvalidFlowError, NotFoundError
+from segue.errors import ConflictError, InvalidFlowError, NotFoundError, StoreUnavailableError
 from segue.flow.inputs import resolve_inputs
 from segue.flow.model import Flow, JsonValue, RawMap
 from segue.flow.starting import begin_from, trigger_value
+from segue.observe.masking import DEFAULT_MASKER, Masker, masker_for
 from segue.store.tables import Sql
 from segue.triggers.errors import FlowUnusableError, RestingError
 from segue.triggers.records import TriggerRow
@@ -44,6 +45,8 @@ class Ready:
     version: Version | None
     inputs: RawMap
     reason: str | None = None
+    hides: bool = False
+    """Whether the flow declares that something of what comes in is secret, so that it is kept sealed."""
 
 
 class _Impure:
@@ -119,10 +122,19 @@ class Starter:
         not fit the flow.
         """
         version = await self.version(row.workspace, row.flow_id)
+        hides = bool(version.plan.declared)
         beginning = begin_from(version.flow, trigger_of(row), event, _Impure(self.engine.now()))
         if not beginning.begins:
-            return Ready(version=None, inputs={}, reason=beginning.reason)
-        return Ready(version=version, inputs=resolve_inputs(version.flow, beginning.inputs), reason=beginning.reason)
+            return Ready(version=None, inputs={}, reason=beginning.reason, hides=hides)
+        inputs = resolve_inputs(version.flow, beginning.inputs)
+        return Ready(version=version, inputs=inputs, reason=beginning.reason, hides=hides)
+
+    async def masker(self, row: TriggerRow) -> Masker:
+        """What hides the flow's declared secrets in what is kept of a delivery that begins nothing."""
+        try:
+            return masker_for((await self.version(row.workspace, row.flow_id)).plan.declared)
+        except (FlowUnusableError, StoreUnavailableError):
+            return DEFAULT_MASKER
 
     async def start(
         self,

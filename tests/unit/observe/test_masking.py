@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -255,3 +256,50 @@ def test_nesting_deeper_than_the_bound_is_hidden_whole() -> None:
 @pytest.mark.req("ACC-5.values")
 def test_a_masker_does_not_print_what_it_hides() -> None:
     assert "s3cr3t" not in repr(Masker(values=["s3cr3t"]))
+
+
+@pytest.mark.req("ACC-5.personal")
+@pytest.mark.parametrize(
+    ("rule", "text", "shown"),
+    [
+        ("iban", "to DE89370400440532013000 BIC COBADEFFXXX", "to *** BIC COBADEFFXXX"),
+        ("iban", "to GB29 NWBK 6016 1331 9268 19, please", "to ***, please"),
+        ("iban", "DE89370400440532013001 is none", "DE89370400440532013001 is none"),
+        ("card", "4111 1111 1111 1111 12 of them", "*** 12 of them"),
+        (
+            "card",
+            "at 1763752529005 and 1763752529013, 1763752529021",
+            "at 1763752529005 and 1763752529013, 1763752529021",
+        ),
+        ("card", "amex 3782 822463 10005", "amex ***"),
+        ("ip", "from 192.0.2.7 and 2001:db8::1, version 1.2.3, at 12:30", "from *** and ***, version 1.2.3, at 12:30"),
+        ("ip", "999.1.1.1", "999.1.1.1"),
+    ],
+)
+def test_personal_data_is_told_by_its_check_digits(rule: str, text: str, shown: str) -> None:
+    assert Masker(rules=[rule]).mask_text(text) == shown
+
+
+@pytest.mark.req("ACC-5.personal")
+def test_a_card_number_that_is_a_number_is_hidden_too() -> None:
+    assert Masker(rules=["card"]).mask_json({"n": 4111111111111111, "at": 1763752529005, "ok": True}) == {
+        "n": MASK, "at": 1763752529005, "ok": True,
+    }  # fmt: skip
+
+
+@pytest.mark.req("ACC-5.text")
+@pytest.mark.parametrize("rule", ["email", "phone", "card", "iban", "ip"])
+@pytest.mark.parametrize("piece", ["1", "1 ", "a@", "a.", "+1 ", "DE89 ", "AAAA ", ":", "1.", "::", "4111 "])
+def test_hostile_text_costs_linear_time(rule: str, piece: str) -> None:
+    masker = Masker(rules=[rule])
+
+    def seconds(length: int) -> float:
+        text = piece * (length // len(piece))
+        best = 9.0
+        for _ in range(3):
+            began = time.perf_counter()
+            masker.mask_text(text)
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    assert seconds(80_000) < 16 * seconds(20_000) + 0.02
