@@ -28,7 +28,6 @@ from segue.kernel.inputs import AttemptEnded
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
 from segue.observe.masking import MASK, Masker, masker_for
-from segue.observe.sensitive import LOG_RULES
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024 * 1024
 """A step's result as JSON; larger things belong in a file or an object store, with their address in the result."""
@@ -239,7 +238,7 @@ def _is_unsafe(action: Action, step: StepState, params: dict[str, object]) -> bo
 
 def _log_sink(write: LogWriter, step: str, secrets: Masker) -> LogSink:
     def log(level: LogLevel, message: str, /, **data: JsonValue) -> None:
-        masker = secrets.with_rules(LOG_RULES)
+        masker = secrets.for_logs()
         shown = {name: as_shown(value, masker) for name, value in data.items()}
         masked = cast("dict[str, JsonValue]", masker.mask_json(shown))
         write(step, level, as_text(str(message), masker), masked)

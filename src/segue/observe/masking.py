@@ -106,6 +106,10 @@ class Masker:
         made._forms, made._encoded_forms = self._forms, self._encoded_forms
         return made
 
+    def for_logs(self) -> Masker:
+        """This masker for log lines: personal data is hidden in them, too."""
+        return self.with_rules(LOG_RULES)
+
     def is_sensitive(self, name: str) -> bool:
         """Whether what is kept under `name` (a header, field or parameter) is a secret by its name."""
         known = self._remembered.get(name)
@@ -308,10 +312,10 @@ def masker_for(names: tuple[str, ...]) -> Masker:
 
 @lru_cache(maxsize=256)
 def log_masker_for(names: tuple[str, ...]) -> Masker:
-    """The same for log lines: personal data is hidden in them, too."""
-    return masker_for(names).with_rules(LOG_RULES)
+    """The same for log lines."""
+    return masker_for(names).for_logs()
 
 
 DEFAULT_MASKER: Final = Masker()
-LOG_MASKER: Final = DEFAULT_MASKER.with_rules(LOG_RULES)
+LOG_MASKER: Final = DEFAULT_MASKER.for_logs()
 """What log lines go through: personal data is hidden in them, too."""

@@ -13,7 +13,6 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
 from re import Pattern
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -156,6 +155,8 @@ def is_iban(text: str) -> bool:
 
 
 def _is_address(text: str) -> bool:
+    from ipaddress import ip_address  # noqa: PLC0415 - few programs ask for this rule
+
     try:
         ip_address(text)
     except ValueError:

@@ -296,10 +296,10 @@ def test_hostile_text_costs_linear_time(rule: str, piece: str) -> None:
     def seconds(length: int) -> float:
         text = piece * (length // len(piece))
         best = 9.0
-        for _ in range(3):
-            began = time.perf_counter()
+        for _ in range(5):
+            began = time.process_time()
             masker.mask_text(text)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.process_time() - began)
         return best
 
     assert seconds(80_000) < 16 * seconds(20_000) + 0.02
