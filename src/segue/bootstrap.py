@@ -170,6 +170,7 @@ def build_host(
         callback_base_url=callback_base_url,
         flows=sources,
         sealing=held.data_keys,
+        links=held.links,
         labels={*labels, *os.environ.get(LABELS_VARIABLE, "").replace(",", " ").split()},
     )
     threads = ThreadPoolExecutor(PYTHON_THREADS, thread_name_prefix="segue-action")

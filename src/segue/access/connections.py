@@ -23,6 +23,7 @@ FIELDS_MAX: Final = 50
 FIELD_LENGTH_MAX: Final = 10_000
 ADDRESS_FIELD: Final = "base_url"
 """The field whose origin is where secret fields may be sent."""
+TOKEN_FIELD: Final = "token_url"  # noqa: S105 - the name of a field
 _ONE: Final = (
     "SELECT id, workspace, name, adapter, version, fields, secret_fields, origin, status, checked_at, check_message, "
     "created_at, updated_at, updated_by, used_at FROM connection WHERE workspace = ? AND name = ?"
@@ -123,7 +124,8 @@ class Connections:
             open_fields = _merged(before.fields, fields)
             origin = origin_of(open_fields)
             kept = [one for one in before.secret_fields if one not in secrets]
-            if origin != before.origin and kept:
+            moved = origin != before.origin or _token_origin(open_fields) != _token_origin(before.fields)
+            if moved and kept:
                 message = f"the address is of another origin: give {', '.join(kept)} anew, or they could be sent there"
                 raise RequestError(message)
             hidden = _merged(self._opened(sql, before), secrets)
@@ -174,6 +176,17 @@ class Connections:
 
         return await self._tables.change(change)
 
+    async def opened(self, workspace: str, name: str) -> tuple[Connection, dict[str, str]]:
+        """A connection with its secret fields, for an attempt that uses it now. Raises NotFoundError, UnsealError."""
+
+        def ask(sql: Sql) -> tuple[Connection, dict[str, str]]:
+            found = _found(sql, workspace, name)
+            return found, self._opened(sql, found)
+
+        found = await self._tables.ask(ask)
+        await note_used(self._tables, self._noted, "connection", found[0].id)
+        return found
+
     async def field(self, workspace: str, name: str, field: str) -> Field:
         """One field, for an attempt that needs it now. Raises NotFoundError, UnsealError."""
 
@@ -223,6 +236,11 @@ def origin_of(fields: Mapping[str, str]) -> str:
     if found is None:
         raise RequestError(f"{ADDRESS_FIELD}: an address with http:// or https:// is needed")
     return found
+
+
+def _token_origin(fields: Mapping[str, str]) -> str | None:
+    """Where an OAuth 2.0 connection sends its client's secret; None for what is no address."""
+    return origin_of_url(fields.get(TOKEN_FIELD, "").strip())
 
 
 def _check(fields: Mapping[str, str], secrets: Mapping[str, str]) -> None:

@@ -8,21 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from segue.access.connections import Connections
+from segue.access.checks import tried
+from segue.access.connections import Connection, Connections
 from segue.access.data_keys import DataKeys
 from segue.access.keyring import KeyFile
+from segue.access.links import ConnectionLinks
 from segue.access.secrets import Secrets
 from segue.access.vault import Vault
 from segue.engine.ids import WORKSPACE
 from segue.engine.secrets import OWN_PREFIX, kind_of
-from segue.errors import NotFoundError, StepError
-from segue.net.messages import HttpRequest
+from segue.errors import NotFoundError
 from segue.store.tables import Tables
 
 if TYPE_CHECKING:
     from segue.net.client import HttpClient
 
-REACH_SECONDS: Final = 10.0
 USED_BY_MAX: Final = 200
 
 
@@ -34,6 +34,7 @@ class Credentials:
     data_keys: DataKeys
     secrets: Secrets
     connections: Connections
+    links: ConnectionLinks
     tables: Tables
     client: Callable[[], HttpClient]
     key_file: KeyFile | None
@@ -48,11 +49,13 @@ class Credentials:
         new_id: Callable[[str, int], str],
     ) -> Credentials:
         """`new_id` makes an id of a prefix and the time in milliseconds since the epoch."""
+        connections = Connections(tables, vault, lambda now: new_id("con_", now))
         return Credentials(
             vault,
             DataKeys(tables, vault, lambda now: new_id("dk_", now)),
             Secrets(tables, vault, lambda now: new_id("sec_", now)),
-            Connections(tables, vault, lambda now: new_id("con_", now)),
+            connections,
+            ConnectionLinks(connections, client),
             tables,
             client,
             key_file,
@@ -97,14 +100,7 @@ class Credentials:
             return place in os.environ and not place.upper().startswith(OWN_PREFIX)
         return True
 
-    async def reach(self, address: str) -> tuple[bool, str | None]:
-        """Whether an address answers at all, and if not, why."""
-        if not address:
-            return False, "it has no base_url, so there is nothing to ask"
-        try:
-            await self.client().request(
-                HttpRequest(method="HEAD", url=address, follow_redirects=False, timeout_seconds=REACH_SECONDS)
-            )
-        except StepError as error:
-            return False, error.message
-        return True, None
+    async def check(self, workspace: str, name: str) -> Connection:
+        """Try a connection with its credentials, and keep what came of it. Raises NotFoundError."""
+        ok, message = await tried(self.connections, self.links, self.client, workspace, name)
+        return await self.connections.checked(workspace, name, ok=ok, message=message)

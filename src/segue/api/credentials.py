@@ -8,7 +8,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.access.connections import ADDRESS_FIELD, Connection
+from segue.access.connections import Connection
 from segue.access.credentials import Credentials
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.access.rotation import rotate, usage
@@ -156,11 +156,10 @@ class CredentialRoutes:
         return Response(status_code=204)
 
     async def check(self, name: str, request: Request) -> Response:
-        """See whether the connection's address (`base_url`) answers. Nothing secret is sent."""
-        workspace = principal_of(request).workspace
-        found = await self._held.connections.get(workspace, name)
-        ok, message = await self._held.reach(found.fields.get(ADDRESS_FIELD, ""))
-        return self._connection(await self._held.connections.checked(workspace, name, ok=ok, message=message))
+        """Try the connection: ask its address (`check_path` below `base_url`) with its credentials. `status` and
+        `check_message` say what came of it.
+        """
+        return self._connection(await self._held.check(principal_of(request).workspace, name))
 
     def _connection(self, found: Connection, used_by: list[str] | None = None, status: int = 200) -> Response:
         return answer(connection_item(found, used_by), status, {"etag": etag(found.version)})

@@ -12,14 +12,25 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, cast
 
+from msgspec.structs import replace
+
 from segue.engine.declared import sealed_content
 from segue.engine.ids import call_id
-from segue.engine.port import Action, ActionRegistry, AttemptContext, LogLevel, LogSink
+from segue.engine.port import (
+    Action,
+    ActionRegistry,
+    AttemptContext,
+    CredentialsRefusedError,
+    Linked,
+    Links,
+    LogLevel,
+    LogSink,
+)
 from segue.engine.result_cache import ResultCache
 from segue.engine.sealing import Sealing
 from segue.engine.secrets import ResolvedSecret, SecretResolver
 from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
-from segue.errors import StepError, TerminalError
+from segue.errors import SegueError, StepError, TerminalError
 from segue.expr import ExprError, MarkedScope, Scope, Value, to_json
 from segue.expr.sealed import Box, Sealed, opened, sealed_in, spread
 from segue.flow.model import JsonValue
@@ -53,8 +64,10 @@ class AttemptMaker:
         labels: frozenset[str] = frozenset(),
         results: ResultCache | None = None,
         sealing: Sealing | None = None,
+        links: Links | None = None,
     ) -> None:
         self.actions = actions
+        self._links = links
         self.labels = labels
         self._secrets = secrets
         self._results = results
@@ -122,7 +135,11 @@ class AttemptMaker:
             kept = kept_params(state, step, secrets)
             plain = not secrets and state.box is not None and not state.box.used
             params = kept if plain else opened(kept)
-            is_secret = bool(secrets) or params is not kept
+            linked = None
+            if action.takes_connection and "connection" in params:
+                linked = await self._linked(params, workspace)
+                masker = masker.with_values(linked.values)
+            is_secret = bool(secrets) or params is not kept or linked is not None
             if is_secret:
                 masker = masker.with_values(leaf for one in sealed_in(kept) for leaf in _long_leaves(one.plain))
             earlier = None if self._results is None else await self._results.find(state, step, workspace, params)
@@ -133,9 +150,9 @@ class AttemptMaker:
                 run_id=state.run_id, flow_id=state.plan.flow.id, workspace=workspace, step=address, attempt=number,
                 call=call_of(state, step, workspace),
                 log=_log_sink(write_log, address, masker), callback_url=callback_url, unsafe=unsafe, masker=masker,
-                timeout_seconds=_timeout(step), bound=_bound(secrets) if secrets else (),
+                timeout_seconds=_timeout(step), bound=_bound(secrets) if secrets else (), connection=linked,
             )  # fmt: skip
-            output = await action.run(params, context)
+            output, masker = await self._run(action, params, context)
             ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state))
             if self._results is not None:
                 self._results.note(state, step, workspace, params)
@@ -152,6 +169,33 @@ class AttemptMaker:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever an action raises is a failure of its step, not of the host
             return _failed(step.id, number, error, masker, unsafe=unsafe, retry_unclassified=retry_unclassified)
+
+    async def _run(self, action: Action, params: dict[str, Any], context: AttemptContext) -> tuple[object, Masker]:
+        """What the action gives, and what hides the secrets in it."""
+        try:
+            return await action.run(params, context), context.masker
+        except CredentialsRefusedError:
+            if context.connection is None or self._links is None:
+                raise
+            linked = await self._links.renewed(context.connection)
+            masker = context.masker.with_values(linked.values)
+            again = replace(context, masker=masker, connection=linked, renewed=True)
+            return await action.run(params, again), masker
+
+    async def _linked(self, params: Mapping[str, object], workspace: str) -> Linked:
+        """The connection that the step names."""
+        name = params["connection"]
+        if not isinstance(name, str) or self._links is None:
+            what = "no connections are kept here" if self._links is None else "a connection is named by a text"
+            raise TerminalError(what, category="validation", code="no_connection")
+        if self._sealing is not None:
+            await self._sealing.ready(workspace)
+        try:
+            return await self._links.link(workspace, name)
+        except StepError:
+            raise
+        except SegueError as error:
+            raise TerminalError(error.message, category="auth", code="no_connection") from error
 
     def _unbound(self, state: RunState, step: StepState) -> AttemptEnded | None:
         if state.plan.flow.unbound == "allow" and step.plan.step.unbound:

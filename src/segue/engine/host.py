@@ -25,7 +25,7 @@ from segue.engine.flow_source import FlowSource, RegisteredFlows
 from segue.engine.ids import WORKSPACE, callback_token, new_run_id
 from segue.engine.loading import Loading
 from segue.engine.mailbox import Mailbox
-from segue.engine.port import ActionRegistry
+from segue.engine.port import ActionRegistry, Links
 from segue.engine.reactions import Listeners
 from segue.engine.replays import Replays
 from segue.engine.residents import Residents
@@ -71,6 +71,7 @@ class Engine:
         flows: FlowSource | None = None,
         labels: Iterable[str] = (),
         sealing: Sealing | None = None,
+        links: Links | None = None,
     ) -> None:
         """`maker` makes the attempts in another way than calling `actions`: the test kit answers them itself. `flows`
         is where sub-flows are found by their names, before the versions that the store keeps. `labels` are what steps
@@ -90,7 +91,7 @@ class Engine:
         resolver = secrets or SecretResolver()
         self._results = results = ResultCache(store, self._clock, lambda: self.server_key)
         maker = maker or AttemptMaker(
-            actions, resolver, labels=frozenset(labels), results=results, sealing=self.sealing
+            actions, resolver, labels=frozenset(labels), results=results, sealing=self.sealing, links=links
         )
         self.residents = Residents()
         self.logs = RunLogs(store, self._clock, self.residents)

@@ -31,6 +31,31 @@ class LogSink(Protocol):
         ...
 
 
+class Linked(Protocol):
+    """A connection as attempts know it: what is in it, the action knows."""
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Its secrets, which are hidden wherever they come back."""
+        ...
+
+
+class Links(Protocol):
+    """Where connections are found by name, in a workspace."""
+
+    async def link(self, workspace: str, name: str) -> Linked:
+        """Raises SegueError, never with a secret."""
+        ...
+
+    async def renewed(self, linked: Linked) -> Linked:
+        """The connection with a new token; the same if it has none to renew."""
+        ...
+
+
+class CredentialsRefusedError(Exception):
+    """The other side took nothing because the connection's token does not count any more: once more with a new one."""
+
+
 class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Facts about the attempt at hand."""
 
@@ -52,6 +77,10 @@ class AttemptContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the step's own `timeout` allows this attempt; the engine ends it then. None: nothing is said."""
     bound: tuple[tuple[str, str], ...] = ()
     """Secrets that may be sent to one origin (scheme, host and port) only: value and origin of each."""
+    connection: Linked | None = None
+    """The connection that the step names, if the action takes one."""
+    renewed: bool = False
+    """Whether its token was just fetched."""
     callback_url: str | None = None
     """Where an outside system sends the signal that this step will wait for."""
 
@@ -77,6 +106,8 @@ class Action:
     result_schema: RawMap | None = None
     retry_unclassified: bool = False
     """Whether an exception that is no StepError counts as worth another try (Python functions: yes)."""
+    takes_connection: bool = False
+    """Whether its parameter `connection` names a connection of the workspace."""
     tags: tuple[str, ...] = field(default=())
 
     def effect_of(self, params: Mapping[str, Any]) -> Effect:

@@ -132,7 +132,6 @@ def _can_run(findings: Findings, step: Step) -> None:
     retried = step.retry is not None and step.retry.max_attempts > 1
     asked = {
         "`flow.baseURL`": step.kind == "flow" and "base_url" in step.params,
-        "`http.connection`": "connection" in step.params and "http" in (step.kind, step.use),
         f"`retry` on `{step.kind}`": retried and step.kind not in _TRIED,
     }
     for what, is_asked in asked.items():

@@ -96,6 +96,9 @@ class Masker:
 
     def with_values(self, values: Iterable[str]) -> Masker:
         """This masker and more exact secret values. Values shorter than 4 characters are ignored."""
+        values = frozenset(values)
+        if values <= self._values:
+            return self
         return Masker(names=self._names, values=self._values | set(values), rules=self._rule_names)
 
     def with_rules(self, rules: Iterable[str]) -> Masker:

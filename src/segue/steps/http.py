@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
-from segue.engine.port import Action, AttemptContext, Effect
+from segue.engine.port import Action, AttemptContext, CredentialsRefusedError, Effect
 from segue.errors import TerminalError
 from segue.net.errors import HttpFailure
+from segue.net.links import Link
 from segue.net.messages import Auth, BasicAuth, BearerAuth, HeaderAuth, HttpRequest, HttpResponse
 from segue.net.statuses import raise_for_status
 from segue.steps.bound import held
@@ -47,6 +48,10 @@ PARAMS_SCHEMA: Final[dict[str, Any]] = {
             "type": "object",
             "description": "{bearer: token}, {basic: {username, password}} or {header: {name, value}}",
         },
+        "connection": {
+            "type": "string",
+            "description": "a connection of the workspace: its address, which `url` may be below, and its credentials",
+        },
         "follow_redirects": {"type": "boolean"},
         "max_bytes": {"type": "integer", "minimum": 1, "description": "of the answer's body; 10 MiB if absent"},
         "expect": {
@@ -62,10 +67,15 @@ def http_action(client: Callable[[], HttpClient]) -> Action:
     """The action over a client, which is asked for at each request."""
 
     async def run(params: dict[str, Any], context: AttemptContext) -> dict[str, Any]:
-        request = held(request_of(params, context), params, context.bound)
+        request, link = request_of(params, context), context.connection
+        if isinstance(link, Link):
+            request = link.applied(request)
+        request = held(request, params, context.bound)
         good = _expected(params.get("expect"))
         shown = context.masker.mask_url(request.url)
         response = await client().request(request)
+        if response.status == 401 and isinstance(link, Link) and link.renew is not None and not context.renewed:
+            raise CredentialsRefusedError
         is_good = response.status < 400 if good is None else any(fits(response.status) for fits in good)
         context.log(
             "info" if is_good else "warning", f"HTTP {response.status}", method=request.method, url=shown,
@@ -87,6 +97,7 @@ def http_action(client: Callable[[], HttpClient]) -> Action:
         effect=effect_of,
         description="Send an HTTP request and give its answer.",
         params_schema=PARAMS_SCHEMA,
+        takes_connection=True,
         result_schema={
             "type": "object",
             "properties": {"status": {"type": "integer"}, "headers": {"type": "object"}, "body": {}},

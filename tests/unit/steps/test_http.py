@@ -434,7 +434,7 @@ def test_the_schema_names_every_parameter() -> None:
     assert isinstance(properties, Mapping)
     assert set(properties) == {
         "method", "url", "headers", "query", "json", "body", "form", "multipart", "auth", "follow_redirects",
-        "max_bytes", "expect",
+        "max_bytes", "expect", "connection",
     }  # fmt: skip
     assert all("description" in one or "type" in one for one in properties.values())
 
