@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ import pytest
 from acceptance.api_support import receiver
 from segue.client import AsyncClient, Client, aio
 from segue.client.records import AccessDeniedError, HostLostError, UnavailableError
-from segue.errors import ConflictError, InvalidFlowError, InvalidInputError, NotFoundError
+from segue.errors import ConflictError, InvalidFlowError, InvalidInputError, NotFoundError, RequestError, StaleError
 
 GREET = """\
 flow: greet
@@ -152,3 +153,65 @@ def test_a_client_waits_over_a_restart_of_the_server(tmp_path: Path) -> None:
         run_id = client.start("flow: w\nsteps:\n  - a: {wait: 1500ms}\n").run_id
     with server(tmp_path) as second, Client(second["address"], second["token"]) as client:
         assert client.wait(run_id, timeout_seconds=30).status == "succeeded"
+
+
+@pytest.mark.req("API-7.everything")
+def test_everything_that_the_server_can_do_is_reached_by_its_name(served: dict[str, str]) -> None:
+    with Client(served["address"], served["token"]) as client:
+        names = client.operations()
+        assert len(names) > 150
+        made = client.call("createSchedule", {"flow": "greet", "every": "1h", "name": "hourly"})
+        for number in range(3):
+            client.call("createSchedule", {"flow": "greet", "every": f"{number + 2}h"})
+        assert client.call("getSchedule", schedule_id=made["id"])["name"] == "hourly"
+        assert len(list(client.pages("listSchedules", limit=2))) == 4
+        assert client.call("changeSchedule", {"paused": True}, schedule_id=made["id"])["paused"] is True
+        assert client.call("deleteSchedule", schedule_id=made["id"]) is None
+        client.call("putSecret", {"value": "hush"}, name="shop")
+        assert [one["name"] for one in client.call("listSecrets")["secrets"]] == ["shop"]
+        draft = client.call("createFlow", {"id": "mine", "text": "flow: mine\nsteps:\n  - log: hi\n"})
+        assert draft["id"] == "mine"
+        with pytest.raises(StaleError):
+            client.call("putFlowDraft", {"text": "flow: mine\nsteps: []\n"}, flow_id="mine", if_match='"old"')
+        assert "steps:" in client.call("exportFlow", flow_id="mine", format="yaml")
+        assert client.call("getHealth")["status"] in ("ok", "degraded")
+        with pytest.raises(RequestError, match="did you mean"):
+            client.call("listSchedule")
+        with pytest.raises(RequestError, match="it takes: run_id"):
+            client.call("explainRun", run_id="run_x", loud=True)
+        with pytest.raises(RequestError, match="needs 'run_id'"):
+            client.call("getRun")
+        with pytest.raises(NotFoundError):
+            client.call("getRun", run_id="run_/../x")
+        with pytest.raises(RequestError, match="no list"):
+            list(client.pages("isLive"))
+
+
+@pytest.mark.anyio
+@pytest.mark.req("API-7.sync")
+async def test_the_client_without_a_loop_works_where_one_runs(served: dict[str, str]) -> None:
+    """As in a notebook, whose cells run in a loop."""
+    client = Client(served["address"], served["token"])
+    assert client.run(flow_id="greet", inputs={"name": "Ada"}).status == "succeeded"
+    assert [event.kind for event in client.events(client.start(flow_id="greet", inputs={"name": "Bo"}).run_id)][
+        -1
+    ] == "end"
+    client.close()
+    client.close()
+    with pytest.raises(RequestError, match="closed"):
+        client.runs()
+
+
+@pytest.mark.req("API-7.threads")
+def test_threads_share_a_client_without_waiting_for_each_other(served: dict[str, str]) -> None:
+    with Client(served["address"], served["token"]) as client:
+        waiting = client.start(WAIT).run_id
+        ended: list[str] = []
+        thread = threading.Thread(target=lambda: ended.append(client.wait(waiting, timeout_seconds=20).status))
+        thread.start()
+        assert client.run(flow_id="greet", inputs={"name": "Ada"}).status == "succeeded"
+        while not (found := client.callbacks(waiting)):
+            pass
+        client.callback(found[0].url, "yes")
+        thread.join(20)
+        assert ended == ["succeeded"]

@@ -148,14 +148,14 @@ def document(app: FastAPI) -> dict[str, Any]:
             for method, operation in operations.items():
                 operation["operationId"] = name = operation_name(method.upper(), path)
                 operation["summary"] = words_of(name)
-                _with_path_parameters(path, operation)
+                _with_parameters(path, operation)
                 _with_errors(operation["responses"], is_public=operation.get("security") == [])
         app.openapi_schema = made
     return app.openapi_schema
 
 
-def _with_path_parameters(path: str, operation: dict[str, Any]) -> None:
-    """Those that the route reads by itself, and what each of them is."""
+def _with_parameters(path: str, operation: dict[str, Any]) -> None:
+    """Those that the route reads by itself, and what each one in its path is."""
     told = cast("list[dict[str, Any]]", operation.setdefault("parameters", []))
     known = {one["name"]: one for one in told if one["in"] == "path"}
     for name in re.findall(r"{(\w+)}", path):
@@ -163,6 +163,17 @@ def _with_path_parameters(path: str, operation: dict[str, Any]) -> None:
             known[name] = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             told.append(known[name])
         known[name].setdefault("description", PATH_PARAMETERS[name])
+    if "412" in operation["responses"]:
+        told.append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "maxLength": 100},
+                "description": "The ETag of what was read and changed; `*` overwrites whatever is there."
+                + (" Without one: 428." if "428" in operation["responses"] else ""),
+            }
+        )
     for one in told:
         if one["in"] == "header" and one["name"] == "last-event-id":
             one.setdefault("description", "The `id` of the last event that is known: what came after it is sent.")

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import msgspec
 
+from segue.client.operations import KEY_HEADER, Operations, items_of
 from segue.client.records import (
     FlowSummary,
     HostLostError,
@@ -64,6 +65,7 @@ class AsyncClient:
         """`workspace`: another than the first one of the key's. `attempts`: how often a request is tried in all."""
         self._remote = RemoteHost(url, token, workspace=workspace)
         self._attempts = attempts
+        self._known: Operations | None = None
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -249,6 +251,50 @@ class AsyncClient:
         """Send an event; its id, once it is kept. The same id again changes nothing."""
         sent = id or f"client-{uuid4()}"
         return await self._again(lambda: self._remote.publish(name, data, sent), safe=True)
+
+    # ------------------------------------------------------------ everything else
+
+    async def operations(self) -> list[str]:
+        """The names of all that the server can do, as its OpenAPI document calls them."""
+        return (await self._operations()).names
+
+    async def call(self, operation: str, body: object = msgspec.UNSET, /, **parameters: Any) -> Any:
+        """Any operation by its name: `call("createSchedule", {"flow": "report", "cron": "0 7 * * *"})`,
+        `call("getSchedule", schedule_id=id)`. Parameters of its path, its query and its headers (`if_match`) go by
+        their names. Gives JSON as Python has it, text, or None for an answer without a body.
+
+        A POST gets an idempotency key of its own where the operation takes one, so that it is repeated without harm.
+        Raises RequestError for an operation or parameter that the server has not got, and what its code raised.
+        """
+        call = (await self._operations()).call(operation, parameters)
+        safe = call.method not in {"POST", "PATCH"}
+        headers = dict(call.headers)
+        if call.takes_key:
+            headers.setdefault(KEY_HEADER, f"client-{uuid4()}")
+            safe = True
+        kind, content = await self._again(
+            lambda: self._remote.send(call.method, call.path, json=body, query=call.query, headers=headers), safe=safe
+        )
+        if not content:
+            return None
+        return msgspec.json.decode(content) if kind.endswith("json") else content.decode("utf-8", "replace")
+
+    async def pages(self, operation: str, **parameters: Any) -> AsyncGenerator[Any]:
+        """The rows of a list, page after page: `pages("listDeliveries", flow="orders")`. Raises as `call`."""
+        cursor: str | None = None
+        while True:
+            more = {} if cursor is None else {"cursor": cursor}
+            rows, cursor = items_of(await self.call(operation, **{**parameters, **more}))
+            for row in rows:
+                yield row
+            if cursor is None:
+                return
+
+    async def _operations(self) -> Operations:
+        if self._known is None:
+            _, document = await self._again(lambda: self._remote.send("GET", "/openapi.json"), safe=True)
+            self._known = Operations(document)
+        return self._known
 
     # ------------------------------------------------------------ asking again
 

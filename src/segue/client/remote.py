@@ -35,6 +35,7 @@ from segue.errors import (
     NotFoundError,
     RequestError,
     SegueError,
+    StaleError,
 )
 from segue.flow.model import Span
 from segue.flow.problems import Problem
@@ -279,19 +280,31 @@ class RemoteHost:
             ) from error
 
     async def _read(self, method: str, path: str, json: object, query: list[tuple[str, str]] | None) -> bytes:
+        return (await self.send(method, path, json=json, query=query))[1]
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = msgspec.UNSET,
+        query: list[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[str, bytes]:
+        """One request; the answer's media type and content. Raises as `ask`."""
         data = None if json is msgspec.UNSET else msgspec.json.encode(json)
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = {**({} if data is None else {"Content-Type": "application/json"}), **(headers or {})}
         try:
             async with self._client().request(
                 method, f"{self.address}{path}", data=data, headers=headers, params=query, allow_redirects=False
             ) as response:
                 body = await response.read()
-                status = response.status
+                status, kind = response.status, response.content_type
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._lost(error) from error
         if status >= 300:
             raise _error_of(status, body, self.address)
-        return body
+        return kind, body
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -313,7 +326,7 @@ def _run_path(run_id: str) -> str:
 
 
 _CLASSES: Final[dict[int, type[SegueError]]] = {
-    404: NotFoundError, 409: ConflictError, 410: GoneError, 429: LimitReachedError,
+    404: NotFoundError, 409: ConflictError, 410: GoneError, 412: StaleError, 429: LimitReachedError,
 }  # fmt: skip
 
 

@@ -1,16 +1,19 @@
-"""`Client`: the same as `AsyncClient`, for programs without an event loop: it has one of its own.
+"""`Client`: the same as `AsyncClient`, for programs without an event loop: it has one of its own, in a thread of its
+own, so that it also works where a loop runs already, as in a notebook.
 
-Safe to use from several threads; they wait for each other.
+Safe to use from several threads at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
 
 from segue.client.aio import ATTEMPTS, AsyncClient
 from segue.client.records import FlowSummary, RemoteCallback, RunEvent, RunSummary, StartedRun, TriggerSummary
@@ -19,6 +22,7 @@ from segue.engine.run_compare import RunComparison
 from segue.engine.second_chances import NewRunOf
 from segue.engine.step_data import StepData
 from segue.engine.views import RunView, UndoView
+from segue.errors import RequestError
 
 T = TypeVar("T")
 
@@ -27,8 +31,9 @@ class Client:
     """See `AsyncClient`: every method is as there, and waits for its answer."""
 
     def __init__(self, url: str, token: str, *, workspace: str | None = None, attempts: int = ATTEMPTS) -> None:
-        self._runner = asyncio.Runner()
-        self._turn = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="segue-client", daemon=True)
+        self._thread.start()
         self._client = AsyncClient(url, token, workspace=workspace, attempts=attempts)
 
     def __enter__(self) -> Client:
@@ -40,9 +45,14 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End kept connections. The client cannot be used any more."""
+        """End kept connections. The client cannot be used any more. Safe to repeat."""
+        if not self._thread.is_alive():
+            return
         self._do(self._client.close())
-        self._runner.close()
+        self._do(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def flows(self, search: str | None = None, *, limit: int = 200) -> list[FlowSummary]:
         """See `AsyncClient.flows`."""
@@ -94,7 +104,7 @@ class Client:
         try:
             while True:
                 event = self._do(_next(events))
-                if event is None:
+                if event is _OVER:
                     return
                 yield event
         finally:
@@ -161,14 +171,41 @@ class Client:
         """See `AsyncClient.publish`."""
         return self._do(self._client.publish(name, data, id=id))
 
+    def operations(self) -> list[str]:
+        """See `AsyncClient.operations`."""
+        return self._do(self._client.operations())
+
+    def call(self, operation: str, body: object = msgspec.UNSET, /, **parameters: Any) -> Any:
+        """See `AsyncClient.call`."""
+        return self._do(self._client.call(operation, body, **parameters))
+
+    def pages(self, operation: str, **parameters: Any) -> Iterator[Any]:
+        """See `AsyncClient.pages`."""
+        rows = self._client.pages(operation, **parameters)
+        try:
+            while (row := self._do(_next(rows))) is not _OVER:
+                yield row
+        finally:
+            self._do(_closed(rows))
+
     def _do(self, call: Coroutine[Any, Any, T]) -> T:
-        with self._turn:
-            return self._runner.run(call)
+        if not self._thread.is_alive():
+            call.close()
+            raise RequestError("this client was closed; make a new one")
+        doing = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return doing.result()
+        except BaseException:
+            doing.cancel()  # Ctrl-C, which comes to this thread only
+            raise
 
 
-async def _next(events: Any) -> RunEvent | None:
-    return await anext(events, None)
+_OVER: Final = object()
 
 
-async def _closed(events: Any) -> None:
-    await events.aclose()
+async def _next(rows: AsyncGenerator[Any]) -> Any:
+    return await anext(rows, _OVER)
+
+
+async def _closed(rows: AsyncGenerator[Any]) -> None:
+    await rows.aclose()
