@@ -21,6 +21,7 @@ from segue.engine.views import RunView, UndoView, rfc3339
 from segue.observe.health import HealthReport
 from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import RunRecord
+from segue.store.run_notes import NO_NOTES, RunNotes
 
 _OF_PATHS: Final = "/:?&=%~+@!$'()*,;"
 _encode = msgspec.json.Encoder().encode
@@ -96,6 +97,7 @@ class RunItem(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     parent: str | None = None
     """The run that started it as a sub-flow."""
+    labels: dict[str, str] = {}
 
 
 class RunList(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,7 +284,7 @@ def answer(
     return Response(_encode(value), status, sent, media_type="application/json")
 
 
-def run_item(record: RunRecord, now: int) -> RunItem:
+def run_item(record: RunRecord, now: int, notes: RunNotes = NO_NOTES) -> RunItem:
     """A row of the list."""
     ended = record.finished_at if record.finished_at is not None else now
     return RunItem(
@@ -292,4 +294,5 @@ def run_item(record: RunRecord, now: int) -> RunItem:
         duration_ms=None if record.started_at is None else max(0, ended - record.started_at),
         recovered=record.recovered,
         error=None if record.error is None else DEFAULT_MASKER.mask_text(record.error), parent=record.parent_run_id,
+        labels=notes.labels,
     )  # fmt: skip

@@ -88,7 +88,7 @@ def create_app(
     gate = Gate(access, identities, provider=vouching, identity_rate=identity_rate, address_rate=address_rate)
     streams = app.state.streams = Streams(engine, Standings(gate, identities))
     hooks = HookRoutes(services.triggers)
-    runs = RunRoutes(engine, starter, streams)
+    runs = RunRoutes(engine, starter, streams, services.tables)
     gateway = GatewayRoutes(EngineContract(engine, starter), starter, services.engine_elsewhere)
     for routes in (
         runs,
@@ -104,7 +104,7 @@ def create_app(
         CallbackDeskRoutes(engine, history),
         SignalRoutes(engine),
         ProviderRoutes(engine, starter, services.credentials.connections),
-        OrchestratorRunRoutes(engine, starter),
+        OrchestratorRunRoutes(engine, starter, services.tables),
         OrchestratorRoutes(shelf),
         gateway,
         HealthRoutes(services.health),

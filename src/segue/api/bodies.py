@@ -52,6 +52,12 @@ Version: TypeAlias = Annotated[
 Draft: TypeAlias = Annotated[bool, Field(description="Run the draft of a stored flow.")]
 
 
+Labels: TypeAlias = Annotated[
+    dict[str, str], Field(description="What the run is found by (`?label=name:value`): at most 32 short texts.")
+]
+Metadata: TypeAlias = Annotated[JsonObject, Field(description="Kept with the run and shown with it: at most 16 KiB.")]
+
+
 class StartRun(Body):
     """Start a run of a flow that is sent along, or of one of the workspace."""
 
@@ -61,6 +67,8 @@ class StartRun(Body):
     draft: Draft = False
     file: str | None = Field(None, max_length=300, description="A file name for messages.")
     inputs: JsonObject = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict[str, str])
+    metadata: Metadata = Field(default_factory=dict[str, Any])
     idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
     start_at: str | None = Field(
         None, max_length=60, description="When it is to begin: an RFC 3339 time with its zone. Until then it is queued."
@@ -76,6 +84,8 @@ class RunFlow(Body):
     version: Version = None
     draft: Draft = False
     inputs: JsonObject = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict[str, str])
+    metadata: Metadata = Field(default_factory=dict[str, Any])
     idempotency_key: Key | None = Field(None, description="The same key and body within 24 hours: the same run.")
 
 
@@ -156,6 +166,7 @@ class RunsMeant(Body):
     since: str | None = Field(None, max_length=60, description="RFC 3339: accepted at this time or later.")
     until: str | None = Field(None, max_length=60, description="RFC 3339: accepted before this time.")
     q: str | None = Field(None, max_length=200, description="The beginning of an id, or a text in the error.")
+    label: list[str] = Field(default_factory=list[str], max_length=32, description="`name:value`; all of them.")
 
 
 class BulkRuns(Reason):

@@ -108,7 +108,7 @@ class RunDetailRoutes:
         where = run_filter(
             principal.workspace, statuses=given.status, flow=given.flow, version=given.version, trigger=given.trigger,
             parent=given.parent, since=given.since, until=given.until, search=given.q,
-            among=seen_flows(principal, "run:update", given.flow),
+            among=seen_flows(principal, "run:update", given.flow), labels=given.label,
         )  # fmt: skip
         if body.dry_run:
             number, more = await bulk.count(self._engine, body.action, where)

@@ -10,6 +10,8 @@ from segue.api.errors import InvalidRequestError
 from segue.kernel.durations import InvalidDuration, moment_of
 from segue.kernel.status import RunStatus
 from segue.store.port import RunFilter
+from segue.store.run_lists import SEARCH_LETTERS_MIN
+from segue.store.run_notes import LABELS_MAX, label_of
 
 STATUSES: Final = tuple(status.value for status in RunStatus)
 WORDS: Final = ", ".join(STATUSES)
@@ -31,11 +33,13 @@ def run_filter(
     search: str | None = None,
     oldest_first: bool = False,
     among: frozenset[str] | None = None,
+    labels: Sequence[str] = (),
 ) -> RunFilter:
     """The filter. Raises InvalidRequestError with the field that cannot be.
 
     `statuses` may hold several by comma; `since` and `until` are RFC 3339 times of a half-open range; `search` is the
-    beginning of a run's id, or else a text in its error. `among`: only runs of these flows (None: of all).
+    beginning of a run's id, or else a text in its error. `labels` are
+    `name:value`, and all meant. `among`: only runs of these flows (None: of all).
     """
     words = [word for given in statuses for word in given.split(",") if word]
     unknown = [word for word in words if word not in STATUSES]
@@ -44,7 +48,12 @@ def run_filter(
     if version is not None and flow is None:
         raise _wrong("version", "a version is one of a flow: name `flow`, too")
     is_id = search is not None and _ID.match(search) is not None
+    if search and not is_id and len(search) < SEARCH_LETTERS_MIN:
+        raise _wrong("q", f"a text in an error is looked for by at least {SEARCH_LETTERS_MIN} letters")
+    if len(labels) > LABELS_MAX:
+        raise _wrong("label", f"a run has at most {LABELS_MAX} labels")
     return RunFilter(
+        labels=tuple(dict.fromkeys(label_of(one) for one in labels)),
         workspace=workspace, flow_id=flow, among=among, statuses=tuple(words), created_from=_moment("since", since),
         created_before=_moment("until", until), version=version, trigger=trigger, parent_run_id=parent,
         id_prefix=search if is_id else None, error_text=None if is_id else search or None, oldest_first=oldest_first,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
+import msgspec
 from fastapi import Header, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -38,7 +39,10 @@ from segue.errors import JournalCorruptError, NotFoundError
 from segue.kernel.compensation import undo_preview
 from segue.kernel.state import RunState
 from segue.kernel.status import RunStatus
+from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import LogRow, RunRecord
+from segue.store.run_notes import NO_NOTES, checked_notes, read_notes
+from segue.store.tables import Tables
 
 LIST_MAX: Final = 200
 LOG_LINES_MAX: Final = 10_000
@@ -56,7 +60,8 @@ Level = Literal["debug", "info", "warning", "error"]
 class RunRoutes:
     """`/api/v1/runs`."""
 
-    def __init__(self, engine: Engine, starter: Starter, streams: Streams) -> None:
+    def __init__(self, engine: Engine, starter: Starter, streams: Streams, tables: Tables) -> None:
+        self._tables = tables
         self._engine = engine
         self._starter = starter
         self._streams = streams
@@ -138,7 +143,7 @@ class RunRoutes:
             version, body.inputs, workspace=principal.workspace, key=key,
             trigger={"kind": "manual" if principal.is_browser else "api"},
             request=["runs", body.flow, body.flow_id, body.file, body.inputs, *filter(None, later), *_chosen(body)],
-            at=begins_at(*later, self._engine.now()),
+            at=begins_at(*later, self._engine.now()), notes=checked_notes(body.labels, body.metadata),
         )  # fmt: skip
         return await self._answer(started, wait)
 
@@ -155,6 +160,7 @@ class RunRoutes:
             version, body.inputs, workspace=principal.workspace, key=key,
             trigger={"kind": "manual" if principal.is_browser else "api"},
             request=["runs", None, flow_id, None, body.inputs, *_chosen(body)],
+            notes=checked_notes(body.labels, body.metadata),
         )  # fmt: skip
         return await self._answer(started, wait)
 
@@ -177,6 +183,7 @@ class RunRoutes:
         since: Annotated[str | None, Query(description="RFC 3339: accepted then or later.", max_length=60)] = None,
         until: Annotated[str | None, Query(description="RFC 3339: accepted before that.", max_length=60)] = None,
         q: Annotated[str | None, Query(description=_SEARCH, max_length=SEARCH_LENGTH_MAX)] = None,
+        label: Annotated[list[str] | None, Query(description="`name:value`; repeated: with all of them.")] = None,
         sort: Annotated[Literal["created_at", "-created_at"], Query(description="`-`: newest first.")] = "-created_at",
         limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=100, pattern=CURSOR)] = None,
@@ -188,11 +195,13 @@ class RunRoutes:
         where = run_filter(
             principal.workspace, among=seen_flows(principal, "run:read", flow), statuses=status or (), flow=flow,
             version=version, trigger=trigger, parent=parent, since=since, until=until, search=q,
-            oldest_first=sort == "created_at",
+            oldest_first=sort == "created_at", labels=label or (),
         )  # fmt: skip
         page = await self._engine.store.list_runs(where, limit=limit, cursor=cursor)
-        now = self._engine.now()
-        return answer(RunList(runs=[run_item(record, now) for record in page.runs], next_cursor=page.cursor))
+        now, ids = self._engine.now(), [record.run_id for record in page.runs]
+        notes = await self._tables.ask(lambda sql: read_notes(sql, ids))
+        items = [run_item(record, now, notes.get(record.run_id, NO_NOTES)) for record in page.runs]
+        return answer(RunList(runs=items, next_cursor=page.cursor))
 
     async def show(
         self,
@@ -201,10 +210,17 @@ class RunRoutes:
     ) -> Response:
         """A run with all its steps, and why each is as it is: now, or as of one of its events."""
         if at is None:
-            return answer(await view_now(self._engine, run_id))
+            return answer(await self._with_notes(await view_now(self._engine, run_id)))
         record = await self._engine.record(run_id)
         state, moment = await self._engine.second_chances.as_of(record, at)
-        return answer(view_of(state, record, moment, as_of=True))
+        return answer(await self._with_notes(view_of(state, record, moment, as_of=True)))
+
+    async def _with_notes(self, view: RunView) -> RunView:
+        found = (await self._tables.ask(lambda sql: read_notes(sql, [view.id]))).get(view.id)
+        if found is None:
+            return view
+        metadata = cast("dict[str, Any]", DEFAULT_MASKER.mask_json(found.metadata))
+        return msgspec.structs.replace(view, labels=found.labels, metadata=metadata)
 
     async def logs(
         self,

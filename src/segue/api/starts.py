@@ -29,6 +29,7 @@ from segue.flow.model import JsonValue
 from segue.flows.records import StoredVersion
 from segue.flows.service import StoredFlows
 from segue.flows.source import StoredFlowSource
+from segue.store.run_notes import NO_NOTES, RunNotes
 
 MAX_CACHED: Final = 500
 
@@ -121,18 +122,21 @@ class Starter:
         trigger: dict[str, JsonValue],
         run_id: str | None = None,
         at: int | None = None,
+        notes: RunNotes = NO_NOTES,
     ) -> StartedRun:
         """Start a run in a workspace. `request` is everything that makes two requests the same one; it is looked at
         only with a key.
 
-        `at`: when it is to begin (ms since the epoch). Raises KeyReusedError, InFlightError, and what `version` and the
-        engine raise.
+        `at`: when it is to begin (ms since the epoch). `notes` are its labels and metadata.
+
+        Raises KeyReusedError, InFlightError, and what `version` and the engine raise.
         """
         if key is None:
-            started = await self._start(await version(), inputs, trigger, workspace, run_id, None, None, at)
+            started = await self._start(await version(), inputs, trigger, workspace, run_id, None, None, at, notes)
         else:
             with self._in_flight.hold(workspace, key):
-                started = await self._start_once(version, inputs, workspace, request, key, trigger, run_id, at)
+                asked = [request, notes.labels, notes.metadata] if notes else request
+                started = await self._start_once(version, inputs, workspace, asked, key, trigger, run_id, at, notes)
         record = await self.engine.record(started.run_id)
         return StartedRun(run_id=record.run_id, status=record.status, repeated=started.repeated)
 
@@ -146,10 +150,11 @@ class Starter:
         trigger: dict[str, JsonValue],
         run_id: str | None,
         at: int | None,
+        notes: RunNotes,
     ) -> Started:
         digest = hashlib.sha256(_canonical(request)).hexdigest()
         try:
-            return await self._start(await version(), inputs, trigger, workspace, run_id, key, digest, at)
+            return await self._start(await version(), inputs, trigger, workspace, run_id, key, digest, at, notes)
         except RequestError as error:
             # The library's flow may have changed since: the same request still has the same answer.
             earlier = await self.engine.store.find_run_by_idempotency_key(workspace, key)
@@ -172,9 +177,10 @@ class Starter:
         key: str | None,
         digest: str | None,
         at: int | None,
+        notes: RunNotes,
     ) -> Started:
         given = resolve_inputs(version.flow, inputs)
         return await self.engine.start(
             version, given, trigger=trigger, workspace=workspace, idempotency_key=key, request_digest=digest,
-            run_id=run_id, at=at,
+            run_id=run_id, at=at, notes=notes,
         )  # fmt: skip

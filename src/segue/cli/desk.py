@@ -80,8 +80,9 @@ class Desk(Protocol):
     """What commands ask for. All raise NotFoundError, ConflictError, … of `segue.errors`, and HostLostError."""
 
     async def page(
-        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> tuple[list[RunSummary], str | None]:
+        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, labels: tuple[tuple[str, str], ...] = (),
+        limit: int = 50, cursor: str | None = None,
+    ) -> tuple[list[RunSummary], str | None]:  # fmt: skip
         """Runs, newest first, and where the next page begins."""
         ...
 
@@ -155,11 +156,12 @@ class EngineDesk:
         self.catalogue = catalogue
 
     async def page(
-        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> tuple[list[RunSummary], str | None]:
+        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, labels: tuple[tuple[str, str], ...] = (),
+        limit: int = 50, cursor: str | None = None,
+    ) -> tuple[list[RunSummary], str | None]:  # fmt: skip
         """Newest first, and where the next page begins."""
         found = await self.engine.store.list_runs(
-            RunFilter(statuses=statuses, flow_id=flow), limit=limit, cursor=cursor
+            RunFilter(statuses=statuses, flow_id=flow, labels=labels), limit=limit, cursor=cursor
         )
         return [_summary(record) for record in found.runs], found.cursor
 
@@ -268,10 +270,11 @@ class RemoteDesk:
         self.remote = remote
 
     async def page(
-        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> tuple[list[RunSummary], str | None]:
+        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, labels: tuple[tuple[str, str], ...] = (),
+        limit: int = 50, cursor: str | None = None,
+    ) -> tuple[list[RunSummary], str | None]:  # fmt: skip
         """Newest first, and where the next page begins."""
-        return await self.remote.runs(statuses=statuses, flow=flow, limit=limit, cursor=cursor)
+        return await self.remote.runs(statuses=statuses, flow=flow, labels=labels, limit=limit, cursor=cursor)
 
     async def has(self, run_id: str) -> bool:
         """Whether there is such a run."""

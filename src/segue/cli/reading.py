@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def runs(
     status: Annotated[list[str] | None, typer.Option("--status", "-s", help="Only these states. Repeatable.")] = None,
     flow: Annotated[str | None, typer.Option("--flow", "-f", help="Only runs of the flow with this id.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="Only runs with this label. Repeatable.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
     json: JsonOption = False,
     database: DatabaseOption = None,
@@ -31,7 +34,7 @@ def runs(
     async def look(desk: Desk) -> int:
         from segue.cli.output import print_json
 
-        found, cursor = await desk.page(statuses=_statuses(status), flow=flow, limit=limit)
+        found, cursor = await desk.page(statuses=_statuses(status), flow=flow, labels=_labels(label), limit=limit)
         if json:
             print_json({"runs": found, "next_cursor": cursor})
         else:
@@ -41,6 +44,12 @@ def runs(
         return SUCCEEDED
 
     return looking(database, look)
+
+
+def _labels(given: list[str] | None) -> tuple[tuple[str, str], ...]:
+    from segue.store.run_notes import label_of
+
+    return tuple(label_of(one) for one in given or ())
 
 
 def show(

@@ -41,6 +41,9 @@ def run(
     after: Annotated[
         str | None, typer.Option("--in", metavar="30s|5m|…", help="Begin after so long; implies --detach.")
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="What the run is found by. Repeatable.")
+    ] = None,
     go_on: Annotated[
         bool, typer.Option("--continue", help="Start nothing; take up the interrupted runs of this database.")
     ] = False,
@@ -59,7 +62,7 @@ def run(
     if (file is None) != go_on:
         given = "not both of them" if go_on else "one of them"
         raise RequestError(f"name a flow's FILE, or --continue; {given}")
-    if go_on and (input or inputs or idempotency_key or detach or at or after):
+    if go_on and (input or inputs or idempotency_key or detach or at or after or label):
         raise RequestError("--continue starts no run, so it takes nothing that says how a run is started")
     begins_at(at, after, time.time_ns() // 1_000_000)
     if file == "-" and inputs == "-":
@@ -74,6 +77,7 @@ def run(
         detach=detach or at is not None or after is not None,
         at=at,
         after=after,
+        labels=tuple(label or ()),
         json=json,
         verbose=verbose,
         database=database,

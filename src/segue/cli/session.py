@@ -37,6 +37,7 @@ from segue.engine.later import begins_at
 from segue.errors import ConflictError, InvalidFlowError
 from segue.flow import Flow, walk
 from segue.flow.inputs import resolve_inputs
+from segue.store.run_notes import checked_notes, label_of
 
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
@@ -61,6 +62,7 @@ class Order:
     at: str | None = None
     after: str | None = None
     """When the run is to begin: a moment, or a length of time from now; then nobody waits for it."""
+    labels: tuple[str, ...] = ()
     json: bool = False
     verbose: bool = False
     database: str | None = None
@@ -108,6 +110,7 @@ class _Session:
         folder = flow_file.folder_of(order.file)
         self._folders = [] if folder is None else [folder]
         """Where the flows lie that this one may run by name."""
+        self._labels = dict(label_of(one) for one in order.labels)
         self._key = order.idempotency_key or f"cli-{uuid.uuid4().hex}"
         self._run_id: str | None = None
         self._progress = _progress(order)
@@ -221,6 +224,7 @@ class _Session:
                 idempotency_key=self._key,
                 request_digest=hashlib.sha256(content).hexdigest(),
                 at=begins_at(self._order.at, self._order.after, engine.now()),
+                notes=checked_notes(self._labels, {}),
             )
         except ConflictError:
             # A host that went away may have kept it under this session's own key, without saying so any more.
@@ -272,6 +276,7 @@ class _Session:
                 idempotency_key=self._key,
                 start_at=self._order.at,
                 start_in=self._order.after,
+                labels=self._labels,
             )
         if self._order.detach:
             self._tell_detached(self._run_id)

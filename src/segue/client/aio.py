@@ -114,6 +114,8 @@ class AsyncClient:
         flow_id: str | None = None,
         idempotency_key: str | None = None,
         at: datetime | timedelta | None = None,
+        labels: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> StartedRun:
         """Start a run of a flow's text or document, or of one that the server has (`flow_id`). When this returns, it is
         kept. Raises InvalidFlowError, InvalidInputError with every mistake, NotFoundError, LimitReachedError.
@@ -123,6 +125,7 @@ class AsyncClient:
             "idempotency_key": idempotency_key or f"client-{uuid4()}",
             "start_at": at.isoformat() if isinstance(at, datetime) else None,
             "start_in": f"{at.total_seconds():.3f}s" if isinstance(at, timedelta) else None,
+            "labels": labels or None, "metadata": metadata or None,
         }  # fmt: skip
         given = {name: value for name, value in body.items() if value is not None}
         return await self._ask("POST", "/api/v1/runs", StartedRun, json=given, safe=True)
@@ -172,13 +175,15 @@ class AsyncClient:
             await self._pause(self._attempts - left)
 
     async def runs(
-        self, *, statuses: Sequence[str] = (), flow: str | None = None, search: str | None = None, limit: int = 1_000
-    ) -> list[RunSummary]:
-        """Runs, newest first. `search`: the beginning of an id, or a text in the error."""
+        self, *, statuses: Sequence[str] = (), flow: str | None = None, search: str | None = None,
+        labels: Mapping[str, str] | None = None, limit: int = 1_000,
+    ) -> list[RunSummary]:  # fmt: skip
+        """Runs, newest first. `search`: the beginning of an id, or a text in the error; `labels`: with all of these."""
         found: list[RunSummary] = []
         cursor: str | None = None
         while len(found) < limit:
             query = [("status", status) for status in statuses] + [("limit", str(min(limit - len(found), 200)))]
+            query += [("label", f"{name}:{value}") for name, value in (labels or {}).items()]
             given = (("flow", flow), ("q", search), ("cursor", cursor))
             query += [(name, value) for name, value in given if value is not None]
             page = await self._ask("GET", "/api/v1/runs", _Runs, query=query)

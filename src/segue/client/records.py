@@ -70,6 +70,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
+    labels: dict[str, str] = {}
 
 
 class RemoteCallback(msgspec.Struct, frozen=True, kw_only=True):

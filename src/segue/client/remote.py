@@ -152,25 +152,28 @@ class RemoteHost:
         idempotency_key: str | None = None,
         start_at: str | None = None,
         start_in: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> str:
         """Start a run of a flow's text; its id once it is kept. Raises InvalidFlowError, InvalidInputError,
         LimitReachedError.
         """
         body = {
             "flow": text, "inputs": dict(inputs), "file": file, "idempotency_key": idempotency_key,
-            "start_at": start_at, "start_in": start_in,
+            "start_at": start_at, "start_in": start_in, "labels": labels or None,
         }  # fmt: skip
         given = {name: value for name, value in body.items() if value is not None}
         return (await self.ask("POST", "/api/v1/runs", _Started, json=given)).run_id
 
     async def runs(
-        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> tuple[list[RunSummary], str | None]:
+        self, *, statuses: tuple[str, ...] = (), flow: str | None = None, labels: tuple[tuple[str, str], ...] = (),
+        limit: int = 50, cursor: str | None = None,
+    ) -> tuple[list[RunSummary], str | None]:  # fmt: skip
         """Newest first, and where the next page begins."""
         found: list[RunSummary] = []
         while True:
             query = [("status", status) for status in statuses] + [("limit", str(min(limit - len(found), PAGE_MAX)))]
             query += [(name, value) for name, value in (("flow", flow), ("cursor", cursor)) if value is not None]
+            query += [("label", f"{name}:{value}") for name, value in labels]
             page = await self.ask("GET", "/api/v1/runs", _Runs, query=query)
             found += page.runs
             cursor = page.next_cursor

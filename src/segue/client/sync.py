@@ -74,9 +74,15 @@ class Client:
         flow_id: str | None = None,
         idempotency_key: str | None = None,
         at: datetime | timedelta | None = None,
+        labels: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> StartedRun:
         """See `AsyncClient.start`."""
-        return self._do(self._client.start(flow, inputs, flow_id=flow_id, idempotency_key=idempotency_key, at=at))
+        return self._do(
+            self._client.start(
+                flow, inputs, flow_id=flow_id, idempotency_key=idempotency_key, at=at, labels=labels, metadata=metadata
+            )
+        )
 
     def run(
         self,
@@ -111,10 +117,11 @@ class Client:
             self._do(_closed(events))
 
     def runs(
-        self, *, statuses: Sequence[str] = (), flow: str | None = None, search: str | None = None, limit: int = 1_000
-    ) -> list[RunSummary]:
+        self, *, statuses: Sequence[str] = (), flow: str | None = None, search: str | None = None,
+        labels: Mapping[str, str] | None = None, limit: int = 1_000,
+    ) -> list[RunSummary]:  # fmt: skip
         """See `AsyncClient.runs`."""
-        return self._do(self._client.runs(statuses=statuses, flow=flow, search=search, limit=limit))
+        return self._do(self._client.runs(statuses=statuses, flow=flow, search=search, labels=labels, limit=limit))
 
     def show(self, run_id: str, *, at: int | None = None) -> RunView:
         """See `AsyncClient.show`."""

@@ -29,6 +29,7 @@ from segue.kernel.slots import key_of_run
 from segue.kernel.state import RunState
 from segue.store.port import LimitGroup, NewRun
 from segue.store.rules import IDEMPOTENCY_KEY_MS
+from segue.store.run_notes import NO_NOTES, RunNotes, write_notes
 from segue.store.tables import Sql
 
 if TYPE_CHECKING:
@@ -65,14 +66,15 @@ class Starting:
         at: int | None = None,
         parent_run_id: str | None = None,
         also: Callable[[Sql], None] | None = None,
+        notes: RunNotes = NO_NOTES,
     ) -> Started:
         """Accept a run: when this returns, the run is kept and will be carried out, whatever happens to the process.
 
         `at`: when it is to begin (milliseconds since the epoch); until then it is queued. A flow with `limits` may
         queue it, end it as skipped, or refuse it: LimitReachedError.
 
-        `also` is kept with the run or not at all (`Commit.also`); what it raises is raised here. `parent_run_id`: the
-        run whose end or event starts this one.
+        `notes` are its labels and metadata. `also` is kept with the run or not at all (`Commit.also`); what it
+        raises is raised here. `parent_run_id`: the run whose end or event starts this one.
 
         `request_digest` tells requests with one idempotency key apart; by default the flow version and the inputs do.
         Raises RequestError if the inputs are no JSON, ConflictError if the idempotency key was used with another
@@ -89,7 +91,7 @@ class Starting:
                 return earlier
         await self._engine.children.keep_named(version)
         run = self._new_run(version, trigger, workspace, run_id, idempotency_key, request_digest, parent_run_id)
-        run.also = also
+        run.also = _with_notes(run, notes, also)
         begin = inp.Begin(inputs, trigger, new_seed(entropy=self._entropy(16)))
         try:
             await self._accept(run, begin, at=at)
@@ -199,6 +201,19 @@ class Starting:
         run = self._new_run(version, {"kind": kind}, workspace, None)
         await self._accept(run, begin)
         return run.run_id
+
+
+def _with_notes(run: LiveRun, notes: RunNotes, also: Callable[[Sql], None] | None) -> Callable[[Sql], None] | None:
+    new = run.new_run
+    if not notes or new is None:
+        return also
+
+    def write(sql: Sql) -> None:
+        write_notes(sql, notes, run_id=run.run_id, run_key=run.key, workspace=run.workspace, created_at=new.created_at)
+        if also is not None:
+            also(sql)
+
+    return write
 
 
 def _limit_key(plan: Plan, run_id: str, begin: inp.Begin, now: int) -> str | None:

@@ -97,6 +97,9 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     last_event: int = -1
     origin: Origin | None = None
     """The run that this one replays or was forked from."""
+    labels: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
+    """What whoever started it said of it."""
     steps: list[StepView] = []
 
 

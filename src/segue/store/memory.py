@@ -38,6 +38,7 @@ from segue.store.port import (
     RunRecord,
     SlotWait,
 )
+from segue.store.run_notes import keys_with
 
 if TYPE_CHECKING:
     from segue.store.sqlite_tables import MemoryTables
@@ -152,10 +153,14 @@ class MemoryStore:
         limit = rules.page_limit(limit)
         before = None if cursor is None else rules.decode_cursor(cursor)
         await self._settled()
+        labelled = self.tables.change_now(lambda sql: keys_with(sql, where.labels)) if where.labels else None
         found = [
             run
             for run in self._runs.values()
-            if _matches(run, where) and self._is_of_version(run, where) and _is_behind(run, before, where)
+            if _matches(run, where)
+            and self._is_of_version(run, where)
+            and _is_behind(run, before, where)
+            and (labelled is None or run.key in labelled)
         ]
         found.sort(key=lambda run: (run.created_at, run.key), reverse=not where.oldest_first)
         page = tuple(found[:limit])

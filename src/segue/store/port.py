@@ -265,6 +265,8 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """How its id begins."""
     error_text: str | None = None
     """What stands in its error, in letters of either case (of A to Z)."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Labels (name and value) that it has all of."""
     oldest_first: bool = False
 
 

@@ -48,6 +48,7 @@ _RUN_FIELDS = ",".join(
     for field in RunRecord.__struct_fields__
 )
 RUNS = f"SELECT json_group_array(json_object({_RUN_FIELDS})) FROM (SELECT * FROM run {{chosen}})"  # noqa: S608
+RUNS_FOUND = f"SELECT json_group_array(json_object({_RUN_FIELDS})) FROM (SELECT run.* {{chosen}})"  # noqa: S608
 
 RUN_BY_ID = RUNS.format(chosen="WHERE run_id = ?")
 RUN_BY_KEY = RUNS.format(chosen="WHERE key = ?")

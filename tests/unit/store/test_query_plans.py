@@ -26,7 +26,27 @@ LISTS = {
         None,
         "run_by_parent (workspace=? AND parent_ru",
     ),
-    "error": (RunFilter(error_text="timeout"), None, "run_with_error (workspace=?"),
+    "error": (RunFilter(error_text="timeout"), None, "run_search VIRTUAL TABLE INDEX"),
+    "error of two letters": (RunFilter(error_text="ti"), None, "run_with_error (workspace=?"),
+    "label": (RunFilter(labels=(("team", "a"),)), None, "run_label USING PRIMARY KEY (space=? AND name=? AND label=?"),
+    "labels and all else": (
+        RunFilter(
+            labels=(("team", "a"), ("env", "p")),
+            flow_id="f",
+            statuses=("failed", "queued"),
+            created_from=1,
+            trigger="api",
+            among=frozenset({"f", "g"}),
+        ),
+        None,
+        "run_label USING PRIMARY KEY (space=? AND name=? AND label=? AND at>?",
+    ),
+    "label and error": (
+        RunFilter(labels=(("team", "a"),), error_text="timeout"),
+        None,
+        "run_search VIRTUAL TABLE INDEX",
+    ),
+    "label and parent": (RunFilter(labels=(("a", "b"),), parent_run_id="run_1"), None, "run_by_parent (workspace=?"),
     "oldest first": (RunFilter(flow_id="f", oldest_first=True), None, "run_by_flow (workspace=? AND flow_id=?"),
     "status": (RunFilter(statuses=("failed",)), "failed", "run_by_status (workspace=? AND status=?"),
     "status and times": (

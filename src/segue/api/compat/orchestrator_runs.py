@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
+import msgspec
 from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +25,10 @@ from segue.engine.step_data import step_data
 from segue.engine.versions import Version
 from segue.engine.views import view_of
 from segue.errors import NotFoundError
+from segue.observe.masking import DEFAULT_MASKER
 from segue.store.port import RunFilter, RunRecord
+from segue.store.run_notes import NO_NOTES, checked_notes, read_notes
+from segue.store.tables import Tables
 
 ROOT: Final = "/api/v1/orchestrator"
 NEXT_CURSOR: Final = "x-next-cursor"
@@ -33,7 +37,8 @@ NEXT_CURSOR: Final = "x-next-cursor"
 class OrchestratorRunRoutes:
     """Runs under `/api/v1/orchestrator`."""
 
-    def __init__(self, engine: Engine, starter: Starter) -> None:
+    def __init__(self, engine: Engine, starter: Starter, tables: Tables) -> None:
+        self._tables = tables
         self._engine = engine
         self._starter = starter
 
@@ -73,11 +78,17 @@ class OrchestratorRunRoutes:
         return router
 
     async def start(self, flow_id: str, request: Request) -> Response:
-        """Run a flow, as it was last saved: `{inputs}`, or the inputs themselves as the body."""
+        """Run a flow, as it was last saved: `{inputs, metadata}`, or the inputs themselves as the body."""
         body = await read_model(request, RunOrchestrator, optional=True)
         inputs = body.inputs if body.inputs is not None else dict(body.model_extra or {})
+        given = (body.model_extra or {}).get("metadata") if body.inputs is not None else None
+        metadata = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
         started = await self._start(
-            flow_id, request, RunFlow(inputs=inputs, idempotency_key=None), "orchestrator", draft=True
+            flow_id,
+            request,
+            RunFlow(inputs=inputs, metadata=metadata, idempotency_key=None),
+            "orchestrator",
+            draft=True,
         )
         record = await self._engine.record(started.run_id)
         return answer(await self._whole(record), 201, {"location": f"{ROOT}/{flow_id}/runs/{record.run_id}"})
@@ -107,7 +118,7 @@ class OrchestratorRunRoutes:
         return await self._starter.start(
             version, body.inputs, workspace=principal.workspace, key=key,
             trigger={"kind": "manual" if principal.is_browser else "api", "door": door},
-            request=[door, flow_id, body.inputs],
+            request=[door, flow_id, body.inputs], notes=checked_notes(body.labels, body.metadata),
         )  # fmt: skip
 
     async def index(
@@ -182,4 +193,7 @@ class OrchestratorRunRoutes:
         waiting = [step for step in state.nodes if step.callback and not state.ended]
         token = engine.callback_token(record.run_id, waiting[0]) if len(waiting) == 1 else None
         lines = (await logs_of(engine, record, state))[-LOG_LINES_MAX:]
-        return whole_run(record, view_of(state, record, engine.now()), lines, token)
+        notes = await self._tables.ask(lambda sql: read_notes(sql, [record.run_id]))
+        said = cast("dict[str, Any]", DEFAULT_MASKER.mask_json(notes.get(record.run_id, NO_NOTES).metadata))
+        whole = whole_run(record, view_of(state, record, engine.now()), lines, token)
+        return msgspec.structs.replace(whole, metadata={**whole.metadata, **said})
