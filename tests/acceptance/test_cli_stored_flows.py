@@ -106,3 +106,36 @@ def test_a_folder_is_applied_through_the_server_that_runs_the_database(tmp_path:
         server.terminate()
         server.communicate(timeout=30)
     assert [one["id"] for one in as_json(database, "flows")["flows"]] == ["caller", "hello"]
+
+
+@pytest.mark.req("FLOW-8.apply", "ACC-3.workspaces")
+def test_flows_and_secrets_of_another_workspace_are_reached_at_rest(tmp_path: Path, folder: Path) -> None:
+    database = tmp_path / "s.db"
+    team = as_json(database, "workspace", "create", "Team")["id"]
+    as_json(database, "apply", str(folder), "--workspace", team)
+    assert as_json(database, "flows")["flows"] == []
+    assert [one["id"] for one in as_json(database, "flows", "-w", team)["flows"]] == ["caller", "hello"]
+    assert as_json(database, "flows", "show", "hello", "-w", team)["source"] == HELLO
+    assert "no workspace" in segue(database, "apply", str(folder), "-w", "wsp_none", expect=1).stderr
+
+
+@pytest.mark.req("FLOW-8.apply")
+def test_every_file_of_a_folder_that_means_to_be_a_flow_is_looked_at(tmp_path: Path, folder: Path) -> None:
+    database = tmp_path / "s.db"
+    (folder / "nested").mkdir()
+    (folder / "nested" / "windows.yml").write_bytes(b"\xef\xbb\xbfflow: windows\r\nsteps: [{log: x}]\r\n")
+    (folder / "link.yaml").symlink_to("nested/windows.yml")
+    (folder / "round").symlink_to(".")
+    (folder / "values.yaml").write_text("replicas: 3\n", "utf-8")
+    (folder / "chart.yaml").write_text("{{ if .x }}\nkind: y\n{{ end }}\n", "utf-8")
+    names = ["caller", "hello", "windows"]
+    assert outcomes(as_json(database, "apply", str(folder))) == [(name, "new") for name in names]
+    shown = as_json(database, "flows", "show", "windows")["source"]
+    assert shown == "\ufeffflow: windows\r\nsteps: [{log: x}]\r\n"
+    # A slip of the pen does not make a flow one that is gone.
+    (folder / "hello.yaml").write_text("flow: hello\nsteps:\n  - a: [\n", "utf-8")
+    refused = as_json(database, "apply", str(folder), "--prune", expect=2)
+    assert ("hello", "invalid") in outcomes(refused)
+    assert [one["id"] for one in as_json(database, "flows")["flows"]] == names
+    (folder / "hello.yaml").write_bytes(b"flow: h\xff\n")
+    assert "hello.yaml is not UTF-8" in segue(database, "diff", str(folder), expect=2).stderr

@@ -18,7 +18,7 @@ import typer
 from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED
 from segue.cli.loop import run_async
-from segue.cli.options import DatabaseOption, JsonOption
+from segue.cli.options import DatabaseOption, JsonOption, WorkspaceOption
 from segue.errors import RequestError
 
 if TYPE_CHECKING:
@@ -34,20 +34,21 @@ def secret(
     action: Annotated[Literal["set", "list", "delete"], typer.Argument(help="What to do.")],
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The secret's name.", show_default=False)] = None,
     note: Annotated[str | None, typer.Option("--note", help="What it is for; anyone may see it.")] = None,
+    workspace: WorkspaceOption = "default",
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
     """Keep secrets for flows: `set` reads the value from stdin or asks for it, `list` shows names, `delete` forgets."""
     if action == "list":
-        return _listed(json=json, database=database)
+        return _listed(workspace, json=json, database=database)
     if name is None:
         raise RequestError(f"name the secret: segue secret {action} NAME")
     chosen = name
     if action == "delete":
-        _with_keeper(lambda keeper: keeper.delete(chosen), database)
+        _with_keeper(lambda keeper: keeper.delete(chosen), database, workspace)
         return SUCCEEDED
     value = _value(chosen)
-    found = _with_keeper(lambda keeper: keeper.put(chosen, value, note), database)
+    found = _with_keeper(lambda keeper: keeper.put(chosen, value, note), database, workspace)
     _print(found, f"{found.name}: version {found.version} is kept", json=json)
     return SUCCEEDED
 
@@ -79,8 +80,8 @@ def keys(
     return SUCCEEDED
 
 
-def _listed(*, json: bool, database: str | None) -> int:
-    found = _with_keeper(lambda keeper: keeper.all(), database)
+def _listed(workspace: str, *, json: bool, database: str | None) -> int:
+    found = _with_keeper(lambda keeper: keeper.all(), database, workspace)
     if json:
         from segue.cli.output import print_json
 
@@ -114,29 +115,26 @@ def _print(record: object, words: str, *, json: bool) -> None:
 class _Here:
     """The credentials of a database that this process hosts."""
 
-    def __init__(self, held: Credentials) -> None:
+    def __init__(self, held: Credentials, workspace: str) -> None:
         self._held = held
+        self._workspace = workspace
 
     async def all(self) -> list[SecretItem]:
-        from segue.access.principal import DEFAULT_WORKSPACE
         from segue.api.credential_answers import secret_item
 
         found: list[SecretItem] = []
-        while page := await self._held.secrets.all(DEFAULT_WORKSPACE, after=found[-1].name if found else ""):
+        while page := await self._held.secrets.all(self._workspace, after=found[-1].name if found else ""):
             found += [secret_item(one) for one in page]
         return found
 
     async def put(self, name: str, value: str, note: str | None) -> SecretItem:
-        from segue.access.principal import DEFAULT_WORKSPACE
         from segue.api.credential_answers import secret_item
 
-        found, _ = await self._held.secrets.put(DEFAULT_WORKSPACE, name, value, by=_BY, note=note)
+        found, _ = await self._held.secrets.put(self._workspace, name, value, by=_BY, note=note)
         return secret_item(found)
 
     async def delete(self, name: str) -> None:
-        from segue.access.principal import DEFAULT_WORKSPACE
-
-        await self._held.secrets.delete(DEFAULT_WORKSPACE, name)
+        await self._held.secrets.delete(self._workspace, name)
 
     async def keys(self) -> list[EncryptionKey]:
         from segue.access.rotation import usage
@@ -192,24 +190,26 @@ class _There:
 
 
 @asynccontextmanager
-async def _keeper(url: str) -> AsyncGenerator[_Here | _There]:
-    from segue.cli.hosting import Hosting, host_or_remote
+async def _keeper(url: str, workspace: str) -> AsyncGenerator[_Here | _There]:
+    from segue.cli.hosting import Hosting, host_or_remote, open_workspace
 
     found = await host_or_remote(url)
     if not isinstance(found, Hosting):
-        async with found:
-            yield _There(found)
+        await found.close()
+        async with found.within(workspace) as there:
+            yield _There(there)
         return
     try:
         await found.host.engine.open(adopt=False)
-        yield _Here(found.host.credentials)
+        await open_workspace(found.host, workspace)
+        yield _Here(found.host.credentials, workspace)
     finally:
         await found.close(grace_seconds=0)
 
 
-def _with_keeper(work: Callable[[_Here | _There], Awaitable[T]], database: str | None) -> T:
+def _with_keeper(work: Callable[[_Here | _There], Awaitable[T]], database: str | None, workspace: str = "default") -> T:
     async def do() -> T:
-        async with _keeper(database_url(database)) as keeper:
+        async with _keeper(database_url(database), workspace) as keeper:
             return await work(keeper)
 
     return run_async(do())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ import typer
 from segue.cli.database import database_url
 from segue.cli.errors import FAILED, SUCCEEDED, USAGE, notice
 from segue.cli.loop import run_async
-from segue.cli.options import ActionsOption, DatabaseOption, JsonOption
+from segue.cli.options import ActionsOption, DatabaseOption, JsonOption, WorkspaceOption
 from segue.errors import RequestError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ DIFF_LINES = 40
 """Lines of one flow's diff that are printed."""
 _SIGNS = {"new": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red"), "unchanged": ("=", "dim")}
 
+_Place = tuple[str | None, str]
+"""Database and workspace, as they were given."""
 PathsArgument = Annotated[
     list[Path], typer.Argument(metavar="DIR|FILE…", help="Flows, or folders of them; hidden folders are left out.")
 ]
@@ -37,16 +40,21 @@ def apply(
     message: Annotated[
         str | None, typer.Option("--message", "-m", metavar="TEXT", help="What changed; kept with the versions.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove flows with --prune without asking.")] = False,
     actions: ActionsOption = None,
+    workspace: WorkspaceOption = "default",
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
     """Store flows from files and publish them. All are checked first: if one cannot be used, nothing is changed.
 
-    Goes through the host that runs the database, if there is one. Exit code: 0 the flows are as the files say, 2 a file
+    Goes through the host that runs the database, if there is one. At a terminal, --prune asks before it removes
+    flows. Exit code: 0 the flows are as the files say, 2 a file
     cannot be used.
     """
-    report = _report(paths, database, actions, dry_run=dry_run, prune=prune, message=message)
+    if prune and not (yes or dry_run or json) and sys.stdin.isatty():
+        _ask_about(_report(paths, database, workspace, actions, dry_run=True, prune=True, message=None))
+    report = _report(paths, database, workspace, actions, dry_run=dry_run, prune=prune, message=message)
     _tell(report, json=json, with_diffs=dry_run)
     return SUCCEEDED if report.ok else USAGE
 
@@ -55,6 +63,7 @@ def diff(
     paths: PathsArgument,
     prune: PruneOption = False,
     actions: ActionsOption = None,
+    workspace: WorkspaceOption = "default",
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
@@ -62,7 +71,7 @@ def diff(
 
     Exit code: 0 nothing would change, 1 something would, 2 a file cannot be used.
     """
-    report = _report(paths, database, actions, dry_run=True, prune=prune, message=None)
+    report = _report(paths, database, workspace, actions, dry_run=True, prune=prune, message=None)
     _tell(report, json=json, with_diffs=True)
     if not report.ok:
         return USAGE
@@ -82,28 +91,29 @@ def flows(
         str | None, typer.Option("--version", metavar="NUMBER", help="export: this version, not the draft.")
     ] = None,
     format: Annotated[str, typer.Option("--format", help="export: yaml or json.")] = "yaml",
+    workspace: WorkspaceOption = "default",
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
     """List stored flows, show one, or print one's text (export) without secrets."""
     if what == "list":
-        return _list(database, query, tag or [], "archived" if archived else "live", limit, json=json)
+        return _list((database, workspace), query, tag or [], "archived" if archived else "live", limit, json=json)
     if what not in ("show", "export"):
         raise typer.BadParameter(f"{what!r} is none of list, show, export", param_hint="list|show|export")
     if id is None:
         raise typer.BadParameter("name the flow", param_hint="FLOW")
     if what == "show":
-        return _show(database, id, json=json)
+        return _show((database, workspace), id, json=json)
     if format not in ("yaml", "json"):
         raise typer.BadParameter("use yaml or json", param_hint="--format")
-    return _export(database, id, version, "json" if format == "json" else "yaml")
+    return _export((database, workspace), id, version, "json" if format == "json" else "yaml")
 
 
 # ---------------------------------------------------------------- apply and diff
 
 
 def _report(
-    paths: list[Path], database: str | None, actions: list[str] | None, *, dry_run: bool, prune: bool,
+    paths: list[Path], database: str | None, workspace: str, actions: list[str] | None, *, dry_run: bool, prune: bool,
     message: str | None,
 ) -> ApplyReport:  # fmt: skip
     from segue.cli.actions import sources_of
@@ -118,10 +128,20 @@ def _report(
     url = database_url(database)
 
     async def work() -> ApplyReport:
-        async with flows_for_changing(database_or_nothing(url) if dry_run else url, sources) as desk:
+        async with flows_for_changing(database_or_nothing(url) if dry_run else url, sources, workspace) as desk:
             return await desk.apply(files, dry_run=dry_run, prune=prune, message=message)
 
     return run_async(work())
+
+
+def _ask_about(report: ApplyReport) -> None:
+    """Raises RequestError if the person does not want to have flows removed."""
+    gone = [one.flow or "" for one in report.files if one.outcome == "removed"]
+    if not gone or not report.ok:
+        return
+    shown = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
+    if not typer.confirm(f"Remove {shown}?", err=True):
+        raise RequestError("nothing is changed; leave out --prune to keep those flows")
 
 
 def _files(paths: list[Path]) -> list[FlowFile]:
@@ -130,7 +150,9 @@ def _files(paths: list[Path]) -> list[FlowFile]:
     from segue.flows.exchange import FlowFile
 
     found: list[FlowFile] = []
-    for path in flows_and_tests(paths):
+    # A link beside the file that it leads to is that file, once.
+    once = {path.resolve(): path for path in sorted(flows_and_tests(paths), key=lambda path: not path.is_symlink())}
+    for path in sorted(once.values()):
         try:
             found.append(FlowFile(str(path), path.read_bytes().decode("utf-8")))
         except UnicodeDecodeError as error:
@@ -175,7 +197,7 @@ def _print_file(out: Console, one: FileOutcome, *, with_diff: bool) -> None:
     from rich.text import Text
 
     if one.outcome == "invalid":
-        out.print(Text(f"! {one.flow or one.file}  {one.message}", "bold red"))
+        out.print(Text(f"! {one.flow or ''}  {one.file}: {one.message}", "bold red"))
         for problem in one.problems:
             if problem.severity == "error" and str(problem) != one.message:
                 out.print(Text(f"    {problem}", "red"))
@@ -198,14 +220,14 @@ def _print_file(out: Console, one: FileOutcome, *, with_diff: bool) -> None:
 # ---------------------------------------------------------------- looking
 
 
-def _list(database: str | None, query: str | None, tags: list[str], state: str, limit: int, *, json: bool) -> int:
+def _list(place: _Place, query: str | None, tags: list[str], state: str, limit: int, *, json: bool) -> int:
     from rich.table import Table
 
     from segue.cli.flow_desk import flows_for_reading
     from segue.cli.output import console, local_time, print_json
 
     async def work() -> int:
-        async with flows_for_reading(database_url(database)) as desk:
+        async with flows_for_reading(database_url(place[0]), place[1]) as desk:
             found = await desk.list(query=query, tags=tags, state=state, limit=limit)
         if json:
             print_json({"flows": found})
@@ -228,12 +250,12 @@ def _list(database: str | None, query: str | None, tags: list[str], state: str, 
     return run_async(work())
 
 
-def _show(database: str | None, id: str, *, json: bool) -> int:
+def _show(place: _Place, id: str, *, json: bool) -> int:
     from segue.cli.flow_desk import flows_for_reading
     from segue.cli.output import print_json
 
     async def work() -> int:
-        async with flows_for_reading(database_url(database)) as desk:
+        async with flows_for_reading(database_url(place[0]), place[1]) as desk:
             found = await desk.show(id)
         if json:
             print_json(found)
@@ -250,13 +272,11 @@ def _show(database: str | None, id: str, *, json: bool) -> int:
     return run_async(work())
 
 
-def _export(database: str | None, id: str, version: str | None, form: Literal["yaml", "json"]) -> int:
-    import sys
-
+def _export(place: _Place, id: str, version: str | None, form: Literal["yaml", "json"]) -> int:
     from segue.cli.flow_desk import flows_for_reading
 
     async def work() -> int:
-        async with flows_for_reading(database_url(database)) as desk:
+        async with flows_for_reading(database_url(place[0]), place[1]) as desk:
             given = await desk.export(id, version=version, form=form)
         # Bytes, since a terminal's encoding and newlines are none of the flow's.
         sys.stdout.buffer.write(given.text.encode("utf-8", "surrogateescape"))

@@ -18,7 +18,7 @@ from segue.cli.desk import Desk, EngineDesk, RemoteDesk
 from segue.cli.door import Door
 from segue.cli.errors import notice
 from segue.client.records import HostLostError
-from segue.errors import RequestError, SegueError, StoreInUseError
+from segue.errors import ConflictError, RequestError, SegueError, StoreInUseError
 from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow
 from segue.store import open_store, store_for_reading
 from segue.store.host_lock import DatabaseHostedError, HostInfo, read_host
@@ -89,6 +89,15 @@ class Hosting:
 def egress_for_this_machine() -> EgressPolicy:
     """What flows may reach that a person runs by command: also this machine and its network."""
     return EgressPolicy.local(parse_allow(os.environ.get(ALLOW_SETTING, "")))
+
+
+async def open_workspace(host: Host, workspace: str) -> None:
+    """Raises NotFoundError for a workspace that is not there, ConflictError for one that is archived."""
+    from segue.access.workspaces import Workspaces
+
+    found = await Workspaces(host.tables, host.engine.now, lambda: None).get(workspace)
+    if found.archived_at is not None:
+        raise ConflictError(f"the workspace {workspace!r} is archived")
 
 
 def remote_of(url: str) -> RemoteHost | None:

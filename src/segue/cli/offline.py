@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,8 @@ from segue.flow import Document, Flow, FlowSpec, Problem
 
 TEST_SUFFIXES: Final = (".test.yaml", ".test.yml", ".test.json")
 FLOW_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_BEGINNING: Final = re.compile(rb"""^[\s{]{0,8}["']?(?:flow|steps|nodes|tasks|dag|definition)["']?\s*:""", re.MULTILINE)
+"""What a flow says of itself, where a text cannot be read as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +129,12 @@ def _is_flow(path: Path) -> bool:
     from segue.flow.read import form_of
     from segue.flow.yaml_source import read_source
 
-    document, _ = read_source(path.read_bytes(), file=str(path))
-    return document is not None and form_of(document.root) is not None
+    content = path.read_bytes()
+    document, problems = read_source(content, file=str(path))
+    if document is None:
+        # Left out, a flow with a slip of the pen would be taken for one that is gone.
+        return bool(problems) and _BEGINNING.search(content) is not None
+    return form_of(document.root) is not None
 
 
 class Readable(Protocol):

@@ -17,6 +17,9 @@ DatabaseOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+WorkspaceOption: TypeAlias = Annotated[
+    str, typer.Option("--workspace", "-w", envvar="SEGUE_WORKSPACE", help="A workspace's id.", metavar="ID")
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 VerboseOption: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Write the program's log to stderr.")]
 RunArgument: TypeAlias = Annotated[

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from segue.cli.errors import notice
-from segue.cli.options import DatabaseOption, JsonOption
-from segue.cli.through_api import LIST_MAX, WorkspaceOption, ask, tell, through_api
+from segue.cli.options import DatabaseOption, JsonOption, WorkspaceOption
+from segue.cli.through_api import LIST_MAX, ask, tell, through_api
 
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost

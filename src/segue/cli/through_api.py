@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED, notice
@@ -20,10 +18,6 @@ if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
 
 LIST_MAX: Final = 200
-
-WorkspaceOption = Annotated[
-    str, typer.Option("--workspace", "-w", envvar="SEGUE_WORKSPACE", help="A workspace's id.", metavar="ID")
-]
 
 
 def ask(

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from segue.cli.options import DatabaseOption, JsonOption
-from segue.cli.through_api import LIST_MAX, WorkspaceOption, ask, tell, through_api
+from segue.cli.options import DatabaseOption, JsonOption, WorkspaceOption
+from segue.cli.through_api import LIST_MAX, ask, tell, through_api
 
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost

@@ -269,12 +269,13 @@ class RemoteHost:
         answer: type[T],
         *,
         json: object = msgspec.UNSET,
+        archive: bytes | None = None,
         query: list[tuple[str, str]] | None = None,
     ) -> T:
-        """One request; `NoneType` for an answer without a body. Raises HostLostError, UnavailableError,
-        AccessDeniedError, and what the host's code raised.
+        """One request, with JSON or a zip archive; `NoneType` for an answer without a body. Raises HostLostError,
+        UnavailableError, AccessDeniedError, and what the host's code raised.
         """
-        body = await self._read(method, path, json, query)
+        _, body = await self.send(method, path, json=json, archive=archive, query=query)
         try:
             return msgspec.json.decode(body or b"null", type=answer)
         except msgspec.MsgspecError as error:
@@ -282,21 +283,20 @@ class RemoteHost:
                 f"the host at {self.address} answered {method} {path} with something else: {error}"
             ) from error
 
-    async def _read(self, method: str, path: str, json: object, query: list[tuple[str, str]] | None) -> bytes:
-        return (await self.send(method, path, json=json, query=query))[1]
-
     async def send(
         self,
         method: str,
         path: str,
         *,
         json: object = msgspec.UNSET,
+        archive: bytes | None = None,
         query: list[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[str, bytes]:
         """One request; the answer's media type and content. Raises as `ask`."""
-        data = None if json is msgspec.UNSET else msgspec.json.encode(json)
-        headers = {**({} if data is None else {"Content-Type": "application/json"}), **(headers or {})}
+        data = archive if json is msgspec.UNSET else msgspec.json.encode(json)
+        kind = "application/json" if archive is None else "application/zip"
+        headers = {**({} if data is None else {"Content-Type": kind}), **(headers or {})}
         try:
             async with self._client().request(
                 method, f"{self.address}{path}", data=data, headers=headers, params=query, allow_redirects=False

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Final, Literal, cast
 from urllib.parse import quote
 
 import msgspec
 
 from segue.client.remote import FlowProblem, RemoteHost, problem_of
-from segue.flows.exchange import ApplyReport, FileOutcome, FlowFile, Missing, Outcome
+from segue.flows.exchange import ApplyReport, FileOutcome, FlowFile, Missing, Outcome, archive_of
 from segue.flows.exporting import Exported
 from segue.flows.giving_away import Replaced
+
+AS_JSON_MAX: Final = 1024 * 1024
+"""Characters of files that are sent as they are; more go as an archive, since a request's body is limited."""
 
 
 class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +95,12 @@ class RemoteFlows:
         """See `segue.flows.exchange.Exchange.apply`, with `publish`."""
         asked = [("publish", "true"), ("dry_run", str(dry_run).lower()), ("prune", str(prune).lower())]
         asked += [] if message is None else [("message", message)]
-        body: Mapping[str, object] = {"files": [{"name": one.name, "text": one.text} for one in files]}
-        told = await self._remote.ask("POST", "/api/v1/flow-import", _Report, json=body, query=asked)
+        if sum(len(one.text) for one in files) > AS_JSON_MAX:
+            packed = await asyncio.to_thread(archive_of, files)
+            told = await self._remote.ask("POST", "/api/v1/flow-import", _Report, archive=packed, query=asked)
+        else:
+            body: Mapping[str, object] = {"files": [{"name": one.name, "text": one.text} for one in files]}
+            told = await self._remote.ask("POST", "/api/v1/flow-import", _Report, json=body, query=asked)
         outcomes = [
             FileOutcome(
                 file=one.file, flow=one.flow, outcome=cast("Outcome", one.outcome), version=one.version,
