@@ -39,7 +39,13 @@ class ConflictError(RequestError):
 
 
 class StaleError(ConflictError):
-    """A change that was made for an older state of the thing; read it again, and decide anew."""
+    """A change that was made for an older state of the thing; read it again, and decide anew. `revision`: what it is at
+    now, where that is known.
+    """
+
+    def __init__(self, message: str, *, revision: int | None = None) -> None:
+        super().__init__(message)
+        self.revision = revision
 
 
 class LimitReachedError(RequestError):

@@ -243,6 +243,8 @@ def details_of(error: Exception, *, instance: str, request_id: str) -> tuple[Pro
         headers["allow"] = ", ".join(error.methods)
     if isinstance(error, TooManyRequestsError):
         headers |= error.fields
+    if isinstance(error, StaleError) and error.revision:
+        headers["etag"] = f'"{error.revision}"'
     if row.status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return _problem(

@@ -127,6 +127,12 @@ class TagList(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[TagCount]
 
 
+class FlowCallers(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids of flows that run this one by its name, in order; the first 200."""
+
+    flows: list[str]
+
+
 class Favourites(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of flows that the caller wants to see first, in order."""
 
@@ -231,7 +237,7 @@ class TemplateList(msgspec.Struct, frozen=True, kw_only=True):
 
 FLOW_ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     FlowItem, FlowDetail, FlowList, FlowDraft, FlowGraph, FlowVersionItem, FlowVersionDetail, FlowVersionList, TagList,
-    Favourites, FlowDiff, DryRun, FlowTests, SavedStepItem, SavedStepList, ImportReport, ExportReport,
+    Favourites, FlowDiff, DryRun, FlowTests, SavedStepItem, SavedStepList, ImportReport, ExportReport, FlowCallers,
     TemplateItem, TemplateDetail, TemplateList,
 )  # fmt: skip
 

@@ -41,7 +41,7 @@ class DraftRoutes:
         router.add(
             "/draft/edits", self.edit, method="POST", needs="flow:update", extra=body_of(EditDraft), responses=changed
         )
-        router.add("/graph", self.graph, needs="flow:read", responses=answers_with(200, FlowGraph, 400, 404))
+        router.add("/graph", self.graph, needs="flow:read", responses=answers_with(200, FlowGraph, 400, 404, 422))
         return router
 
     async def show(self, flow_id: str, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import Query
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from segue.api.errors import flow_problem
 from segue.api.etags import etag, flow_path
 from segue.api.flow_answers import (
     Favourites,
+    FlowCallers,
     FlowDetail,
     FlowItem,
     FlowList,
@@ -31,12 +33,14 @@ from segue.api.flow_texts import text_of_new
 from segue.api.repeats import CHANGES_NOTHING
 from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
 from segue.engine.library import LibraryFlow
+from segue.errors import ConflictError
 from segue.flow.edit import SetFlow
 from segue.flows.records import Author, FlowFilter, Sort, State
 from segue.flows.shelf import Shelf
 
 LIST_MAX = 200
 CURSOR_MAX = 1_000
+CALLED_BY = "segue-called-by"
 
 
 class FlowRoutes:
@@ -66,6 +70,7 @@ class FlowRoutes:
             "/flows/{flow_id}", self.delete, method="DELETE", needs="flow:delete", status_code=204,
             responses={204: {"description": "Deleted"}, **errors_of(404, 409)},
         )  # fmt: skip
+        add("/flows/{flow_id}/callers", self.callers, needs="flow:read", responses=answers_with(200, FlowCallers, 404))
         for name, endpoint in (("archive", self.archive), ("restore", self.restore)):
             add(
                 f"/flows/{{flow_id}}/{name}", endpoint, method="POST", needs="flow:update",
@@ -138,18 +143,43 @@ class FlowRoutes:
         where = {"location": flow_path(made.id), "etag": etag(made.revision)}
         return answer(flow_item(made), 201, where)
 
-    async def delete(self, flow_id: str, request: Request) -> Response:
-        """Delete a stored flow. Its id is free again; its runs go on and keep their versions."""
+    async def delete(
+        self,
+        flow_id: str,
+        request: Request,
+        unused: Annotated[bool, Query(description="Only if no other stored flow runs it by name; else 409.")] = False,
+    ) -> Response:
+        """Delete a stored flow. Its id is free again; its runs go on and keep their versions. `Segue-Called-By` names
+        the flows that run it by name, and that fail from now on; with `unused=true` nothing is deleted then.
+        """
         principal = principal_of(request)
-        await self._shelf.get_stored(principal.workspace, flow_id)
-        await self._stored.delete(principal.workspace, flow_id, author_of(principal))
-        return Response(status_code=204)
+        workspace = principal.workspace
+        await self._shelf.get_stored(workspace, flow_id)
+        callers = await self._callers(principal, flow_id)
+        if unused and callers:
+            raise ConflictError(f"the flow {flow_id!r} is run by {', '.join(callers)}; nothing was deleted")
+        await self._stored.delete(workspace, flow_id, author_of(principal))
+        return Response(status_code=204, headers=_called_by(callers))
+
+    async def callers(self, flow_id: str, request: Request) -> Response:
+        """The stored flows that run this one by its name, as far as you may see them."""
+        principal = principal_of(request)
+        await self._shelf.get(principal.workspace, flow_id)
+        return answer(FlowCallers(flows=await self._callers(principal, flow_id)))
+
+    async def _callers(self, principal: Principal, flow_id: str) -> list[str]:
+        found = await self._stored.callers(principal.workspace, flow_id)
+        return [id for id in found if principal.may("flow:read", id)]
 
     async def archive(self, flow_id: str, request: Request) -> Response:
-        """Put a stored flow away: it starts no runs, and is listed under `state=archived` only."""
+        """Put a stored flow away: it starts no runs, and is listed under `state=archived` only. What runs goes on.
+        `Segue-Called-By` names the flows that run it by name, and that fail from now on.
+        """
         principal = principal_of(request)
         await self._shelf.get_stored(principal.workspace, flow_id)
-        return answer(flow_item(await self._stored.archive(principal.workspace, flow_id, author_of(principal))))
+        callers = await self._callers(principal, flow_id)
+        made = await self._stored.archive(principal.workspace, flow_id, author_of(principal))
+        return answer(flow_item(made), headers=_called_by(callers))
 
     async def restore(self, flow_id: str, request: Request) -> Response:
         """Take an archived flow out again, or the one of this id that was deleted last."""
@@ -200,6 +230,10 @@ class FlowRoutes:
         found = await self._stored.check_sent(principal_of(request).workspace, body.flow, file=body.file)
         ok = all(problem.severity != "error" for problem in found.problems)
         return answer(CheckResult(ok=ok, problems=[flow_problem(problem) for problem in found.problems]))
+
+
+def _called_by(ids: list[str]) -> dict[str, str]:
+    return {CALLED_BY: ", ".join(quote(id, safe="") for id in ids)} if ids else {}
 
 
 def author_of(principal: Principal) -> Author:

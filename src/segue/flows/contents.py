@@ -42,5 +42,6 @@ def refuse_stale(info: FlowInfo, expected: int | None) -> None:
     if expected is not None and info.revision != expected:
         raise StaleError(
             f"the draft of {info.id!r} is at revision {info.revision} by now, written by {info.updated_by}, and this"
-            f" change was made for revision {expected}; read it again"
+            f" change was made for revision {expected}; read it again",
+            revision=info.revision,
         )

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segue.errors import RequestError
+from segue.errors import InvalidFlowError, RequestError
 from segue.flow import read_flow
 from segue.flow.edit import Edit, Graph, SetFlow, apply_edits, graph_of, update_text, write_document, write_graph
 from segue.flow.model import RawMap
 
 
 def drawn(text: str, id: str) -> Graph:
-    """A text as a canvas draws it. Raises RequestError if it cannot be read."""
-    return graph_of(read_flow(text, file=f"{id}.yaml"))
+    """A text as a canvas draws it. Raises InvalidFlowError if it cannot be read."""
+    read = read_flow(text, file=f"{id}.yaml")
+    if read.flow is None:
+        raise InvalidFlowError(f"the text of {id} cannot be drawn before it can be read; mend it", read.problems)
+    return graph_of(read)
 
 
 def with_graph(text: str, graph: Graph, id: str) -> str:
@@ -29,7 +32,10 @@ def written(document: RawMap) -> str:
 
 
 def edited(text: str, edits: Sequence[Edit], id: str) -> str:
-    """A text after edits. Raises RequestError if one is not possible."""
+    """A text after edits. Raises InvalidFlowError if it cannot be read, RequestError if an edit is not possible."""
+    read = read_flow(text, file=f"{id}.yaml")
+    if read.flow is None:
+        raise InvalidFlowError(f"the text of {id} cannot be edited before it can be read; mend it", read.problems)
     return apply_edits(text, edits, file=f"{id}.yaml").text
 
 

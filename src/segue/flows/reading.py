@@ -158,6 +158,12 @@ def names_in(flow: Flow) -> tuple[str, ...]:
     return tuple(names)
 
 
+def names_in_text(text: str) -> tuple[str, ...]:
+    """As `names_in`, of a text; none if it cannot be read."""
+    flow = read_flow(text).flow
+    return () if flow is None else names_in(flow)
+
+
 def actions_in(flow: Flow) -> tuple[str, ...]:
     """What a flow calls: names of actions, and verbs."""
     return tuple(dict.fromkeys(step.use or step.kind for step in walk(flow.root)))

@@ -251,6 +251,25 @@ def publish(sql: Sql, info: FlowInfo, version: VersionInfo, author: Author, now:
     )  # fmt: skip
 
 
+CALLERS_MAX: Final = 200
+
+
+def naming(sql: Sql, workspace: str, id: str) -> list[tuple[str, bytes | None, str]]:
+    """Live flows in whose draft or published text another's id stands: id, published model, draft."""
+    found = sql.rows(
+        "SELECT f.id, v.model, f.draft FROM flow f LEFT JOIN stored_version v ON v.key = f.published"
+        " WHERE f.workspace = ? AND f.state = 'live' AND f.id <> ?"
+        " AND (instr(f.draft, ?) > 0 OR instr(v.source, ?) > 0) ORDER BY f.id LIMIT ?",
+        workspace, id, id, id, CALLERS_MAX,
+    )  # fmt: skip
+    return [(row[0], row[1], row[2]) for row in found]
+
+
+def model_of(data: bytes) -> Flow:
+    """A version's model."""
+    return _model.decode(data)
+
+
 def inputs_of_published(sql: Sql, workspace: str, ids: tuple[str, ...] | None = None) -> dict[str, dict[str, Any]]:
     """What the published versions of a workspace's live flows take, by id: of all, or of these."""
     found: list[Row] = []

@@ -74,7 +74,10 @@ class SavedSteps:
             there = _find(sql, workspace, name)
             revision = 0 if there is None else there.revision
             if expected is not None and expected != revision:
-                raise StaleError(f"the saved step {name!r} is at revision {revision}, not {expected}; read it again")
+                raise StaleError(
+                    f"the saved step {name!r} is at revision {revision}, not {expected}; read it again",
+                    revision=revision,
+                )
             count = sql.row("SELECT count(*) FROM saved_step WHERE workspace = ?", workspace)
             if there is None and count is not None and count[0] >= STEPS_MAX:
                 raise ConflictError(f"a workspace has at most {STEPS_MAX:,} saved steps; delete one that nobody uses")

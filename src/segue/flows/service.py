@@ -21,7 +21,7 @@ from segue.flows import listing, rows
 from segue.flows.contents import digest_of, kept_as, refuse_stale
 from segue.flows.names import id_of, refuse_bad_id
 from segue.flows.numbers import next_number
-from segue.flows.reading import ReadText, Specs, TextReader
+from segue.flows.reading import ReadText, Specs, TextReader, names_in, names_in_text
 from segue.flows.records import Author, Draft, FlowFilter, FlowInfo, FlowPage, StoredVersion, VersionInfo
 from segue.flows.saved_steps import SavedSteps
 from segue.flows.settling import Follow, Retire, Settling
@@ -177,6 +177,19 @@ class StoredFlows:
     async def delete(self, workspace: str, id: str, author: Author) -> None:
         """Delete a flow: its id is free again, its runs go on and keep their versions. Raises NotFoundError."""
         await self._set_state(workspace, id, "deleted", author)
+
+    async def callers(self, workspace: str, id: str) -> list[str]:
+        """Ids of the live flows whose published version or draft names this one, at most 200."""
+
+        def ask(sql: Sql) -> list[tuple[str, bytes | None, str]]:
+            return rows.naming(sql, workspace, id)
+
+        found: list[str] = []
+        for other, model, draft in await self._tables.ask(ask):
+            runs = model is not None and id in names_in(rows.model_of(model))
+            if runs or id in names_in_text(draft):
+                found.append(other)
+        return found
 
     async def archive(self, workspace: str, id: str, author: Author) -> FlowInfo:
         """Put a flow away: it is kept with all its versions, and starts no run. Raises NotFoundError."""
