@@ -43,8 +43,19 @@ def test_the_owner_is_made_signs_in_and_is_told_what_is_wrong(chromium: Browser,
     page.keyboard.press("Enter")
     expect(page.get_by_role("navigation", name="Flows and runs")).to_be_visible()
 
+    expect(page.locator("#who summary")).to_have_text("Your account: Olga")
+    page.locator("#who summary").press("Enter")
+    expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
+    expect(page.locator("#who-workspace")).to_have_text("Default")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_hidden()
+
     off = {"on": False, "scope": "server"}
     site.do(site.served.client.put("/api/v1/flags/orchestrator", json=off))
     page.reload()
     expect(page.get_by_role("heading", name="Flows are switched off")).to_be_visible()
+    expect(page.locator("#who summary")).to_be_visible()
+    page.locator("#who summary").press("Enter")
+    page.get_by_role("button", name="Sign out everywhere").press("Enter")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     context.close()

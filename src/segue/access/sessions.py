@@ -70,6 +70,19 @@ class Sessions:
         await self._tables.change(lambda sql: sql.run("DELETE FROM session WHERE hash = ?", digest_of(token)))
         self._changed()
 
+    async def close_all(self, account_id: str, *, but: str | None = None) -> None:
+        """Sign a person out everywhere, or everywhere but where the cookie is `but`. Safe to repeat."""
+        kept = b"" if but is None else digest_of(but)
+        await self._tables.change(
+            lambda sql: sql.run("DELETE FROM session WHERE account_id = ? AND hash <> ?", account_id, kept)
+        )
+        self._changed()
+
+    async def id_of(self, token: str) -> str | None:
+        """The id of the session that a cookie is of."""
+        row = await self._tables.ask(lambda sql: sql.row("SELECT id FROM session WHERE hash = ?", digest_of(token)))
+        return None if row is None else str(row[0])
+
     async def revoke(self, account_id: str, session_id: str) -> None:
         """End one of a person's sessions. Raises NotFoundError."""
         gone = await self._tables.change(

@@ -65,6 +65,10 @@ class IdentityRoutes:
         )  # fmt: skip
         add("/sessions", self.sessions, needs=ANYBODY, responses=answers_with(200, SessionList, 403))
         add(
+            "/sessions", self.end_sessions, method="DELETE", needs=ANYBODY, status_code=204,
+            responses=_NOTHING | errors_of(403, 422),
+        )  # fmt: skip
+        add(
             "/sessions/{session_id}", self.end_session, method="DELETE", needs=ANYBODY, status_code=204,
             responses=_NOTHING | errors_of(403, 404),
         )  # fmt: skip
@@ -121,13 +125,11 @@ class IdentityRoutes:
 
     async def sign_out(self, request: Request) -> Response:
         """End this browser's session."""
-        value = cookies_of(request.headers).get(cookie_name(request.headers.get("host", "")))
+        value = _cookie(request)
         if value is not None:
             self._access.close_session(value)
             await self._identities.sessions.close(value)
-        response = Response(status_code=204)
-        response.delete_cookie(cookie_name(request.headers.get("host", "")), httponly=True, samesite="strict")
-        return response
+        return self._signed_out(request)
 
     async def me(self, request: Request) -> Response:
         """Who you are here."""
@@ -150,8 +152,20 @@ class IdentityRoutes:
 
     async def sessions(self, request: Request) -> Response:
         """The browsers in which you have signed in."""
-        found = await self._identities.sessions.list_of(_person(principal_of(request)))
-        return answer(SessionList(sessions=[session_of(one) for one in found]))
+        sessions, value = self._identities.sessions, _cookie(request)
+        found = await sessions.list_of(_person(principal_of(request)))
+        current = None if value is None else await sessions.id_of(value)
+        return answer(SessionList(sessions=[session_of(one, current) for one in found]))
+
+    async def end_sessions(
+        self,
+        request: Request,
+        others: Annotated[bool, Query(description="Stay signed in here; sign out everywhere else.")] = False,
+    ) -> Response:
+        """Sign out everywhere: all your sessions end, this one too, and with them their open streams."""
+        account_id = _person(principal_of(request))
+        await self._identities.sessions.close_all(account_id, but=_cookie(request) if others else None)
+        return Response(status_code=204) if others else self._signed_out(request)
 
     async def end_session(self, session_id: str, request: Request) -> Response:
         """Sign one of your browsers out."""
@@ -194,6 +208,14 @@ class IdentityRoutes:
         await self._identities.keys.revoke(principal.workspace, key_id, _only(principal))
         return Response(status_code=204)
 
+    def _signed_out(self, request: Request) -> Response:
+        response = Response(status_code=204)
+        response.delete_cookie(
+            cookie_name(request.headers.get("host", "")), httponly=True, samesite="strict",
+            secure=self._access.has_tls or request.url.scheme == "https",
+        )  # fmt: skip
+        return response
+
     async def _signed_in(self, request: Request, account_id: str) -> Response:
         principal = await self._identities.by_account(account_id, None)
         if principal is None:
@@ -229,6 +251,10 @@ def refuse_stronger(principal: Principal, permissions: Iterable[str]) -> None:
     for one in permissions:
         if not principal.may(one):
             raise ForbiddenError(f"{principal.name} may not give {one[:50]} away without having it")
+
+
+def _cookie(request: Request) -> str | None:
+    return cookies_of(request.headers).get(cookie_name(request.headers.get("host", "")))
 
 
 def _person(principal: Principal) -> str:

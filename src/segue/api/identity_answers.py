@@ -75,6 +75,8 @@ class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str
     address: str
     agent: str
+    current: bool
+    """Whether this is the one that asks."""
 
 
 class SessionList(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,11 +197,12 @@ def user_of(member: records.Member) -> User:
     )  # fmt: skip
 
 
-def session_of(session: records.Session) -> SessionItem:
+def session_of(session: records.Session, current: str | None = None) -> SessionItem:
     """A session as answers show one."""
     return SessionItem(
         id=session.id, created_at=when(session.created_at), last_used_at=when(session.used_at),
         expires_at=when(session.expires_at), address=session.address, agent=session.agent,
+        current=session.id == current,
     )  # fmt: skip
 
 

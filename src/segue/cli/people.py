@@ -94,10 +94,11 @@ def user_list(workspace: WorkspaceOption = "default", json: JsonOption = False, 
 
 def user_reset_password(
     user: Annotated[str, typer.Argument(metavar="USER", help="A user's id or e-mail address.")],
+    workspace: WorkspaceOption = "default",
     json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> int:
-    """Print a link with which a member of the default workspace sets a new password, once."""
+    """Print a link with which a member of a workspace sets a new password, once; the owner, too."""
     from segue.errors import NotFoundError
 
     async def reset(remote: RemoteHost) -> dict[str, Any]:
@@ -106,11 +107,11 @@ def user_reset_password(
             page = await remote.ask("GET", f"/api/v1/users?limit={LIST_MAX}{cursor}", dict[str, Any])
             user_id = next((one["id"] for one in page["users"] if one["email"] == user.lower()), user)
             if "@" in user_id and page["next_cursor"] is None:
-                raise NotFoundError(f"no member of the default workspace has the address {user}")
+                raise NotFoundError(f"no member of the workspace {workspace} has the address {user}")
             cursor = f"&cursor={page['next_cursor']}"
         return await remote.ask("POST", f"/api/v1/users/{user_id}/password-link", dict[str, Any])
 
-    link = through_api(database, "default", reset)
+    link = through_api(database, workspace, reset)
     if not json:
         notice(f"a new password is set at this path of the server, once, until {link['expires_at']}:")
     return tell(link, json=json, text=link["url_path"])

@@ -414,3 +414,41 @@ def test_passwords_that_others_try_first_are_refused(password: str, is_taken: bo
     else:
         with pytest.raises(WeakPasswordError, match="password"):
             check_password(password, ("olga@example.org", "Olga"))
+
+
+@pytest.mark.req("ACC-1.sign-out-everywhere")
+async def test_a_person_signs_out_everywhere_or_everywhere_else(served: Served) -> None:
+    await make_owner(served)
+    await make_user(served, "max@example.org", "viewer")
+    email = "olga@example.org"
+    async with browser(served, email) as one, browser(served, email) as two, browser(served, "max@example.org") as max_:
+        listed = (await one.get("/api/v1/sessions")).json()["sessions"]
+        assert [session["current"] for session in listed].count(True) == 1
+        assert (await one.delete("/api/v1/sessions?others=true")).status_code == 204
+        problem(await two.get("/api/v1/me"), 401, "unauthenticated")
+        assert [session["current"] for session in (await one.get("/api/v1/sessions")).json()["sessions"]] == [True]
+        async with browser(served, email) as three:
+            assert (await one.delete("/api/v1/sessions")).status_code == 204
+            assert not list(one.cookies.jar)
+            problem(await three.get("/api/v1/me"), 401, "unauthenticated")
+        assert (await max_.get("/api/v1/me")).status_code == 200
+    problem(await served.client.delete("/api/v1/sessions"), 403, "forbidden")
+
+
+@pytest.mark.req("ACC-1.recovery")
+async def test_who_runs_the_server_helps_a_member_of_any_workspace_in_again(served: Served) -> None:
+    await make_owner(served)
+    two = (await served.client.post("/api/v1/workspaces", json={"name": "Two"})).json()["id"]
+    user = await make_user(served, "max@example.org", "owner", **{"x-segue-workspace": two})
+    path = f"/api/v1/users/{user}/password-link"
+    link = await served.client.post(path, headers={"x-segue-workspace": two})
+    assert link.status_code == 201, link.text
+    async with browser(served, "max@example.org") as client:
+        problem(await client.post(path), 403, "forbidden")
+    token = link.json()["url_path"].partition("#")[2]
+    async with served.anyone() as client:
+        body = {"token": token, "password": OTHER}
+        assert (await client.post("/api/v1/setup", json=body)).status_code == 200
+        problem(await client.post("/api/v1/setup", json=body), 404, "not-found")
+    async with browser(served, "max@example.org", OTHER) as client:
+        assert (await client.get("/api/v1/me")).json()["workspace"] == two

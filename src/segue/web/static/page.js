@@ -1,5 +1,6 @@
 // The page: an address after `#` is a view. `#/flows/ID` and `#/runs/ID` can be linked to.
 
+import { showAccount } from "/assets/account.js";
 import { OfflineError } from "/assets/api.js";
 import { flowView } from "/assets/flow-view.js";
 import { lists } from "/assets/lists.js";
@@ -64,6 +65,7 @@ menu.addEventListener("click", () => {
   menu.setAttribute("aria-expanded", String(isOpen));
 });
 window.addEventListener("hashchange", () => show(true));
+showAccount();
 await side.refresh();
 await show(false);
 document.body.dataset.ready = "true";
