@@ -109,8 +109,10 @@ def _joins(findings: Findings, site: Site) -> None:
 
 _CALLS = ("call", "http", "poll")
 """Kinds whose attempts are calls of an action of this host."""
-_TRIED = ("call", "http", "poll", "flow", "parallel", "conditional", "switch", "foreach", "repeat", "try")
-"""Kinds that are tried again: calls, other flows, and blocks as a whole. What only computes or waits gives the same."""
+_TRIED = (
+    "call", "http", "poll", "flow", "parallel", "conditional", "switch", "foreach", "repeat", "try", "wait", "approve",
+)  # fmt: skip
+"""Kinds that are tried again: calls, other flows, blocks as a whole, waits. What only computes gives the same again."""
 
 
 def _cleaning_up(findings: Findings, step: Step) -> None:
@@ -129,14 +131,18 @@ def _can_run(findings: Findings, step: Step) -> None:
     verb = _NEEDS_VERB.get(step.kind)
     if verb is not None:
         findings.add(codes.CANNOT_RUN, f"the engine cannot run `{verb.name}` yet", step=step)
-    retried = step.retry is not None and step.retry.max_attempts > 1
     asked = {
         "`flow.baseURL`": step.kind == "flow" and "base_url" in step.params,
-        f"`retry` on `{step.kind}`": retried and step.kind not in _TRIED,
     }
     for what, is_asked in asked.items():
         if is_asked:
             findings.add(codes.CANNOT_RUN, f"the engine cannot run {what} yet", step=step)
+    if step.retry is not None and step.retry.max_attempts > 1 and step.kind not in _TRIED:
+        span, path = findings.key_place(step, "retry")
+        findings.add(
+            codes.CONFLICT, f"`retry` has no effect: `{step.kind}` gives the same each time", step=step, span=span,
+            path=path, severity="warning", suggestion="leave it out",
+        )  # fmt: skip
     _shares(findings, step)
     for key in step.extras:
         span, path = findings.key_place(step, key)

@@ -22,6 +22,7 @@ from segue.kernel.booking import (
 )
 from segue.kernel.graft import forget_other_items, graft, keep_vars
 from segue.kernel.outputs import derived_output
+from segue.kernel.plan import WAIT_KINDS
 from segue.kernel.state import (
     RunState,
     StepState,
@@ -53,7 +54,11 @@ def _started(state: RunState, step: StepState, _event: ev.StepStarted, seq: int,
             state.set_timer(step.id, "total", at + round(total * 1000))
         if timeout.attempt_seconds is not None and makes_tries(step):
             state.set_timer(step.id, "attempt", at + round(timeout.attempt_seconds * 1000))
-    callback = plan.step.callback
+    _open_callback(step, at)
+
+
+def _open_callback(step: StepState, at: int) -> None:
+    callback = step.plan.step.callback
     if callback is not None:
         step.callback = True
         step.expires_at = step.until = at + round(callback.expires_seconds * 1000)
@@ -176,6 +181,11 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
         state.active[step.id] = step
     else:
         reopen(state, step)
+    if step.plan.kind in WAIT_KINDS:
+        # What was sent to the try before does not count for this one.
+        step.generation = step.inner_generation
+        step.signals, step.reminded = None, 0
+        _open_callback(step, at)
     for kind in ("retry", "poll"):
         state.drop_timer(step.id, kind)
     _limit_attempt(state, step, at)
@@ -218,6 +228,10 @@ def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _
     state.unschedule(step)
     for kind in ("attempt", "every"):
         state.drop_timer(step.id, kind)
+    if step.plan.kind in WAIT_KINDS:
+        step.callback = False
+        for kind in ("wait", "expiry", "remind"):
+            state.drop_timer(step.id, kind)
     state.set_timer(step.id, "retry", event.retry_at)
 
 
@@ -235,10 +249,12 @@ def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq:
     step.until = event.until
     step.answer = event.answer
     state.unschedule(step)
-    state.drop_timer(step.id, "attempt")
+    if step.plan.kind not in WAIT_KINDS:  # their attempt is the wait itself
+        state.drop_timer(step.id, "attempt")
     if event.on == "event":
         step.event, step.since = event.event, event.since
-        step.until = state.timers.get((step.id, "total"))
+        ends = [state.timers.get((step.id, "total")), state.timers.get((step.id, "attempt"))]
+        step.until = min((end for end in ends if end is not None), default=None)
     if event.until is not None:
         state.set_timer(step.id, "wait" if event.on == "time" else "expiry", event.until)
     if event.remind_at is not None:

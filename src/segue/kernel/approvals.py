@@ -42,9 +42,8 @@ def verdict_of(payload: JsonValue) -> Verdict | None:
     return "reject" if said == {"reject"} else None
 
 
-def approve_step(decider: Decider, step: StepState) -> None:
-    """Ask: the step sleeps until enough people have answered."""
-    decider.emit(step.id, ev.empty(ev.StepStarted))
+def ask(decider: Decider, step: StepState) -> None:
+    """The step sleeps until enough people have answered. Raises StopNow."""
     params = decider.params(step)
     remind_at = _next_reminder(decider, step, params.get("remind"))
     shown: RawMap = {name: params[name] for name in ("to", "message") if params.get(name) is not None}

@@ -19,7 +19,7 @@ from segue.kernel import events as ev
 from segue.kernel.durations import InvalidDuration, milliseconds_of
 from segue.kernel.evaluate import StopNow, refuse_sealed, stop
 from segue.kernel.outputs import block_output, derived_output
-from segue.kernel.plan import COMPOSITE_KINDS, THEN_WORDS, BlockPlan
+from segue.kernel.plan import COMPOSITE_KINDS, THEN_WORDS, WAIT_KINDS, BlockPlan
 from segue.kernel.retry import matches
 from segue.kernel.scope import RunScope, step_scope
 from segue.kernel.state import BlockState, RunState, StepState, item_names
@@ -245,13 +245,16 @@ def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> Non
     except StopNow as stopped:
         return decider.give_up(owner, stopped.failure)
     kind = owner.plan.kind
-    may_retry = kind in COMPOSITE_KINDS or (
-        owner.plan.is_action and (owner.callback or owner.plan.step.callback is None)
+    waits = kind in WAIT_KINDS
+    may_retry = (
+        waits
+        or kind in COMPOSITE_KINDS
+        or (owner.plan.is_action and (owner.callback or owner.plan.step.callback is None))
     )
     if then == "continue":
         decider.recover(owner, derived=True)
     elif then == "retry" and may_retry:
-        decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now))
+        decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now + int(waits)))
     else:
         decider.give_up(owner, error)
     return None

@@ -307,7 +307,8 @@ def _expired(decider: Decider, step: StepState) -> None:
     decider.decision.close_callback(step, "expired")
     what = "decision" if step.plan.kind == "approve" else "callback"
     message = f"no {what} came within {callback.expires_seconds:g} s"
-    decider.fail(step, ev.Failure(category="timeout", code="callback_expired", message=message), deadline=True)
+    failure = ev.Failure(category="timeout", code="callback_expired", message=message)
+    decider.fail(step, failure, deadline=True, expired=True)
 
 
 def _remind(decider: Decider, step: StepState) -> None:

@@ -22,8 +22,8 @@ from segue.kernel.children import abandon, waits_for_child
 from segue.kernel.decision import Child, Decision, Row
 from segue.kernel.evaluate import StopNow, compute, evaluated, expression_failure, holds, refuse_sealed
 from segue.kernel.keeping import keep
-from segue.kernel.plan import COMPOSITE_KINDS
-from segue.kernel.pure_steps import PURE_STEPS, end_run
+from segue.kernel.plan import COMPOSITE_KINDS, WAIT_KINDS
+from segue.kernel.pure_steps import PURE_STEPS, await_anew, end_run
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.slots import slot_key
@@ -162,7 +162,10 @@ class Decider:
             self.decision.start.append(step)
             return
         try:
-            composites.open_step(self, step)
+            if step.plan.kind in WAIT_KINDS:
+                await_anew(self, step)
+            else:
+                composites.open_step(self, step)
         except StopNow as stopped:
             self.fail(step, stopped.failure)
 
@@ -281,8 +284,10 @@ class Decider:
 
     # ------------------------------------------------------------ going wrong
 
-    def fail(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
-        """The step's last try failed: its handlers, its default, its error edge, or its block is told."""
+    def fail(self, step: StepState, failure: ev.Failure, *, deadline: bool = False, expired: bool = False) -> None:
+        """The step's last try failed: its handlers, its default, its error edge, or its block is told. `deadline`: its
+        time is over; `expired`: that of this try.
+        """
         handler = self.handler_of(step, failure.category)
         kept = handler is not None and keeps_callback(step, handler, self.now)
         self.close_inside(step, f"`{step.plan.step.id}` failed", keep_callback=kept)
@@ -290,7 +295,7 @@ class Decider:
             failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
         if step.finishing:
             return self.emit(step.id, ev.StepFailing(error=failure, deadline=deadline))
-        again_at = None if deadline else self.block_again_at(step, failure)
+        again_at = None if deadline and not expired else self.whole_again_at(step, failure)
         if again_at is not None:
             return self.emit(step.id, ev.AttemptFailed(error=failure, retry_at=again_at))
         if handler is not None:
@@ -310,15 +315,19 @@ class Decider:
             return self.recover(step, msgspec.to_builtins(failure), error=failure)
         return self.give_up(step, failure, deadline=deadline)
 
-    def block_again_at(self, step: StepState, failure: ev.Failure) -> int | None:
-        """When a block that failed is tried again as a whole, by its `retry`; None: it is not."""
-        policy = step.plan.step.retry
-        if policy is None or step.plan.kind not in COMPOSITE_KINDS or step.concluding is not None:
+    def whole_again_at(self, step: StepState, failure: ev.Failure) -> int | None:
+        """When a block that failed is tried again as a whole, or a wait that was in vain, by its `retry`; None: it is
+        not.
+        """
+        policy, waits = step.plan.step.retry, step.plan.kind in WAIT_KINDS
+        if policy is None or not (waits or step.plan.kind in COMPOSITE_KINDS) or step.concluding is not None:
             return None
         if step.started_at is None or not step.tries:  # whether it is to be run at all could not be computed
             return None
         share = self.impure(step, "jitter").random()
-        return retry_at(policy, failure, tries=step.tries, started_at=step.started_at, now=self.now, share=share)
+        due = retry_at(policy, failure, tries=step.tries, started_at=step.started_at, now=self.now, share=share)
+        # What closes a wait and what opens the next one are two decisions: each try has a token of its own.
+        return max(due, self.now + 1) if waits and due is not None else due
 
     def handler_of(self, step: StepState, category: str) -> int | None:
         """The number of the step's first handler that takes errors of this category.

@@ -33,6 +33,7 @@ from segue.flow.problems import Problem
 
 ACTION_KINDS = frozenset({"call", "http", "poll", "flow"})
 COMPOSITE_KINDS = frozenset({"parallel", "conditional", "switch", "foreach", "repeat", "try"})
+WAIT_KINDS = frozenset({"wait", "approve"})
 
 THEN_WORDS = frozenset({"continue", "fail", "retry"})
 _PROGRAMS = {

@@ -72,13 +72,23 @@ def _fail_step(decider: Decider, step: StepState) -> None:
 
 def _wait_step(decider: Decider, step: StepState) -> None:
     decider.emit(step.id, ev.empty(ev.StepStarted))
-    if step.plan.step.callback is not None:
+    await_anew(decider, step)
+
+
+def await_anew(decider: Decider, step: StepState) -> None:
+    """A try of a step that waits has begun: it opens what it waits for. Raises StopNow."""
+    if step.plan.kind == "approve":
+        approvals.ask(decider, step)
+    elif step.plan.step.callback is not None:
         decider.open_callback(step)
         decider.emit(step.id, ev.WaitStarted(on="callback", until=step.until))
-        return
-    if "event" in step.plan.step.params:
+    elif "event" in step.plan.step.params:
         messages.await_event(decider, step)
-        return
+    else:
+        _sleep(decider, step)
+
+
+def _sleep(decider: Decider, step: StepState) -> None:
     params = decider.params(step)
     try:
         if "until" in params:
@@ -106,5 +116,5 @@ PURE_STEPS: dict[str, Callable[[Decider, StepState], None]] = {
     "stop": _stop_step,
     "fail": _fail_step,
     "wait": _wait_step,
-    "approve": approvals.approve_step,
+    "approve": _wait_step,
 }

@@ -30,7 +30,7 @@ from segue.flow.model import (
     StepKind,
     Timeout,
 )
-from segue.kernel.plan import COMPOSITE_KINDS
+from segue.kernel.plan import COMPOSITE_KINDS, WAIT_KINDS
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class FlowMaker:
         if depth > 0:
             kinds += [self._parallel, self._parallel, self._conditional, self._foreach, self._repeat, self._try]
         made = self._random.choice(kinds)(depth - 1, settings)
-        if made.kind in COMPOSITE_KINDS and self._one_in(3):
+        if made.kind in (*COMPOSITE_KINDS, *WAIT_KINDS) and self._one_in(3):
             made = msgspec.structs.replace(made, retry=self._retry())
         return made
 

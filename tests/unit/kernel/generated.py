@@ -89,7 +89,7 @@ class _Maker:
         if depth:
             kinds += [self.parallel, self.conditional, self.foreach, self.repeat, self.try_]
         made = self.pick(*kinds)
-        if made in kinds[6:] and self.maybe(True, one_in=4):
+        if (made in kinds[6:] or made == self.wait) and self.maybe(True, one_in=4):
             settings["retry"] = self.retry()
         return made(name, depth - 1, settings)
 
@@ -143,9 +143,15 @@ class _Maker:
                 on_timeout=self.pick("fail", "approve", "reject"),
             )  # fmt: skip
             params = {"remind": self.pick(0.4, 25.0)} if self.flag() else {}
+            settings["retry"] = self.retry() if self.flag() else None
             return step(name, kind, params=params, callback=callback, **settings)
         if kind == "wait":
-            settings["timeout"] = Timeout(total_seconds=self.pick(1.0, 30.0), on_timeout=self.pick("fail", "continue"))
+            settings["timeout"] = Timeout(
+                attempt_seconds=self.pick(None, 0.7),
+                total_seconds=self.pick(1.0, 30.0),
+                on_timeout=self.pick("fail", "continue"),
+            )
+            settings["retry"] = self.retry() if self.flag() else None
             where = self.pick({}, {"where": "$ > 1"}, {"buffer": "5s"})
             return step(name, kind, params={"event": "paid", **where}, **settings)
         params = {"event": "paid", "data": "$data"} if kind == "emit" else {"body": "$data"}
