@@ -340,7 +340,7 @@ MODIFIERS: Final = _table(
     Key(name="on_timeout", type="text", doc="fail, continue or default.", example="continue", also=("onTimeout",)),
     Key(name="default", type="value", doc="The output if it fails; with `on_timeout: default`, if it times out.",
         example="{}"),
-    Key(name="retry", type="retry", doc="When it is tried again; a block as a whole.", example="{attempts: 3}"),
+    Key(name="retry", type="retry", doc="When it is tried again: a call, a block as a whole, a wait that was in vain.", example="{attempts: 3}"),
     Key(name="retryAttempts", type="int", doc="Tries in all (document A).", example="3"),
     Key(name="retryDelay", type="duration", doc="Before the second try, in milliseconds (document A).", example="1000"),
     Key(name="on_error", type="steps", doc="What is done after its last try failed.", example="[notify_admin]",

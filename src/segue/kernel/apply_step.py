@@ -186,6 +186,9 @@ def _attempt_started(state: RunState, step: StepState, _event: ev.AttemptStarted
         step.generation = step.inner_generation
         step.signals, step.reminded = None, 0
         _open_callback(step, at)
+        if (step.id, "total") not in state.timers and (total := total_seconds(step)) is not None:
+            # Its time was over, and a handler has it tried again all the same: it has that time once more.
+            state.set_timer(step.id, "total", at + round(total * 1000))
     for kind in ("retry", "poll"):
         state.drop_timer(step.id, kind)
     _limit_attempt(state, step, at)

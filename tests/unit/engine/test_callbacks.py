@@ -8,11 +8,12 @@ import hmac
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from segue.engine.ids import token_hash
 from segue.errors import ConflictError, GoneError, InvalidInputError, NotFoundError, SignatureError, StepError
 from segue.flow.approval import decision_schema
-from segue.flow.model import Callback, Handler, Signature, Step
+from segue.flow.model import Callback, Handler, Retry, Signature, Step
 from unit.engine.kit import (
     World,
     block,
@@ -77,6 +78,27 @@ async def test_unknown_used_expired_and_cancelled_tokens_get_distinct_answers(wo
         with pytest.raises(ConflictError, match="does not wait"):
             await engine.callback(token, 1)
         assert (await engine.wait(used)).nodes[0].output == 1
+
+
+@pytest.mark.req("EXEC-5.waits", "CALL-2.answers")
+async def test_a_wait_that_is_tried_again_has_a_token_of_its_own_also_after_a_restart(world: World) -> None:
+    again = Retry(max_attempts=2, initial_delay_seconds=50, jitter="none")
+    world.action(scripted("done"))
+    async with world.open() as engine:
+        run_id = await start(engine, flow(replace(wait_callback("c", expires=60), retry=again), step("a")))
+        await settle()
+        first = await token_of(engine, run_id, "c")
+    await asyncio.sleep(61)
+    async with world.open() as engine:
+        await settle()
+        with pytest.raises(GoneError, match="expired"):
+            await engine.callback(first, 1)
+        await asyncio.sleep(51)
+        await settle()
+        second = await token_of(engine, run_id, "c")
+        assert second != first
+        await engine.callback(second, 2)
+        assert (await engine.wait(run_id)).nodes[0].output == 2
 
 
 @pytest.mark.req("CALL-2.double")

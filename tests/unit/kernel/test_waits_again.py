@@ -139,3 +139,16 @@ def test_a_handler_may_have_a_wait_tried_again() -> None:
     assert (play.of("hook"), play.opened) == ("waiting", ["hook", "hook"])
     play.call_back("hook", "late but well")
     assert play.out("hook") == "late but well"
+
+
+@pytest.mark.req("EXEC-5.waits", "EXEC-6.then")
+def test_a_wait_that_a_handler_has_tried_again_after_its_time_was_over_has_that_time_once_more() -> None:
+    handlers = on_error(step("h"), then="retry")
+    timeout = Timeout(total_seconds=60)
+    play = Play(flow(step("e", "wait", params={"event": "paid"}, timeout=timeout, on_error=handlers)))
+    play.later(60_000)
+    play.ok("e.on_error.h")
+    play.next_timer()
+    assert (play.of("e"), play.step("e").until) == ("waiting", play.now + 60_000)
+    play.later(60_000)
+    assert (play.of("e"), play.status) == ("timed_out", "failed")
