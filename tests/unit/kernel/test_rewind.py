@@ -400,7 +400,7 @@ def test_from_the_end_back_to_the_steps() -> None:
 
 
 def test_a_wait_that_nobody_tries_again_leaves_no_callback_open_behind_its_handler() -> None:
-    handlers = (Handler(block=seq(step("h")), then="retry"),)
+    handlers = (Handler(block=seq(step("h")), then="fail"),)
     ask = step("a", kind="wait", use=None, callback=callback(expires_seconds=600.0), timeout=Timeout(total_seconds=5.0))
     play = Play(flow(msgspec.structs.replace(ask, on_error=handlers)))
     play.later(5_000)
