@@ -131,12 +131,8 @@ def _can_run(findings: Findings, step: Step) -> None:
     verb = _NEEDS_VERB.get(step.kind)
     if verb is not None:
         findings.add(codes.CANNOT_RUN, f"the engine cannot run `{verb.name}` yet", step=step)
-    asked = {
-        "`flow.baseURL`": step.kind == "flow" and "base_url" in step.params,
-    }
-    for what, is_asked in asked.items():
-        if is_asked:
-            findings.add(codes.CANNOT_RUN, f"the engine cannot run {what} yet", step=step)
+    if step.kind == "flow" and "base_url" in step.params:
+        findings.add(codes.CANNOT_RUN, "the engine cannot run `flow.baseURL` yet", step=step)
     if step.retry is not None and step.retry.max_attempts > 1 and step.kind not in _TRIED:
         span, path = findings.key_place(step, "retry")
         findings.add(
