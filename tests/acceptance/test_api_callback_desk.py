@@ -162,6 +162,20 @@ async def test_what_was_taken_and_what_was_refused_is_remembered(served: Served)
 
 
 @pytest.mark.req("CALL-4.history")
+async def test_answers_that_come_by_a_correlation_are_remembered_too(served: Served) -> None:
+    run_id = await served.start(
+        "flow: called\nsteps:\n"
+        "  - answer: {wait: {callback: {expires: 1h, correlate: order-7, schema: {ok: boolean}}}}\n"
+    )
+    path = "/api/v1/callbacks?correlate=order-7"
+    problem(await served.client.post(path, json={"ok": "maybe"}), 422, "invalid-input")
+    assert (await served.client.post(path, json={"ok": True})).status_code == 200
+    problem(await served.client.post(path, json={"ok": True}), 404, "not-found")
+    history = (await served.get(f"/api/v1/runs/{run_id}/callbacks/history"))["signals"]
+    assert [(one["taken"], one["code"]) for one in history] == [(True, None), (False, "invalid-input")]
+
+
+@pytest.mark.req("CALL-4.history")
 async def test_a_stubborn_sender_does_not_fill_the_database(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segue.engine.callback_history.KEPT_A_RUN", 5)
     run_id = await served.start(FREE)

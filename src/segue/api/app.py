@@ -35,6 +35,7 @@ from segue.api.hooks import HookRoutes
 from segue.api.hot import Hot, HotPrefix, HotRoutes
 from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
+from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.oidc import OidcRoutes, SignInProvider
 from segue.api.page import PageRoutes
 from segue.api.repeats import Once
@@ -79,6 +80,7 @@ def create_app(
     starter = Starter(engine, services.flows, services.stored, library)
     shelf = Shelf(services.flows, library)
     history = CallbackHistory(services.tables, engine.versions, engine.now)
+    noted = NotedCallbacks(engine, history)
     app.state.engine = engine
     identities = Identities(services.tables, engine.now)
     app.state.identities = identities
@@ -96,14 +98,14 @@ def create_app(
         SecondChanceRoutes(engine, starter),
         *flow_routes(shelf, services),
         SocketRoutes(engine, streams),
-        CallbackRoutes(engine, history),
+        CallbackRoutes(engine, noted),
         hooks,
         TriggerRoutes(services.triggers),
         ScheduleRoutes(services.triggers),
         CredentialRoutes(services.credentials),
-        CallbackDeskRoutes(engine, history),
-        SignalRoutes(engine),
-        ProviderRoutes(engine, starter, services.credentials.connections),
+        CallbackDeskRoutes(engine, history, noted),
+        SignalRoutes(engine, noted),
+        ProviderRoutes(engine, starter, services.credentials.connections, noted),
         OrchestratorRunRoutes(engine, starter, services.tables),
         OrchestratorRoutes(shelf),
         gateway,

@@ -15,18 +15,18 @@ from segue.api.answers import CallbackList, CallbackTested, OpenCallback, Signal
 from segue.api.bodies import CallbackTest, read_model
 from segue.api.callbacks import question_of
 from segue.api.documented import answers_with, body_of
-from segue.api.errors import FieldError, NotAvailableError, details_of
+from segue.api.errors import FieldError, NotAvailableError
 from segue.api.guard import CALLBACK_PREFIX
+from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.routing import Routes, principal_of
 from segue.api.runs import state_of
 from segue.engine.callback_history import CallbackHistory
 from segue.engine.callbacks import mistakes_in
 from segue.engine.host import Engine
-from segue.engine.ids import token_hash
 from segue.engine.step_data import find_step
-from segue.errors import ConflictError, SegueError
+from segue.errors import ConflictError
 from segue.kernel.state import RunState, StepState
-from segue.store.port import CallbackRow, RunRecord
+from segue.store.port import RunRecord
 
 LIST_MAX: Final = 200
 QR_SCALE: Final = 8
@@ -36,9 +36,10 @@ QR_SCALE: Final = 8
 class CallbackDeskRoutes:
     """`/api/v1/runs/{run_id}/callbacks/…`."""
 
-    def __init__(self, engine: Engine, history: CallbackHistory) -> None:
+    def __init__(self, engine: Engine, history: CallbackHistory, noted: NotedCallbacks) -> None:
         self._engine = engine
         self._history = history
+        self._noted = noted
 
     def router(self) -> Routes:
         """The routes."""
@@ -89,15 +90,8 @@ class CallbackDeskRoutes:
         raw, callback = msgspec.json.encode(body.payload), waiting.plan.step.callback
         signature = None if callback is None else callback.signature
         headers = {} if signature is None else await engine.callbacks.signed(state, signature, raw, record.workspace)
-        row, sender = await self._row(token), f"{principal_of(request).name} (a test)"
-        try:
-            await engine.callback(token, body.payload, raw=raw, headers=headers)
-        except SegueError as error:
-            details, _ = details_of(error, instance="", request_id="")
-            code = details.type.rpartition(":")[2]
-            await self._history.note(row, record, body.payload, sender=sender, code=code, reason=details.detail)
-            raise
-        await self._history.note(row, record, body.payload, sender=sender)
+        sender = f"{principal_of(request).name} (a test)"
+        await self._noted.give(token, body.payload, sender=sender, raw=raw, headers=headers)
         return answer(CallbackTested(taken=True, dry_run=False))
 
     async def qr(self, run_id: str, step: str, request: Request) -> Response:
@@ -126,11 +120,6 @@ class CallbackDeskRoutes:
             decided_by=list(question.decisions), signed=question.signed,
             json_schema=None if plan is None else plan.schema,
         )  # fmt: skip
-
-    async def _row(self, token: str) -> CallbackRow:
-        row = await self._engine.store.find_callback(token_hash(token))
-        assert row is not None, "a step that waits has its callback kept with it"
-        return row
 
 
 def qr_code(text: str) -> bytes:

@@ -19,15 +19,13 @@ from segue.api.documented import answers_with
 from segue.api.errors import BadBodyError, details_of
 from segue.api.form_fields import Field, fields_of, value_of
 from segue.api.guard import CALLBACK_PREFIX, RUN_PREFIXES
+from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.routing import Routes, principal_of, refuse_unless
-from segue.engine.callback_history import CallbackHistory
 from segue.engine.host import Engine
-from segue.engine.ids import token_hash
 from segue.engine.views import masker_of, rfc3339
 from segue.errors import ConflictError, GoneError, InvalidInputError, NotFoundError, SegueError
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel.state import RunState, StepState
-from segue.store.port import CallbackRow, RunRecord
 
 _HOW: Final = "send the answer as JSON with POST to this same address"
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -41,9 +39,9 @@ _WORDS: Final[tuple[tuple[type[SegueError], str, str], ...]] = (
 class CallbackRoutes:
     """`/api/v1/orchestrator/callback/{token}`: whoever has the token may speak."""
 
-    def __init__(self, engine: Engine, history: CallbackHistory) -> None:
+    def __init__(self, engine: Engine, noted: NotedCallbacks) -> None:
         self._engine = engine
-        self._history = history
+        self._noted = noted
 
     def router(self) -> Routes:
         """The routes."""
@@ -113,30 +111,8 @@ class CallbackRoutes:
         return answer(CallbackTaken(run_id=await self._give(token, request, await read_payload(request))))
 
     async def _give(self, token: str, request: Request, payload: JsonValue) -> str:
-        raw = await request.body()
-        try:
-            run_id = await self._engine.callback(token, payload, raw=raw, headers=request.headers)
-        except SegueError as error:
-            await self._note(token, request, payload, error)
-            raise
-        await self._note(token, request, payload)
-        return run_id
-
-    async def _note(self, token: str, request: Request, payload: JsonValue, error: SegueError | None = None) -> None:
-        found = await self._known(token)
-        if found is None:
-            return
-        sender, code, reason = str(request.scope["segue.address"]), None, None
-        if error is not None:
-            details, _ = details_of(error, instance="", request_id="")
-            code, reason = details.type.rpartition(":")[2], details.detail
-        await self._history.note(*found, payload, sender=sender, code=code, reason=reason)
-
-    async def _known(self, token: str) -> tuple[CallbackRow, RunRecord] | None:
-        """The callback in whatever state; None for a token that never was one, of which nothing is written down."""
-        row = await self._engine.store.find_callback(token_hash(token))
-        record = None if row is None else await self._engine.store.get_run_by_key(row.run_key)
-        return None if row is None or record is None else (row, record)
+        sender = str(request.scope["segue.address"])
+        return await self._noted.give(token, payload, sender=sender, raw=await request.body(), headers=request.headers)
 
     # ------------------------------------------------------------ for people
 
@@ -153,7 +129,7 @@ class CallbackRoutes:
             question, fields = await self._question(token)
         except (NotFoundError, ConflictError, GoneError) as error:
             sent: dict[str, JsonValue] = {name: list(values) for name, values in given.items()}
-            await self._note(token, request, sent, error)
+            await self._noted.refused(token, sent, error, sender=str(request.scope["segue.address"]))
             return _told(error)
         payload = _payload(question, fields, given)
         try:

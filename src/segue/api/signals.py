@@ -12,6 +12,7 @@ from segue.api.answers import CallbackTaken, EventTaken, answer
 from segue.api.bodies import SendEvent, parse_json, read_model, read_payload
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import BadBodyError
+from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.routing import Routes, principal_of, seen_flows
 from segue.engine.host import Engine
 from segue.flow.model import JsonValue
@@ -22,8 +23,9 @@ _CORRELATION = "What the step calls its callback (`correlate`): JSON, or else th
 class SignalRoutes:
     """`/api/v1/events` and `/api/v1/callbacks`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, noted: NotedCallbacks) -> None:
         self._engine = engine
+        self._noted = noted
 
     def router(self) -> Routes:
         """The routes."""
@@ -58,9 +60,9 @@ class SignalRoutes:
         principal = principal_of(request)
         among = seen_flows(principal, "run:update", flow)
         payload, raw = await read_payload(request), await request.body()
-        run_id = await self._engine.callbacks.give_called(
-            _called(correlate), payload, workspace=principal.workspace, flow_id=flow, among=among, raw=raw,
-            headers=request.headers,
+        run_id = await self._noted.give_called(
+            _called(correlate), payload, workspace=principal.workspace, flow_id=flow, among=among,
+            sender=principal.name, raw=raw, headers=request.headers,
         )  # fmt: skip
         return answer(CallbackTaken(run_id=run_id))
 

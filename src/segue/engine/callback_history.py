@@ -1,7 +1,7 @@
 """What was sent to callbacks, taken or refused: when, by whom, and why it was not taken (CALL-4).
 
-The journal holds what was taken; this is for people who ask why their answer did nothing. A line is written after the
-answer is decided, so a crash in between loses the line, never the answer.
+The journal holds what was taken; this is for people who ask why their answer did nothing. The line of an answer that is
+taken is kept in the commit of the answer; that of a refused one after it was refused, since nothing else is kept then.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from segue.engine.callbacks import Note
 from segue.engine.ids import new_run_id
 from segue.engine.versions import Versions
 from segue.engine.views import rfc3339
@@ -46,6 +47,27 @@ class SignalLine(msgspec.Struct, frozen=True, kw_only=True):
     payload: str = ""
 
 
+class Taken:
+    """A line that goes with the commit of its answer (`Callbacks.give`, `note`)."""
+
+    def __init__(self, make: Note) -> None:
+        self._make = make
+        self.whose: tuple[CallbackRow, RunRecord] | None = None
+        self.write: Callable[[Sql], None] | None = None
+        self.is_written = False
+
+    async def __call__(self, row: CallbackRow, record: RunRecord) -> Callable[[Sql], None]:
+        """What writes the line, now that it is known whose answer it is."""
+        self.whose = row, record
+        self.write = write = await self._make(row, record)
+
+        def kept(sql: Sql) -> None:
+            write(sql)
+            self.is_written = True
+
+        return kept
+
+
 class CallbackHistory:
     """The lines of one host's callbacks."""
 
@@ -65,6 +87,26 @@ class CallbackHistory:
         reason: str | None = None,
     ) -> None:
         """Keep a line: taken, or refused for a reason if there is a `code`."""
+        await self._tables.change(await self._written(row, record, payload, sender, code, reason))
+
+    def taken(self, payload: JsonValue, *, sender: str) -> Taken:
+        """The line of an answer that may be taken, to be kept with it."""
+        return Taken(lambda row, record: self._written(row, record, payload, sender))
+
+    async def keep(self, line: Taken) -> None:
+        """Keep the line of an answer that was taken and changed nothing, so that no commit took it along."""
+        if line.write is not None and not line.is_written:
+            await self._tables.change(line.write)
+
+    async def _written(
+        self,
+        row: CallbackRow,
+        record: RunRecord,
+        payload: JsonValue,
+        sender: str,
+        code: str | None = None,
+        reason: str | None = None,
+    ) -> Callable[[Sql], None]:
         version = await self._versions.get(record.flow_version)
         masker = masker_for(version.plan.declared)
         text = msgspec.json.encode(masker.mask_json(payload)).decode()[:PAYLOAD_LENGTH_MAX]
@@ -79,7 +121,7 @@ class CallbackHistory:
             whose = (record.workspace, record.run_id)
             sql.run(_DROP, *whose, *whose, KEPT_A_RUN)
 
-        await self._tables.change(write)
+        return write
 
     async def of_run(
         self, record: RunRecord, *, limit: int, cursor: str | None = None

@@ -10,8 +10,8 @@ import binascii
 import hashlib
 import hmac
 import logging
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
 
 from segue.engine.committing import Committing
 from segue.engine.declared import sealed_content
@@ -36,7 +36,10 @@ from segue.kernel import inputs as inp
 from segue.kernel.approvals import verdict_of
 from segue.kernel.state import RunState, StepState
 from segue.store.port import CallbackRow, RunRecord, Store
+from segue.store.tables import Sql
 
+Note: TypeAlias = Callable[[CallbackRow, RunRecord], Awaitable[Callable[[Sql], None]]]
+"""What is to be kept with a signal that is taken, once it is known whose it is."""
 _log = logging.getLogger("segue.engine")
 _HASHES: Final = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
@@ -108,16 +111,23 @@ class Callbacks:
         return record
 
     async def give(
-        self, token: str, payload: JsonValue, *, raw: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        token: str,
+        payload: JsonValue,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        note: Note | None = None,
     ) -> str:
         """Deliver a signal and return the run's id; when this returns, it is kept. `raw` and `headers` are those of
-        the request that brought it; a callback that wants a signature needs both.
+        the request that brought it; a callback that wants a signature needs both. `note` gives what is to be kept in
+        the same commit.
 
         Errors as `find`; RequestError if the payload is no JSON, InvalidInputError with all mistakes if it is not what
         the step takes, SignatureError if it is not signed as the step asks.
         """
         row, record = await self.find(token)
-        return await self._give(row, record, payload, raw, headers)
+        return await self._give(row, record, payload, raw, headers, note)
 
     async def give_called(
         self,
@@ -129,10 +139,11 @@ class Callbacks:
         among: frozenset[str] | None = None,
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        note: Note | None = None,
     ) -> str:
         """As `give`, for the callback that its step calls by a value. Errors as `find_called` and `give`."""
         row, record = await self.find_called(called, workspace=workspace, flow_id=flow_id, among=among)
-        return await self._give(row, record, payload, raw, headers)
+        return await self._give(row, record, payload, raw, headers, note)
 
     async def _give(
         self,
@@ -141,18 +152,20 @@ class Callbacks:
         payload: JsonValue,
         raw: bytes | None,
         headers: Mapping[str, str] | None,
+        note: Note | None,
     ) -> str:
         try:
             payload = as_kept(payload)
         except NotKeepableError as error:
             raise RequestError(f"the payload: {error}") from error
+        also = None if note is None else await note(row, record)
         run = await self._loading.loaded(record)
         try:
             await self._check(run, row, payload, raw, headers)
             # While a secret was looked up for it, another word may have let the run go.
             run = await self._loading.loaded(record)
             taken = sealed_content(payload, run.state.plan, run.state.box)
-            await self._committing.feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, taken))
+            await self._committing.feed_and_wait(run, inp.CallbackArrived(row.step, row.generation, taken), also=also)
         finally:
             self._committing.rest(run)
         return record.run_id

@@ -31,6 +31,7 @@ from segue.kernel.slots import name_of
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus
 from segue.store.port import CallbackRow, Commit, JournalRow, LimitGroup, RunHead, SlotBegun, SlotWait, Store
+from segue.store.tables import Sql
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 RELOAD_DELAYS_SECONDS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -114,11 +115,12 @@ class Committing:
         given: inp.Input,
         ack: asyncio.Future[None] | None = None,
         taken: list[str] | None = None,
+        also: Callable[[Sql], None] | None = None,
     ) -> None:
         """Decide on an input and send what follows from it to the store. `ack` is told when it is kept, or why not.
 
         `taken` are ids of messages that brought the input: they go with its commit, and the list is emptied if there
-        is one.
+        is one. `also` is kept with it (`Commit.also`), if anything is.
         """
         if run.lost is not None:
             if ack is not None:
@@ -151,6 +153,7 @@ class Committing:
         if taken:
             commit.messages_taken = tuple(taken)
             taken.clear()
+        commit.also = also or commit.also
         self._results.keep(run, given, commit)
         run.pending.append(Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
@@ -169,10 +172,16 @@ class Committing:
         self._store.commit(Commit(run_key=run.key, rows=(), head=_head(run.state, None)), done)
         await kept
 
-    async def feed_and_wait(self, run: LiveRun, given: inp.Input, taken: list[str] | None = None) -> None:
+    async def feed_and_wait(
+        self,
+        run: LiveRun,
+        given: inp.Input,
+        taken: list[str] | None = None,
+        also: Callable[[Sql], None] | None = None,
+    ) -> None:
         """Returns when the input is kept. Raises what `decide` says against it, StoreUnavailableError."""
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.feed(run, given, ack, taken)
+        self.feed(run, given, ack, taken, also)
         await ack
 
     def rest(self, run: LiveRun) -> None:

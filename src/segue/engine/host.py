@@ -16,7 +16,7 @@ from typing import Final
 from segue.engine.attempt_pool import MAX_ATTEMPTS_IN_FLIGHT, AttemptPool
 from segue.engine.attempts import AttemptMaker
 from segue.engine.bus import Bus
-from segue.engine.callbacks import Callbacks
+from segue.engine.callbacks import Callbacks, Note
 from segue.engine.children import Children
 from segue.engine.clock import Clock, Handle, SystemClock
 from segue.engine.committing import Committing
@@ -278,9 +278,10 @@ class Engine:
         *,
         raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        note: Note | None = None,
     ) -> str:
         """See `Callbacks.give`."""
-        return await self.callbacks.give(token, payload, raw=raw, headers=headers)
+        return await self.callbacks.give(token, payload, raw=raw, headers=headers, note=note)
 
     async def publish(
         self, name: str, data: JsonValue = None, *, id: str | None = None, workspace: str = WORKSPACE

@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from segue.engine.ids import token_hash
-from segue.errors import ConflictError, GoneError, InvalidInputError, NotFoundError, SignatureError, StepError
+from segue.errors import (
+    ConflictError,
+    GoneError,
+    InvalidInputError,
+    NotFoundError,
+    SignatureError,
+    StepError,
+    StoreUnavailableError,
+)
 from segue.flow.approval import decision_schema
 from segue.flow.model import Callback, Handler, Retry, Signature, Step
+from segue.store.port import CallbackRow, RunRecord
+from segue.store.tables import Sql
 from unit.engine.kit import (
     World,
     block,
@@ -285,3 +296,34 @@ async def test_a_step_whose_correlation_cannot_be_computed_fails_and_leaves_no_c
         ended = await run(engine, flow(wait_callback("ask", correlate="{{ 1 / 0 }}")))
         assert ended.error is not None
         assert "correlate" in ended.error.message
+
+
+@pytest.mark.req("CALL-4.one-commit")
+async def test_what_is_written_about_an_answer_is_kept_with_it_or_neither_is(world: World) -> None:
+    world.action(scripted("done"))
+    written: list[str] = []
+    async with world.open() as engine:
+        run_id = await start(engine, flow(wait_callback("c"), step("a")))
+        await settle()
+        token = await token_of(engine, run_id, "c")
+
+        async def failing(row: CallbackRow, record: RunRecord) -> Callable[[Sql], None]:
+            def write(sql: Sql) -> None:
+                written.append(record.run_id)
+                raise ConflictError("a row stands in the way")
+
+            return write
+
+        with pytest.raises(StoreUnavailableError, match="stands in the way"):
+            await engine.callback(token, {"n": 7}, note=failing)
+        assert written == [run_id]
+        assert (await engine.find_callback(token))[0].state == "open"
+
+        async def noting(row: CallbackRow, record: RunRecord) -> Callable[[Sql], None]:
+            return lambda sql: written.append(row.step_path)
+
+        again = await start(engine, flow(wait_callback("c"), step("a")))
+        await settle()
+        assert await engine.callback(await token_of(engine, again, "c"), {"n": 7}, note=noting) == again
+        assert written == [run_id, "c"]
+        assert (await engine.wait(again)).status == "succeeded"

@@ -21,6 +21,7 @@ from segue.api.compat.orchestrator_runs import ROOT
 from segue.api.compat.records import RUN_WORDS, Executed, Provider, ProviderConnection
 from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import NotAvailableError
+from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.repeats import CHANGES_NOTHING, WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import WAIT_SECONDS_MAX
 from segue.api.routing import Routes, principal_of, refuse_unless
@@ -62,8 +63,9 @@ Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to
 class ProviderRoutes:
     """`/api/v1/orchestrator/providers/…` and `/connections`."""
 
-    def __init__(self, engine: Engine, starter: Starter, connections: Connections) -> None:
+    def __init__(self, engine: Engine, starter: Starter, connections: Connections, noted: NotedCallbacks) -> None:
         self._engine = engine
+        self._noted = noted
         self._starter = starter
         self._connections = connections
 
@@ -185,7 +187,9 @@ class ProviderRoutes:
         if record.workspace != principal_of(request).workspace:
             raise NotFoundError("no callback has this token")
         refuse_unless(principal_of(request), "run:update", record.flow_id)
-        run_id = await self._engine.callback(body.token, body.data, raw=await request.body(), headers=request.headers)
+        run_id = await self._noted.give(
+            body.token, body.data, sender=principal_of(request).name, raw=await request.body(), headers=request.headers
+        )
         return answer(CallbackTaken(run_id=run_id))
 
 
