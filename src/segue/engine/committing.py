@@ -22,7 +22,7 @@ from segue.engine.ids import correlation, token_hash
 from segue.engine.live_run import LiveRun, Undecided
 from segue.engine.residents import Residents
 from segue.engine.result_cache import ResultCache
-from segue.errors import EngineError, NotFoundError, RequestError, SegueError, StoreUnavailableError
+from segue.errors import ConflictError, EngineError, NotFoundError, RequestError, SegueError, StoreUnavailableError
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
@@ -273,7 +273,9 @@ class Committing:
         """Nothing decided since the lost commit is true. Wait for the store's last word on them, then start over."""
         if run.lost is None:
             run.lost = error
-            _log.warning("run %s: commit failed: %s", run.run_id, error)
+            # A run that is not to begin twice, such as a webhook's second delivery: whoever asked for it is told.
+            is_taken = commit.new_run is not None and isinstance(error, ConflictError)
+            _log.log(logging.DEBUG if is_taken else logging.WARNING, "run %s: commit failed: %s", run.run_id, error)
         run.logs += commit.logs
         if run.committing:
             return

@@ -27,7 +27,10 @@ from segue.triggers.records import (
     new_id,
     put_trigger,
 )
+from segue.triggers.schedule_rows import put_due
 
+_RULE: Final = ("cron", "every", "at", "timezone", "from", "until")
+"""The settings that say when a schedule is due."""
 RANDOM_LETTERS: Final = 22
 """132 bits of the unguessable part of an address."""
 
@@ -183,6 +186,7 @@ class Registry:
             current = get_trigger(sql, row.id)
             made = msgspec.structs.replace(current, **fields, updated_at=self._now())
             put_trigger(sql, made)
+            _plan_anew(sql, current, made)
             return made
 
         made = await self._tables.change(do)
@@ -208,9 +212,12 @@ class Registry:
         return row
 
     async def _keep(self, rows: list[TriggerRow]) -> None:
+        known = [self._by_id.get(row.id) for row in rows]
+
         def do(sql: Sql) -> None:
-            for row in rows:
+            for before, row in zip(known, rows, strict=True):
                 put_trigger(sql, row)
+                _plan_anew(sql, before, row)
 
         await self._tables.change(do)
         for row in rows:
@@ -228,6 +235,16 @@ class Registry:
         if row is not None:
             self._by_flow[row.workspace, row.flow_id].pop(id, None)
             self._by_subject[row.kind, row.workspace, row.subject].pop(id, None)
+
+
+def _plan_anew(sql: Sql, before: TriggerRow | None, row: TriggerRow) -> None:
+    """Forget when a schedule was due next if that was by another rule, or before a pause: whoever starts runs by the
+    clock plans it anew, also the next host if none runs now.
+    """
+    if row.kind != "cron" or before is None:
+        return
+    if before.is_live != row.is_live or any(before.settings.get(key) != row.settings.get(key) for key in _RULE):
+        put_due(sql, row.id, None)
 
 
 def named_triggers(flow: Flow) -> dict[str, Trigger]:

@@ -19,7 +19,6 @@ from segue.errors import (
     NotFoundError,
     SignatureError,
     StepError,
-    StoreUnavailableError,
 )
 from segue.flow.approval import decision_schema
 from segue.flow.model import Callback, Handler, Retry, Signature, Step
@@ -314,7 +313,7 @@ async def test_what_is_written_about_an_answer_is_kept_with_it_or_neither_is(wor
 
             return write
 
-        with pytest.raises(StoreUnavailableError, match="stands in the way"):
+        with pytest.raises(ConflictError, match="stands in the way"):
             await engine.callback(token, {"n": 7}, note=failing)
         assert written == [run_id]
         assert (await engine.find_callback(token))[0].state == "open"

@@ -153,6 +153,32 @@ async def test_a_pause_starts_nothing_and_nothing_is_made_up_for() -> None:
         await it.until_fires("tick", (40, "started"))
 
 
+@pytest.mark.req("TIME-5.pause", "TIME-5.restart")
+async def test_a_pause_and_another_rule_hold_while_no_host_runs_too() -> None:
+    store, clock = MemoryStore(), SetClock()
+    async with world(store=store, clock=clock) as it:
+        await it.follow(flow(catch_up="all"))
+    async with world(store=store, clock=clock, begin=False) as it:
+        registry = it.host.triggers.registry
+        await registry.change(it.trigger("tick"), enabled=False)
+        clock.move_to(START + 35 * MINUTE)
+        await registry.change(it.trigger("tick"), enabled=True)
+    async with world(store=store, clock=clock, begin=False) as it:
+        await it.follow(flow(catch_up="all"))
+        await it.host.triggers.begin()
+        await until(lambda: it.is_planned("tick"))
+        clock.move_to(START + 40 * MINUTE)
+        await it.until_fires("tick", (40, "started"))
+    async with world(store=store, clock=clock, begin=False) as it:
+        await it.follow(flow(catch_up="all").replace("*/10", "*/15"))
+        clock.move_to(START + 51 * MINUTE)
+    async with world(store=store, clock=clock, begin=False) as it:
+        await it.host.triggers.begin()
+        await until(lambda: it.is_planned("tick"))
+        clock.move_to(START + 60 * MINUTE)
+        await it.until_fires("tick", (40, "started"), (60, "started"))
+
+
 @pytest.mark.req("TIME-5.restart")
 @pytest.mark.parametrize("lost", [1, 2, 3])
 async def test_a_store_that_fails_and_a_host_that_dies_lose_no_due_time_and_double_none(lost: int) -> None:
