@@ -29,7 +29,7 @@ from segue.flow.model import RawMap
 from segue.observe.masking import DEFAULT_MASKER
 from segue.triggers.records import TriggerRow
 from segue.triggers.service import Triggers
-from segue.triggers.times import read_rule, times_after
+from segue.triggers.times import next_after, read_rule, times_after
 
 NEXT: Final = 5
 NEXT_MAX: Final = 100
@@ -101,7 +101,9 @@ class ScheduleRoutes:
         if not given.keys() & {"cron", "every", "at"}:
             raise RequestError("a schedule says either `cron`, `every` or `at`")
         settings = checked_trigger("cron", given, body.when).settings
-        read_rule(settings, self._triggers.engine.now())
+        now = self._triggers.engine.now()
+        if next_after(read_rule(settings, now), now) is None:
+            raise RequestError("the schedule would never be due: its time has passed, or `until` comes before it")
         await require_flow(self._triggers, workspace, body.flow)
         row = await self._triggers.registry.create(
             workspace, body.flow, "cron", settings, name=body.name, condition=body.when

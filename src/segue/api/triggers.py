@@ -35,6 +35,7 @@ from segue.flow.forms.triggers import problems_of_settings
 from segue.flow.model import RawMap, Trigger
 from segue.flow.starting import refuse_uncomputable
 from segue.kernel.durations import InvalidDuration, milliseconds_of
+from segue.triggers.deliveries import Verdict
 from segue.triggers.errors import FlowUnusableError
 from segue.triggers.records import Kind, TriggerRow
 from segue.triggers.secrets import OVERLAP_MS
@@ -47,11 +48,9 @@ CREATED: Final = ("webhook", "event", "flow")
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=100, description="Where the page before ended.")]
 FlowId = Annotated[str | None, Query(max_length=300, description="Only of this flow.")]
-KindQuery = Annotated[str | None, Query(max_length=20, description="webhook, cron, event, flow or manual.")]
+KindQuery = Annotated[Kind | None, Query(description="webhook, cron, event, flow or manual.")]
 TriggerId = Annotated[str | None, Query(max_length=100, description="Only of this trigger.")]
-VerdictQuery = Annotated[
-    str | None, Query(max_length=20, description="accepted, ignored, refused, captured, replayed.")
-]
+VerdictQuery = Annotated[Verdict | None, Query(description="accepted, ignored, refused, captured, replayed.")]
 
 
 class TriggerRoutes:
@@ -288,7 +287,7 @@ def checked_trigger(kind: str, settings: RawMap, when: str | None) -> Trigger:
     """The trigger as a flow would have it. Raises InvalidFlowError with everything that is wrong."""
     trigger, problems = problems_of_settings(kind, settings if when is None else {**settings, "when": when})
     if problems or trigger is None:
-        first = str(problems[0]) if problems else "this is no trigger"
+        first = problems[0].message if problems else "this is no trigger"
         raise InvalidFlowError(f"the trigger's settings do not fit: {first}", problems)
     refuse_uncomputable(trigger)
     return trigger

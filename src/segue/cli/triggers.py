@@ -335,7 +335,9 @@ def _query(**values: str | int | None) -> str:
 
 def _trigger_line(one: dict[str, Any]) -> str:
     state = "rests" if not one["declared"] else "enabled" if one["enabled"] else "disabled"
-    told = one["auth"] or "" if one["kind"] == "webhook" else one["settings"].get(one["kind"], "")
+    settings = one["settings"]
+    told = next((settings[key] for key in (one["kind"], "every", "at") if settings.get(key)), "")
+    told = one["auth"] or "" if one["kind"] == "webhook" else told
     return f"{one['id']}  {one['flow']}/{one['name']}  {one['kind']}  {told}  {state}  {one['fired_count']} runs"
 
 

@@ -89,6 +89,8 @@ async def test_a_schedule_can_be_made_and_starts_by_itself(served: Served) -> No
         {"every": "1h", "until": "x"},
     ):
         problem(await served.client.post("/api/v1/schedules", json={"flow": "report", **bad}), 422, "invalid-flow")
+    past = {"flow": "report", "at": "2020-01-01T00:00:00Z"}
+    problem(await served.client.post("/api/v1/schedules", json=past), 400, "bad-request")
     bounded = {"every": "1h", "from": "2027-06-01T00:00:00Z", "until": "2030-01-01T00:00:00Z", "jitter": "1m"}
     made = (await served.client.post("/api/v1/schedules", json={"flow": "report", **bounded})).json()
     assert made["settings"] == bounded

@@ -388,7 +388,10 @@ async def test_a_trigger_can_be_made_beside_the_flow_and_deleted(served: Served)
     problem(await served.client.post("/api/v1/triggers", json=missing), 404, "not-found")
     bad = {"flow": "open", "kind": "webhook", "settings": {"auth": "strype"}}
     found = problem(await served.client.post("/api/v1/triggers", json=bad), 422, "invalid-flow")
-    assert "stripe" in found["detail"]
+    assert 'not the text "strype"' in found["detail"]
+    assert [one["suggestion"] for one in found["problems"]] == ['did you mean "stripe"?']
+    problem(await served.client.get("/api/v1/triggers?kind=corn"), 422, "invalid-request")
+    problem(await served.client.get("/api/v1/deliveries?verdict=lost"), 422, "invalid-request")
 
 
 @pytest.mark.req("ACC-9.webhooks", "ACC-3.archive")
