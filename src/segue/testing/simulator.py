@@ -40,6 +40,7 @@ from segue.kernel.state import RunState, StepState
 from segue.kernel.status import StepStatus
 from segue.store.port import Commit, JournalRow, LimitGroup, RunRecord
 from segue.store.rules import IDEMPOTENCY_KEY_MS, UNDER_WAY_STATUSES
+from segue.store.tables import Sql
 from segue.testing.fake_clock import DEFAULT_START, FakeClock, run_in_virtual_time
 from segue.testing.invariants import InvariantError, check_attempt, check_fold, check_growth, check_reason
 from segue.testing.memory_store import MemoryStore
@@ -141,11 +142,15 @@ def _check_feeds(engine: Engine, tell: Callable[[InvariantError], None]) -> None
     feed = committing.feed
 
     def checked(
-        run: LiveRun, given: inp.Input, ack: asyncio.Future[None] | None = None, taken: list[str] | None = None
+        run: LiveRun,
+        given: inp.Input,
+        ack: asyncio.Future[None] | None = None,
+        taken: list[str] | None = None,
+        also: Callable[[Sql], None] | None = None,
     ) -> None:
         if not run.state.ended and residents.by_key.get(run.key) is not run:
             tell(InvariantError(f"{type(given).__name__} is told to an object of run {run.run_id} that was let go"))
-        feed(run, given, ack, taken)
+        feed(run, given, ack, taken, also)
 
     committing.feed = checked
 
