@@ -11,6 +11,7 @@ from segue.engine.dry_run import DryRun
 from segue.engine.flow_test_run import FlowTestResults
 from segue.engine.library import LibraryFlow
 from segue.engine.views import rfc3339
+from segue.flow import Problem
 from segue.flow.edit import Graph
 from segue.flows.differences import FlowDiff
 from segue.flows.exchange import ApplyReport
@@ -140,8 +141,14 @@ class Favourites(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowTests(msgspec.Struct, frozen=True, kw_only=True):
-    """How a flow's own tests ended, and what is odd about them."""
+    """How a flow's tests ended, and what is odd about them; `results` and the numbers as `segue test --json` has
+    them.
+    """
 
+    ok: bool
+    tests: int
+    passed: int
+    skipped: int
     results: FlowTestResults
     problems: list[FlowProblem]
 
@@ -296,6 +303,15 @@ def saved_step_item(found: SavedStep) -> SavedStepItem:
     return SavedStepItem(
         name=found.name, description=found.description, body=found.body, revision=found.revision,
         updated_at=rfc3339(found.updated_at) or "", updated_by=found.updated_by,
+    )  # fmt: skip
+
+
+def flow_tests(results: FlowTestResults, problems: list[Problem]) -> FlowTests:
+    """How tests ended."""
+    return FlowTests(
+        ok=results.passed, tests=len(results.tests), passed=sum(one.passed for one in results.tests),
+        skipped=sum(one.skipped is not None for one in results.tests), results=results,
+        problems=[flow_problem(problem) for problem in problems],
     )  # fmt: skip
 
 

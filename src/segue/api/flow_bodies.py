@@ -65,11 +65,19 @@ class PutFavourites(Body):
     flows: list[Annotated[str, Field(min_length=1, max_length=300)]] = Field(max_length=500)
 
 
+class SentFile(Body):
+    """A flow's file, or a file of tests."""
+
+    name: str = Field(min_length=1, max_length=300, description="For messages; names the flow if its text does not.")
+    text: str
+
+
 class PlanFlow(Body):
     """Rehearse a flow: real expressions and branches, no call outside."""
 
     inputs: JsonObject = Field(default_factory=dict)
     version: str | None = Field(None, max_length=100, description="Left out: the draft, or a folder's file.")
+    text: str | None = Field(None, description="A text that is not saved, in place of the draft.")
     mocks: JsonObject | None = Field(None, description="What steps answer, by step, as in a flow's tests.")
     trigger: JsonObject | None = Field(None, description="The event that starts the run: {kind, body, headers}.")
     samples: bool = Field(False, description="Make up the required inputs that are not given.")
@@ -77,19 +85,16 @@ class PlanFlow(Body):
 
 
 class TestFlow(Body):
-    """Run the tests that stand in a flow's text."""
+    """Run the tests that stand in a flow's text, and those of files of tests."""
 
     __test__ = False
 
     version: str | None = Field(None, max_length=100, description="Left out: the draft, or a folder's file.")
+    text: str | None = Field(None, description="A text that is not saved, in place of the draft.")
     name: str | None = Field(None, max_length=200, description="Only tests with this in their name.")
-
-
-class SentFile(Body):
-    """A flow's file."""
-
-    name: str = Field(min_length=1, max_length=300, description="For messages; names the flow if its text does not.")
-    text: str
+    files: list[SentFile] = Field(
+        default_factory=list["SentFile"], max_length=100, description="Files with `tests:`, as `order.test.yaml`."
+    )
 
 
 class ImportFlows(Body):

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from segue.api.answers import answer
 from segue.api.bodies import read_model
 from segue.api.documented import answers_with, body_of
-from segue.api.errors import flow_problem
-from segue.api.flow_answers import FlowTests
+from segue.api.errors import InvalidRequestError
+from segue.api.flow_answers import FlowTests, flow_tests
 from segue.api.flow_bodies import PlanFlow, TestFlow
 from segue.api.repeats import CHANGES_NOTHING
 from segue.api.routing import Routes, principal_of
@@ -68,9 +68,11 @@ class RehearsalRoutes:
         return answer(flow_diff((old.text, old.flow), (new.text, new.flow), labels))
 
     async def plan(self, flow_id: str, request: Request) -> Response:
-        """A dry run, as `segue plan` makes it: what would happen with these inputs, with nothing sent."""
+        """A dry run, as `segue plan` makes it: what would happen with these inputs, with nothing sent. Of the draft, of
+        a version, or of a text that is not saved.
+        """
         body = await read_model(request, PlanFlow, optional=True)
-        found = await self._read(principal_of(request).workspace, flow_id, body.version)
+        found = await self._read(principal_of(request).workspace, flow_id, body.version, body.text)
 
         def make() -> DryRun:
             return plan(
@@ -81,17 +83,25 @@ class RehearsalRoutes:
         return answer(await to_thread.run_sync(make))
 
     async def tests(self, flow_id: str, request: Request) -> Response:
-        """Run the flow's own tests, as `segue test` does: mocked calls, virtual time, coverage."""
+        """Run the flow's own tests and those of files of tests, as `segue test` does: mocked calls, virtual time,
+        coverage. Of the draft, of a version, or of a text that is not saved.
+        """
         body = await read_model(request, TestFlow, optional=True)
-        found = await self._read(principal_of(request).workspace, flow_id, body.version)
-        results, problems = await to_thread.run_sync(run_own_tests, found, self._actions, body.name)
-        return answer(FlowTests(results=results, problems=[flow_problem(problem) for problem in problems]))
+        found = await self._read(principal_of(request).workspace, flow_id, body.version, body.text)
+        files = [(one.name, one.text) for one in body.files]
+        results, problems = await to_thread.run_sync(run_own_tests, found, self._actions, body.name, files)
+        return answer(flow_tests(results, problems))
 
-    async def _read(self, workspace: str, flow_id: str, version: str | None) -> ReadText:
-        """A version, a draft (None), or the file of a folder, as it is understood now."""
+    async def _read(self, workspace: str, flow_id: str, version: str | None, unsaved: str | None = None) -> ReadText:
+        """A version, a draft (None), a text that is not saved, or the file of a folder, as it is understood now."""
+        if unsaved is not None and version is not None:
+            message = "send either `text` or `version`"
+            raise InvalidRequestError(message, [("text", message)])
         found = await self._shelf.get(workspace, flow_id)
         if isinstance(found, LibraryFlow):
-            return await self._stored.check_sent(workspace, found.source, file=found.file)
+            return await self._stored.check_sent(workspace, unsaved or found.source, file=found.file)
+        if unsaved is not None:
+            return await self._stored.check(workspace, flow_id, unsaved)
         if version is not None:
             text = (await self._stored.version(workspace, flow_id, version)).source
             return await self._stored.check(workspace, flow_id, text)

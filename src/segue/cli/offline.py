@@ -163,7 +163,7 @@ class Readable(Protocol):
 
 def read_all_tests(found: Readable, files: Iterable[Path]) -> tuple[list[FlowTest], list[TestsText]]:
     """The tests in the flow's own text, then those of the files; and what is wrong in each text."""
-    from segue.engine.flow_tests import read_tests
+    from segue.engine.flow_tests import file_problems, read_tests, repeated
     from segue.flow.yaml_source import read_source
 
     assert found.flow is not None
@@ -177,33 +177,10 @@ def read_all_tests(found: Readable, files: Iterable[Path]) -> tuple[list[FlowTes
         document, problems = read_source(content, file=str(file))
         if document is not None:
             more, wrong = read_tests(found.flow, document)
-            problems = [*problems, *_file_problems(document), *wrong, *_repeated(tests, more, str(file))]
+            problems = [*problems, *file_problems(document), *wrong, *repeated(tests, more, str(file))]
             tests = [*tests, *more]
         texts.append(TestsText(str(file), content.decode("utf-8", "replace"), problems))
     return tests, texts
-
-
-def _file_problems(document: Document) -> list[Problem]:
-    from segue.flow.reader import Reader
-
-    reader = Reader(document)
-    if document.root.entries is not None:
-        reader.check_keys(document.root.entries, ("flow", "tests"), "a file of tests")
-    return reader.problems
-
-
-def _repeated(tests: list[FlowTest], more: list[FlowTest], file: str) -> list[Problem]:
-    from segue.flow import codes
-
-    taken = {one.name for one in tests}
-    return [
-        Problem(
-            code=codes.DUPLICATE_KEY, message=f'a test of this flow is called "{one.name}" already', file=file,
-            span=one.span,
-        )
-        for one in more
-        if one.name in taken
-    ]  # fmt: skip
 
 
 MAX_FLOWS_BESIDE: Final = 500

@@ -401,3 +401,24 @@ def _below(node: Node, path: tuple[str | int, ...]) -> Node:
 def _is_answered(step: Step) -> bool:
     """Whether the world outside answers the step, so that a mock can."""
     return step.kind in _MOCKED_KINDS or step.callback is not None or (step.kind == "wait" and "event" in step.params)
+
+
+def file_problems(document: Document) -> list[Problem]:
+    """What is odd about a file of tests, beside its tests."""
+    reader = Reader(document)
+    if document.root.entries is not None:
+        reader.check_keys(document.root.entries, ("flow", "tests"), "a file of tests")
+    return reader.problems
+
+
+def repeated(tests: Iterable[FlowTest], more: Iterable[FlowTest], file: str) -> list[Problem]:
+    """Tests of a further file that are called as ones before."""
+    taken = {one.name for one in tests}
+    return [
+        Problem(
+            code=codes.DUPLICATE_KEY, message=f'a test of this flow is called "{one.name}" already', file=file,
+            span=one.span,
+        )
+        for one in more
+        if one.name in taken
+    ]  # fmt: skip

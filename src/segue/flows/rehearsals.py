@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from segue.engine.dry_run import DryRun, dry_run
 from segue.engine.flow_test_run import FlowTestResults, run_tests
-from segue.engine.flow_tests import read_tests
+from segue.engine.flow_tests import FlowTest, file_problems, read_tests, repeated
 from segue.engine.mocks import MockError, read_mocks
 from segue.engine.port import ActionRegistry
 from segue.engine.rehearsal import DEFAULT_MOMENT
@@ -16,6 +16,7 @@ from segue.errors import InvalidFlowError, InvalidInputError, NotFoundError
 from segue.flow import Flow, Problem, bind_flow, codes
 from segue.flow.document import join_path
 from segue.flow.model import JsonValue, RawMap
+from segue.flow.yaml_source import read_source
 from segue.flows.reading import ReadText
 
 _LENIENT = (codes.UNBOUND, codes.UNKNOWN_ADAPTER, codes.CANNOT_RUN)
@@ -56,20 +57,36 @@ def plan(
     )  # fmt: skip
 
 
-def run_own_tests(found: ReadText, actions: ActionRegistry, name: str | None) -> tuple[FlowTestResults, list[Problem]]:
-    """Run the tests in a flow's own text, or those with `name` in theirs; and what is wrong with them, as warnings.
+def tests_of(found: ReadText, flow: Flow, files: Sequence[tuple[str, str]]) -> tuple[list[FlowTest], list[Problem]]:
+    """The tests in a flow's own text, then those of files (name and text), and what is wrong with them."""
+    document = found.read.document
+    assert document is not None, "it was read"
+    has_tests = document.root.get("tests") is not None
+    tests, problems = read_tests(flow, document) if has_tests else (list[FlowTest](), list[Problem]())
+    for name, text in files:
+        read, wrong = read_source(text, file=name)
+        problems = [*problems, *wrong]
+        if read is not None:
+            more, wrong = read_tests(flow, read)
+            problems += [*file_problems(read), *wrong, *repeated(tests, more, name)]
+            tests = [*tests, *more]
+    return tests, problems
+
+
+def run_own_tests(
+    found: ReadText, actions: ActionRegistry, name: str | None, files: Sequence[tuple[str, str]] = ()
+) -> tuple[FlowTestResults, list[Problem]]:
+    """Run the tests in a flow's own text and in files of tests, or those with `name` in theirs; and what is wrong with
+    them, as warnings.
 
     Raises InvalidFlowError if flow or tests cannot be used, NotFoundError if there are none.
     """
     flow = rehearsable(found)
-    document = found.read.document
-    assert document is not None, "it was read"
-    has_tests = document.root.get("tests") is not None
-    tests, problems = read_tests(flow, document) if has_tests else ([], list[Problem]())
+    tests, problems = tests_of(found, flow, files)
     if any(one.severity == "error" for one in problems):
         raise InvalidFlowError(f"the tests of the flow {found.id} have errors", problems)
     wanted = [one for one in tests if name is None or name in one.name]
     if not wanted:
         which = "" if name is None else f" with {name!r} in its name"
-        raise NotFoundError(f"the flow {found.id} has no test{which}; write a `tests:` section")
+        raise NotFoundError(f"the flow {found.id} has no test{which}; write a `tests:` section, or send `files`")
     return run_tests(flow, wanted, actions), problems

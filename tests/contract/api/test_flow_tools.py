@@ -274,3 +274,32 @@ async def test_an_export_tells_what_it_replaced_and_an_import_what_is_missing(se
     # A template that is made of the flow gives nothing away either.
     made = await send(served, "POST", "/api/v1/templates", json={"id": "t", "name": "T", "flow_id": "uses"})
     assert secret not in made["text"]
+
+
+@pytest.mark.req("FLOW-10.api", "FLOW-9.unsaved")
+async def test_files_of_tests_and_texts_that_are_not_saved_are_rehearsed(served: Served) -> None:
+    text = "flow: sums\ninputs: {n: integer}\nsteps:\n  - a: {set: {x: '{{ inputs.n + 1 }}'}}\noutputs: {x: $a.x}\n"
+    await stored(served, text)
+    tests = "tests:\n  - {name: one more, inputs: {n: 1}, expect: {outputs: {x: 2}}}\n"
+    body: dict[str, Any] = {"files": [{"name": "sums.test.yaml", "text": tests}]}
+    done = await send(served, "POST", "/api/v1/flows/sums/tests", json=body)
+    assert (done["ok"], done["tests"], done["passed"], done["skipped"]) == (True, 1, 1, 0)
+    assert (done["results"]["tests"][0]["name"], done["results"]["tests"][0]["file"]) == ("one more", "sums.test.yaml")
+    unsaved = text.replace("+ 1", "+ 2") + "tests: [{name: own, inputs: {n: 1}, expect: {outputs: {x: 3}}}]\n"
+    both = await send(served, "POST", "/api/v1/flows/sums/tests", json={**body, "text": unsaved})
+    assert [(one["name"], one["passed"]) for one in both["results"]["tests"]] == [("own", True), ("one more", False)]
+    assert (both["ok"], both["passed"]) == (False, 1)
+    twice = {"files": [body["files"][0], {**body["files"][0], "name": "again.test.yaml"}]}
+    refused = problem(await served.client.post("/api/v1/flows/sums/tests", json=twice), 422, "invalid-flow")
+    assert refused["problems"][0]["file"] == "again.test.yaml"
+    broken = {"files": [{"name": "b.test.yaml", "text": "tests: [\n"}]}
+    problem(await served.client.post("/api/v1/flows/sums/tests", json=broken), 422, "invalid-flow")
+    problem(await served.client.post("/api/v1/flows/sums/tests"), 404, "not-found")
+    planned = await send(served, "POST", "/api/v1/flows/sums/plan", json={"text": unsaved, "inputs": {"n": 1}})
+    assert planned["outputs"] == {"x": 3}
+    await send(served, "POST", "/api/v1/flows/sums/versions", json={})
+    of_version = await send(served, "POST", "/api/v1/flows/sums/tests", json={**body, "version": "1.0.0"})
+    assert of_version["ok"]
+    two = {"text": unsaved, "version": "1.0.0"}
+    problem(await served.client.post("/api/v1/flows/sums/plan", json=two), 422, "invalid-request")
+    assert (await served.get("/api/v1/flows/sums"))["source"] == text
