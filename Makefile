@@ -81,7 +81,7 @@ coverage-map: setup ## Print requirement, clauses, tests and result, after runni
 bench-big: setup ## Measure what is big and long: 100,000 items, runs at rest, a long past (minutes)
 	@$(BIN)/python -m bench.big $(ARGS)
 
-bench-api: setup ## Measure the HTTP door: starts, lists among many runs, watchers (ARGS="--only starts")
+bench-api: setup ## Measure the HTTP door: starts, lists among many runs, watchers (ARGS="--only starts", ARGS="--into bench/RESULTS.md")
 	@$(BIN)/python -m bench.api $(ARGS)
 
 bench: setup ## Measure Segue beside other engines and the bare disk (ARGS=--quick: one short round)

@@ -1,8 +1,9 @@
 """The HTTP door: starts and webhooks a second, lists among many runs, how soon a start becomes a step, and 500 watchers
 of one run.
 
-    python -m bench.api                 all of it
-    python -m bench.api --only starts,rates --seconds 5 --runs 100000 --watchers 500
+    python -m bench.api                              all of it
+    python -m bench.api --only starts,rates --seconds 5 --runs 100000,1000000 --watchers 500
+    python -m bench.api --into bench/RESULTS.md      the tables between the marks of a Markdown file
 
 The server is a process of its own on a new SQLite file; the load comes from this one. Latencies are in milliseconds and
 hold the load generator's own share. Nothing is quoted from a machine that others use at the same time.
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ import aiohttp
 import msgspec
 import uvloop
 
+from bench.filled import fill as multiply
 from segue.store.port import Commit, NewRun, RunHead
 from segue.store.sqlite import SqliteStore
 
@@ -42,6 +44,7 @@ HOOKED: Final = (
 WATCHED: Final = (
     "flow: watched\nsteps:\n  - each: {foreach: {items: 'range(0, 40)', limit: 1, do: [{w: {wait: 100ms}}]}}\n"
 )
+MS: Final = ("p50 ms", "p95 ms", "p99 ms")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -78,13 +81,31 @@ async def server(folder: Path) -> AsyncGenerator[tuple[Server, aiohttp.ClientSes
         await asyncio.to_thread(process.wait)
 
 
-def spread(values: list[float]) -> str:
+PARTS: Final = (0.5, 0.95, 0.99)
+BEGIN, END = "<!-- http: begin -->", "<!-- http: end -->"
+
+
+class Table:
+    """One table of figures, told as it grows."""
+
+    def __init__(self, title: str, *columns: str) -> None:
+        self.lines = [f"**{title}**", "", line(columns), "| --- |" + " ---: |" * (len(columns) - 1)]
+        print("\n".join(self.lines), flush=True)
+
+    def add(self, *cells: str) -> None:
+        self.lines.append(line(cells))
+        print(self.lines[-1], flush=True)
+
+
+def line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(values: list[float]) -> tuple[str, str, str]:
+    """p50, p95 and p99 in milliseconds."""
     ordered = sorted(values)
-    at = {name: ordered[min(len(ordered) - 1, int(len(ordered) * part))] for name, part in PARTS}
-    return "  ".join(f"{name} {value * 1000:.1f} ms" for name, value in at.items())
-
-
-PARTS: Final = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    at = [ordered[min(len(ordered) - 1, int(len(ordered) * part))] for part in PARTS]
+    return f"{at[0] * 1000:.1f}", f"{at[1] * 1000:.1f}", f"{at[2] * 1000:.1f}"
 
 
 async def start(session: aiohttp.ClientSession) -> str:
@@ -94,8 +115,9 @@ async def start(session: aiohttp.ClientSession) -> str:
         return str(told["run_id"])
 
 
-async def starts(folder: Path, options: argparse.Namespace) -> None:
+async def starts(folder: Path, options: argparse.Namespace) -> Table:
     """Closed loop: so many callers, each starts the next run when the last one is accepted."""
+    table = Table("`POST /api/v1/runs`, each caller one at a time", "callers", "a second", *MS, "server CPU ms each")
     async with server(folder) as (served, session):
         await start(session)
         for callers in (1, 16, 64):
@@ -112,31 +134,61 @@ async def starts(folder: Path, options: argparse.Namespace) -> None:
             await asyncio.gather(*(call() for _ in range(callers)))
             cpu = (served.cpu_seconds() - before) / len(times) * 1000
             rate = len(times) / options.seconds
-            print(
-                f"POST /api/v1/runs, {callers:>2} callers: {rate:7.0f} a second  {spread(times)}  CPU {cpu:.2f} ms each"
-            )
+            table.add(f"{callers}", f"{rate:,.0f}", *spread(times), f"{cpu:.2f}")
+    return table
 
 
-async def rates(folder: Path, options: argparse.Namespace) -> None:
-    """Open loop: so many starts a second, whatever comes back; from sending the request to the first step's begin."""
+async def rates(folder: Path, options: argparse.Namespace) -> Table:
+    """Open loop: so many starts a second, whatever comes back; from sending the request to the first step's begin. Then
+    the highest rate at which p99 stays under the bound: doubled until it does not, and halved in between.
+    """
+    table = Table(
+        f"From sending a start to its first step; highest rate with p99 under {options.bound:g} ms",
+        "starts a second", "reached", *MS, "under the bound",
+    )  # fmt: skip
     async with server(folder) as (_, session):
         await start(session)
-        for rate in (17, 100, 300):
-            begun, ids, sent = time.perf_counter(), list[asyncio.Task[str]](), list[float]()
-            count = int(rate * options.seconds)
-            for number in range(count):
-                await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-                sent.append(time.time())
-                ids.append(asyncio.create_task(start(session)))
-            found = await asyncio.gather(*ids)
-            took = time.perf_counter() - begun
-            waits: list[float] = []
-            for run_id, at in zip(found, sent, strict=True):
-                async with session.get(f"/api/v1/runs/{run_id}/journal") as answer:
-                    events = (await answer.json())["events"]
-                stepped = next(one["at"] for one in events if one.get("step") == "first")
-                waits.append(_seconds(stepped) - at)
-            print(f"sent to first step at {rate:>3} starts a second ({count / took:.0f} reached): {spread(waits)}")
+
+        async def holds(rate: float) -> bool:
+            reached, waits = await _at_rate(session, rate, options.seconds)
+            told = spread(waits)
+            fits = float(told[2]) <= options.bound and reached > 0.9 * rate
+            table.add(f"{rate:,.0f}", f"{reached:,.0f}", *told, "yes" if fits else "no")
+            return fits
+
+        best, rate = 0.0, 17.0
+        for rate in (17.0, 100.0, 200.0, 400.0, 800.0, 1_600.0, 3_200.0):
+            if not await holds(rate):
+                break
+            best = rate
+        low, high = best, rate
+        for _ in range(options.search if best < rate else 0):
+            middle = (low + high) / 2
+            low, high = (middle, high) if await holds(middle) else (low, middle)
+        table.add(f"highest: {low:,.0f}", "", "", "", "", "")
+    return table
+
+
+async def _at_rate(session: aiohttp.ClientSession, rate: float, seconds: float) -> tuple[float, list[float]]:
+    """Starts a second that were reached, and for some hundreds of them the time to their first step."""
+    begun, ids, sent = time.perf_counter(), list[asyncio.Task[str]](), list[float]()
+    count = max(20, int(rate * seconds))
+    for number in range(count):
+        await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+        sent.append(time.time())
+        ids.append(asyncio.create_task(start(session)))
+    found = await asyncio.gather(*ids)
+    reached = count / (time.perf_counter() - begun)
+    waits: list[float] = []
+    for number in range(0, count, max(1, count // SAMPLED)):
+        async with session.get(f"/api/v1/runs/{found[number]}/journal") as answer:
+            events = (await answer.json())["events"]
+        stepped = next(one["at"] for one in events if one.get("step") == "first")
+        waits.append(_seconds(stepped) - sent[number])
+    return reached, waits
+
+
+SAMPLED: Final = 500
 
 
 def _seconds(text: str) -> float:
@@ -145,22 +197,31 @@ def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-async def lists(folder: Path, options: argparse.Namespace) -> None:
+async def lists(folder: Path, options: argparse.Namespace) -> Table:
     """Pages of the list of runs among very many."""
-    await _fill(folder / "bench.db", options.runs)
-    async with server(folder) as (_, session):
-        for name, query in (
-            ("first page", ""), ("a status", "status=failed"), ("a flow", "flow=flow_7"),
-            ("a flow and a status", "flow=flow_7&status=failed"), ("a trigger", "trigger=schedule"),
-            ("a text in the error", "q=quota"), ("oldest first", "sort=created_at"),
-        ):  # fmt: skip
-            times: list[float] = []
-            for _ in range(30):
-                begun = time.perf_counter()
-                async with session.get(f"/api/v1/runs?{query}") as answer:
-                    page = await answer.json()
-                times.append(time.perf_counter() - begun)
-            print(f"GET /api/v1/runs among {options.runs:,}, {name}: {spread(times)}  ({len(page['runs'])} rows)")
+    table = Table("`GET /api/v1/runs`", "among", "asked for", *MS, "rows")
+    for size in sorted(int(one) for one in options.runs.split(",")):
+        (place := folder / str(size)).mkdir()
+        await _fill(place / "bench.db", min(size, SEED))
+        await asyncio.to_thread(multiply, place / "bench.db", size)
+        async with server(place) as (_, session):
+            for name, query in (
+                ("the first page", ""), ("a status", "status=failed"), ("a flow", "flow=flow_7"),
+                ("a flow and a status", "flow=flow_7&status=failed"), ("a trigger", "trigger=schedule"),
+                ("a text in the error", "q=quota"), ("the oldest first", "sort=created_at"),
+            ):  # fmt: skip
+                times: list[float] = []
+                for _ in range(30):
+                    begun = time.perf_counter()
+                    async with session.get(f"/api/v1/runs?{query}") as answer:
+                        page = await answer.json()
+                    times.append(time.perf_counter() - begun)
+                table.add(f"{size:,}", name, *spread(times), f"{len(page['runs'])}")
+    return table
+
+
+SEED: Final = 50_000
+"""Rows that are written as the store writes them; the rest are copies of them."""
 
 
 async def _fill(path: Path, runs: int) -> None:
@@ -199,8 +260,12 @@ async def _fill(path: Path, runs: int) -> None:
     await store.close()
 
 
-async def watchers(folder: Path, options: argparse.Namespace) -> None:
+async def watchers(folder: Path, options: argparse.Namespace) -> Table:
     """Many watchers of one run: how long after its time stamp a line arrives, and what that costs the server."""
+    table = Table(
+        "Watchers of one run by SSE: from a line's time to its arrival",
+        "watchers", "lines each", *MS, "server CPU µs a line and watcher",
+    )  # fmt: skip
     async with server(folder) as (served, session):
         async with session.post("/api/v1/runs", json={"flow": WATCHED}) as answer:
             run_id = (await answer.json())["run_id"]
@@ -227,14 +292,16 @@ async def watchers(folder: Path, options: argparse.Namespace) -> None:
         told = await asyncio.gather(*(watch() for _ in range(options.watchers)))
         took, cpu = time.perf_counter() - begun, served.cpu_seconds() - before
         assert len(set(told)) == 1, "a watcher missed something"
-        print(
-            f"{options.watchers} watchers of one run, {told[0]} lines each in {took:.1f} s: {spread(delays)} after the"
-            f" line's time; CPU {cpu:.1f} s, {cpu / (options.watchers * told[0]) * 1e6:.0f} µs a line and watcher"
-        )
+        each = cpu / (options.watchers * told[0]) * 1e6
+        table.add(f"{options.watchers}", f"{told[0]} in {took:.1f} s", *spread(delays), f"{each:.0f}")
+    return table
 
 
-async def webhooks(folder: Path, options: argparse.Namespace) -> None:
+async def webhooks(folder: Path, options: argparse.Namespace) -> Table:
     """Closed loop: signed deliveries (Standard Webhooks), each kept with its run before it is answered."""
+    table = Table(
+        "Signed webhooks (Standard Webhooks), kept with their run", "senders", "a second", *MS, "server CPU ms each"
+    )
     async with server(folder) as (served, session):
         async with session.get("/api/v1/triggers?flow=hooked") as answer:
             trigger = (await answer.json())["triggers"][0]
@@ -268,7 +335,8 @@ async def webhooks(folder: Path, options: argparse.Namespace) -> None:
             await asyncio.gather(*(call() for _ in range(callers)))
             cpu = (served.cpu_seconds() - before) / len(times) * 1000
             rate = len(times) / options.seconds
-            print(f"webhooks, {callers:>2} senders: {rate:7.0f} a second  {spread(times)}  CPU {cpu:.2f} ms each")
+            table.add(f"{callers}", f"{rate:,.0f}", *spread(times), f"{cpu:.2f}")
+    return table
 
 
 CASES: Final[dict[str, Any]] = {
@@ -284,12 +352,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(CASES))
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--runs", default="100000,1000000", help="sizes of the file for `lists`, by comma")
     parser.add_argument("--watchers", type=int, default=500)
+    parser.add_argument("--bound", type=float, default=200, help="what p99 is to stay under in `rates`, ms (OPS-3)")
+    parser.add_argument("--search", type=int, default=4, help="how often the interval of the highest rate is halved")
+    parser.add_argument("--into", type=Path, help="write the tables into this file, between its marks")
     options = parser.parse_args()
+    tables: list[str] = []
     for name in options.only.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            uvloop.run(CASES[name](Path(folder), options))
+            tables.append("\n".join(uvloop.run(CASES[name](Path(folder), options)).lines))
+    if options.into is not None:
+        before, found, rest = options.into.read_text("utf-8").partition(BEGIN)
+        if not found or END not in rest:
+            raise SystemExit(f"{options.into} has no lines {BEGIN} and {END}")
+        made = "\n\n".join(tables)
+        options.into.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,17 @@ from starlette.responses import Response
 
 from segue.api.answers import EndedRun, StartedRun, answer
 from segue.api.bodies import CURSOR, RunFlow, RunOrchestrator, read_model
-from segue.api.compat.records import STATUSES_OF, NodeData, OrchestratorLog, OrchestratorRun, log_of, run_row, whole_run
+from segue.api.compat.records import (
+    NODE_WORDS,
+    STATUSES_OF,
+    NodeData,
+    OrchestratorLog,
+    OrchestratorRun,
+    OrchestratorRunRow,
+    log_of,
+    run_row,
+    whole_run,
+)
 from segue.api.documented import answers_with, body_of, list_of
 from segue.api.errors import InvalidRequestError
 from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
@@ -52,7 +62,7 @@ class OrchestratorRunRoutes:
             extra=with_key(body_of(RunOrchestrator, required=False)), repeats=WITH_THE_RUN,
             responses=answers_with(201, OrchestratorRun, 400, 404, 409, 413, 415, 422, 429, 503, description="Kept"),
         )  # fmt: skip
-        add(f"{ROOT}/{{flow_id}}/runs", self.index, needs="run:read", responses=list_of(OrchestratorRun, 400, 422))
+        add(f"{ROOT}/{{flow_id}}/runs", self.index, needs="run:read", responses=list_of(OrchestratorRunRow, 400, 422))
         add(f"{ROOT}/{{flow_id}}/runs/{{run_id}}", self.show, needs="run:read", responses=run)
         for name, tell in (("retry", self.retry), ("cancel", self.cancel)):
             add(f"{ROOT}/{{flow_id}}/runs/{{run_id}}/{name}", tell, method="POST", needs="run:update", responses=run)
@@ -176,7 +186,11 @@ class OrchestratorRunRoutes:
         found = step_data(await state_of(self._engine, record), node_id, self._engine.now())
         return answer(
             NodeData(
-                node_id=node_id, status=found.step.status, input=found.data, output=found.output, error=found.step.error
+                node_id=node_id,
+                status=NODE_WORDS.get(found.step.status, "FAILED"),
+                input=found.data,
+                output=found.output,
+                error=found.step.error,
             )
         )
 

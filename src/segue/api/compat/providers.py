@@ -6,7 +6,6 @@ is kept and logged. What needs a provider's adapter says that it is missing (501
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -21,9 +20,10 @@ from segue.api.compat.orchestrator_runs import ROOT
 from segue.api.compat.records import RUN_WORDS, Executed, Provider, ProviderConnection
 from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import NotAvailableError
+from segue.api.live import Streams
 from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.repeats import CHANGES_NOTHING, WITH_THE_RUN, idempotency_key, with_key
-from segue.api.responses import WAIT_SECONDS_MAX
+from segue.api.responses import WAIT_SECONDS_MAX, in_time
 from segue.api.routing import Routes, principal_of, refuse_unless
 from segue.api.starts import Starter
 from segue.engine.host import Engine
@@ -161,15 +161,13 @@ class ProviderRoutes:
                 trigger={"kind": "api", "door": f"provider.{provider}"},
                 request=["provider", provider, body.webhook_url, body.data],
             )  # fmt: skip
-            return await self._executed(started.run_id, wait)
+            return await self._executed(started.run_id, wait, request.app.state.streams)
 
         return execute
 
-    async def _executed(self, run_id: str, wait: float) -> Response:
-        try:
-            async with asyncio.timeout(wait):
-                state = await self._engine.wait(run_id)
-        except TimeoutError:
+    async def _executed(self, run_id: str, wait: float, streams: Streams) -> Response:
+        state = await in_time(streams, self._engine.wait(run_id), wait)
+        if state is None:
             record = await self._engine.record(run_id)
             return answer(Executed(execution_id=run_id, status=RUN_WORDS.get(record.status, "FAILED")), 202)
         error = None

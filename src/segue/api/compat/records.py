@@ -15,6 +15,11 @@ RUN_WORDS: Final = {
     "queued": "PENDING", "running": "RUNNING", "waiting": "WAITING", "paused": "WAITING", "succeeded": "COMPLETED",
 }  # fmt: skip
 """Every other status is FAILED to document A."""
+NODE_WORDS: Final = {
+    "pending": "PENDING", "ready": "PENDING", "running": "RUNNING", "retrying": "RUNNING", "waiting": "WAITING",
+    "succeeded": "COMPLETED", "recovered": "COMPLETED", "skipped": "SKIPPED",
+}  # fmt: skip
+"""Of a node, for which document A has no word when a run goes past it. Every other status is FAILED."""
 STATUSES_OF: Final = {
     "PENDING": ("queued",), "RUNNING": ("running",), "WAITING": ("waiting", "paused"), "COMPLETED": ("succeeded",),
     "FAILED": ("failed", "cancelled", "timed_out", "quarantined"),
@@ -46,23 +51,30 @@ class OrchestratorLog(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     data: dict[str, Any] | None = None
 
 
-class OrchestratorRun(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A run. `logs` are with a run of its own, not in lists; `correlationToken` is there while one callback is open."""
+class OrchestratorRunRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A run in a list: what it was given and gave is with the run itself."""
 
     id: str
     orchestrator_id: str
     status: str
     trigger: str
-    inputs: dict[str, Any] = {}
-    outputs: JsonValue = None
-    error: dict[str, Any] | None = None
-    logs: list[OrchestratorLog] = []
-    metadata: dict[str, Any] = {}
-    correlation_token: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-    created_date: str = ""
-    updated_date: str = ""
+    started_at: str | None
+    finished_at: str | None
+    duration_ms: int | None
+    """Once it is over."""
+    created_date: str
+    updated_date: str
+
+
+class OrchestratorRun(OrchestratorRunRow, frozen=True, kw_only=True, rename="camel"):
+    """A run. `correlationToken` is there while one callback is open."""
+
+    inputs: dict[str, Any]
+    outputs: JsonValue
+    error: dict[str, Any] | None
+    logs: list[OrchestratorLog]
+    metadata: dict[str, Any]
+    correlation_token: str | None
 
 
 class NodeData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -109,7 +121,8 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 RECORDS: Final[tuple[type[msgspec.Struct], ...]] = (
-    Orchestrator, OrchestratorLog, OrchestratorRun, NodeData, Provider, ProviderConnection, Executed,
+    Orchestrator, OrchestratorLog, OrchestratorRunRow, OrchestratorRun, NodeData, Provider, ProviderConnection,
+    Executed,
 )  # fmt: skip
 
 
@@ -121,21 +134,28 @@ def log_of(run_id: str, line: LogLine) -> OrchestratorLog:
     )
 
 
-def run_row(record: RunRecord) -> OrchestratorRun:
+def run_row(record: RunRecord) -> OrchestratorRunRow:
     """A run in a list."""
-    updated = record.finished_at or record.started_at or record.created_at
-    return OrchestratorRun(
-        id=record.run_id, orchestrator_id=record.flow_id, status=RUN_WORDS.get(record.status, "FAILED"),
-        trigger=record.trigger, started_at=rfc3339(record.started_at), finished_at=rfc3339(record.finished_at),
-        created_date=rfc3339(record.created_at) or "", updated_date=rfc3339(updated) or "",
-    )  # fmt: skip
+    return OrchestratorRunRow(**_row(record))
 
 
 def whole_run(record: RunRecord, view: RunView, lines: list[LogLine], token: str | None) -> OrchestratorRun:
     """A run of its own."""
-    return msgspec.structs.replace(
-        run_row(record), inputs=view.inputs, outputs=view.outputs, error=view.error,
+    row = _row(record)
+    row["updated_date"] = lines[-1].ts if lines else row["updated_date"]
+    return OrchestratorRun(
+        **row, inputs=view.inputs, outputs=view.outputs, error=view.error,
         logs=[log_of(record.run_id, line) for line in lines], correlation_token=token,
         metadata={"version": view.version, "reason": view.reason, "steps": len(view.steps)},
-        updated_date=lines[-1].ts if lines else rfc3339(record.created_at) or "",
     )  # fmt: skip
+
+
+def _row(record: RunRecord) -> dict[str, Any]:
+    begun, ended = record.started_at, record.finished_at
+    return {
+        "id": record.run_id, "orchestrator_id": record.flow_id, "status": RUN_WORDS.get(record.status, "FAILED"),
+        "trigger": record.trigger, "started_at": rfc3339(begun), "finished_at": rfc3339(ended),
+        "duration_ms": None if begun is None or ended is None else max(0, ended - begun),
+        "created_date": rfc3339(record.created_at) or "",
+        "updated_date": rfc3339(ended or begun or record.created_at) or "",
+    }  # fmt: skip
