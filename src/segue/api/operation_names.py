@@ -130,7 +130,8 @@ def operation_name(method: str, path: str) -> str:
     owners, last = list(map(_singular, nouns[:-1])), nouns[-1] if nouns else ""
     if method == "GET" and not ends_with_id:
         return _camel("list" if last != _singular(last) else "get", before, *owners, last)
-    return _camel(_VERBS.get(method, "get"), before, *owners, _singular(last))
+    is_all = method == "DELETE" and not ends_with_id
+    return _camel(_VERBS.get(method, "get"), before, *owners, last if is_all else _singular(last))
 
 
 def _singular(noun: str) -> str:

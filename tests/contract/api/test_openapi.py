@@ -74,6 +74,7 @@ def test_operations_are_called_as_functions_are(document: dict[str, Any]) -> Non
         ("PATCH", "/api/v1/widgets/{widget_id}/parts/{part_id}", "changeWidgetPart"),
         ("GET", "/api/v1/widgets/{widget_id}/story", "getWidgetStory"),
         ("DELETE", "/v1/widgets/{widget_id}", "deleteGatewayWidget"),
+        ("DELETE", "/api/v1/widgets", "deleteWidgets"),
     ],
 )
 def test_a_new_route_gets_a_name_that_fits(method: str, path: str, name: str) -> None:
