@@ -90,7 +90,7 @@ async def test_unknown_used_expired_and_cancelled_tokens_get_distinct_answers(wo
         assert (await engine.wait(used)).nodes[0].output == 1
 
 
-@pytest.mark.req("EXEC-5.waits", "CALL-2.answers")
+@pytest.mark.req("TIME-1.waits", "CALL-2.answers")
 async def test_a_wait_that_is_tried_again_has_a_token_of_its_own_also_after_a_restart(world: World) -> None:
     again = Retry(max_attempts=2, initial_delay_seconds=50, jitter="none")
     world.action(scripted("done"))

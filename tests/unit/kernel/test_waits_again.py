@@ -21,7 +21,7 @@ def asked(**settings: object):
     return step("ask", "approve", callback=Callback(expires_seconds=3_600, uses=2), retry=AGAIN, **settings)
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_a_callback_that_did_not_come_is_asked_for_again_under_another_token() -> None:
     play = Play(flow(hook(), step("b")))
     first = play.step("hook").generation
@@ -38,7 +38,7 @@ def test_a_callback_that_did_not_come_is_asked_for_again_under_another_token() -
     assert (play.out("hook"), play.active) == ("in time", ["b"])
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_the_last_try_of_a_wait_ends_as_a_wait_without_tries_does() -> None:
     play = Play(flow(hook(on_error=on_error(step("h")))))
     for _ in range(2):
@@ -52,7 +52,7 @@ def test_the_last_try_of_a_wait_ends_as_a_wait_without_tries_does() -> None:
     assert error.code == "callback_expired"
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_a_wait_whose_last_try_is_over_has_timed_out() -> None:
     play = Play(flow(step("hook", "wait", callback=Callback(expires_seconds=60), retry=AGAIN)))
     for _ in range(3):
@@ -61,7 +61,7 @@ def test_a_wait_whose_last_try_is_over_has_timed_out() -> None:
     assert (play.of("hook"), play.status) == ("timed_out", "failed")
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_approvals_that_came_to_the_try_before_do_not_count_for_the_next() -> None:
     play = Play(flow(asked()))
     play.call_back("ask", {"decision": "approve", "by": "ann"})
@@ -73,7 +73,7 @@ def test_approvals_that_came_to_the_try_before_do_not_count_for_the_next() -> No
     assert [one["by"] for one in play.out("ask")["decisions"]] == ["ann", "bob"]
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_an_approval_is_reminded_of_anew_in_each_try() -> None:
     play = Play(flow(asked(params={"remind": "40m"})))
     play.later(40 * 60_000)
@@ -85,7 +85,7 @@ def test_an_approval_is_reminded_of_anew_in_each_try() -> None:
     assert play.step("ask").reminded == 1
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_an_event_that_did_not_come_in_time_is_waited_for_again() -> None:
     play = Play(flow(step("e", "wait", params={"event": "paid"}, timeout=Timeout(attempt_seconds=60), retry=AGAIN)))
     before = play.step("e").generation
@@ -98,7 +98,7 @@ def test_an_event_that_did_not_come_in_time_is_waited_for_again() -> None:
     assert play.status == "succeeded"
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_the_limit_on_all_tries_together_is_the_last_word() -> None:
     play = Play(flow(hook(timeout=Timeout(total_seconds=4_000))))
     play.later(HOUR)
@@ -107,7 +107,7 @@ def test_the_limit_on_all_tries_together_is_the_last_word() -> None:
     assert (play.of("hook"), play.status) == ("timed_out", "failed")
 
 
-@pytest.mark.req("EXEC-5.waits")
+@pytest.mark.req("TIME-1.waits")
 def test_a_pause_of_nothing_between_two_tries_is_a_decision_of_its_own() -> None:
     at_once = Retry(max_attempts=2, backoff="constant", initial_delay_seconds=0, jitter="none")
     play = Play(flow(step("hook", "wait", callback=Callback(expires_seconds=60), retry=at_once)))
@@ -117,7 +117,7 @@ def test_a_pause_of_nothing_between_two_tries_is_a_decision_of_its_own() -> None
     assert (play.opened, play.closed) == (["hook", "hook"], [("hook", "expired")])
 
 
-@pytest.mark.req("EXEC-5.waits", "DUR-3.restart")
+@pytest.mark.req("TIME-1.waits", "TIME-1.restart")
 def test_a_wait_between_two_tries_survives_restarts() -> None:
     play = Play(flow(hook()))
     play.later(HOUR)
@@ -128,7 +128,7 @@ def test_a_wait_between_two_tries_survives_restarts() -> None:
     assert play.status == "succeeded"
 
 
-@pytest.mark.req("EXEC-5.waits", "EXEC-6.then")
+@pytest.mark.req("TIME-1.waits", "TIME-1.then")
 def test_a_handler_may_have_a_wait_tried_again() -> None:
     play = Play(
         flow(step("hook", "wait", callback=Callback(expires_seconds=60), on_error=on_error(step("h"), then="retry")))
@@ -141,7 +141,7 @@ def test_a_handler_may_have_a_wait_tried_again() -> None:
     assert play.out("hook") == "late but well"
 
 
-@pytest.mark.req("EXEC-5.waits", "EXEC-6.then")
+@pytest.mark.req("TIME-1.waits", "TIME-1.then")
 def test_a_wait_that_a_handler_has_tried_again_after_its_time_was_over_has_that_time_once_more() -> None:
     handlers = on_error(step("h"), then="retry")
     timeout = Timeout(total_seconds=60)
