@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Final
 
@@ -91,6 +92,21 @@ class Accounts:
 
         await self._tables.change(make)
         return token, until
+
+    async def renew(self, account_id: str) -> bool:
+        """Take the password of an account away and end its sessions, until a link sets another one. False for one
+        without a password: its provider vouches for it.
+        """
+
+        def take(sql: Sql) -> bool:
+            if not sql.run("UPDATE account SET password = NULL WHERE id = ? AND password IS NOT NULL", account_id):
+                return False
+            sql.run("DELETE FROM session WHERE account_id = ?", account_id)
+            return True
+
+        taken = await self._tables.change(take)
+        self._changed()
+        return taken
 
     async def use_link(self, token: str, password: str) -> Account:
         """Set a password by a link. Raises NotFoundError, GoneError, WeakPasswordError (the link stays good then)."""
@@ -232,12 +248,20 @@ def refuse_losing_owner(sql: Sql, workspace: str, *, had_owner: bool) -> None:
 
 def checked_person(email: str, name: str) -> tuple[str, str]:
     """E-mail address (lower case) and name. Raises InvalidInputError."""
-    email, name = email.strip().lower(), name.strip()
-    if not _EMAIL.match(email) or len(email) > EMAIL_LENGTH_MAX:
+    email = email.strip().lower()
+    # Letters that only look like others (RFC 8264: compatibility forms) would make a second person of the same address.
+    is_plain = unicodedata.normalize("NFKC", email) == email
+    if not _EMAIL.match(email) or len(email) > EMAIL_LENGTH_MAX or not is_plain:
         raise InvalidInputError("this is no e-mail address", [("email", "is no e-mail address")])
+    return email, checked_name(name)
+
+
+def checked_name(name: str) -> str:
+    """What a person, a key or a workspace is called: nothing that cannot be seen. Raises InvalidInputError."""
+    name = name.strip()
     if not 0 < len(name) <= NAME_LENGTH_MAX or not name.isprintable():
         raise InvalidInputError("this is no name", [("name", f"has 1 to {NAME_LENGTH_MAX} printable characters")])
-    return email, name
+    return name
 
 
 def _insert(sql: Sql, email: str, name: str, hashed: str | None, now: int) -> str:

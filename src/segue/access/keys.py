@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from segue.access.accounts import checked_name
 from segue.access.paging import AFTER_ALL, Page, page_of
 from segue.access.principal import PERMISSIONS
 from segue.access.records import Key
@@ -42,7 +43,7 @@ class Keys:
     ) -> tuple[Key, str]:
         """A new key, and its text, which nobody can be told again. Raises InvalidInputError."""
         check_permissions(permissions)
-        now = self._now()
+        name, now = checked_name(name), self._now()
         if expires_at is not None and expires_at <= now:
             raise InvalidInputError("the key would have expired already", [("expires_at", "lies in the past")])
         token = new_token(KEY_PREFIX)

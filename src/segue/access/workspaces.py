@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from segue.access.accounts import checked_name
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.access.records import Flag, Workspace
 from segue.engine.ids import new_run_id
-from segue.errors import ConflictError, InvalidInputError, NotFoundError
+from segue.errors import ConflictError, NotFoundError
 from segue.store.tables import Row, Sql, Tables
 
 SERVER: Final = ""
@@ -19,7 +20,6 @@ ORCHESTRATOR: Final = "orchestrator"
 """The switch of flows, runs and triggers: whether they are offered at all."""
 FLAGS: Final[Mapping[str, bool]] = MappingProxyType({ORCHESTRATOR: True})
 """Every switch, and what it is if nobody set it."""
-NAME_LENGTH_MAX: Final = 100
 _COLUMNS: Final = "id, name, created_at, archived_at"
 
 
@@ -48,7 +48,7 @@ class Workspaces:
 
     async def create(self, name: str, owner: str | None) -> Workspace:
         """A new one; `owner` (an account) becomes its first member. Raises InvalidInputError."""
-        name, now = _checked(name), self._now()
+        name, now = checked_name(name), self._now()
         workspace_id = new_run_id(now, prefix="wsp_")
 
         def make(sql: Sql) -> Workspace:
@@ -63,7 +63,7 @@ class Workspaces:
 
     async def rename(self, workspace_id: str, name: str) -> Workspace:
         """Raises NotFoundError, InvalidInputError."""
-        name = _checked(name)
+        name = checked_name(name)
 
         def rename(sql: Sql) -> Workspace:
             sql.run("UPDATE workspace SET name = ? WHERE id = ?", name, workspace_id)
@@ -152,13 +152,6 @@ def flags_of(sql: Sql, workspace: str) -> list[Flag]:
         is_on = default if server is None else server
         found.append(Flag(name=name, is_on=is_on and own is not False, server=server, workspace=own))
     return found
-
-
-def _checked(name: str) -> str:
-    name = name.strip()
-    if not 0 < len(name) <= NAME_LENGTH_MAX or not name.isprintable():
-        raise InvalidInputError("this is no name", [("name", f"has 1 to {NAME_LENGTH_MAX} printable characters")])
-    return name
 
 
 def _get(sql: Sql, workspace_id: str) -> Workspace:

@@ -153,7 +153,9 @@ class Guard:
         if path in PROBES:
             return
         access = self._gate.access
-        access.check_host(headers.get("host"), scope.get("server"))
+        hosts = headers.getlist("host")
+        # Two names are none (RFC 9112, section 3.2): a proxy may have looked at the other one.
+        access.check_host(hosts[0] if len(hosts) == 1 else ", ".join(hosts), scope.get("server"))
         access.check_transport(headers, scope.get("client"))
         access.check_origin(headers)
         address = scope["segue.address"] = access.address_of(headers, scope.get("client"))

@@ -193,7 +193,7 @@ class IdentityRoutes:
         elif principal.kind == "key":
             raise ForbiddenError("a key makes keys only for the workspace (`for_workspace`)")
         account_id = None if body.for_workspace or principal.kind == "server" else principal.id
-        expires_at = begins_at(body.expires_at, body.expires_in, self._now())
+        expires_at = begins_at(body.expires_at, body.expires_in, self._now(), what="the key expires")
         if expires_at is None and (body.expires_at or body.expires_in) is not None:
             raise InvalidRequestError("the key would have expired already", [("expires_at", "lies in the past")])
         key, token = await self._identities.keys.create(

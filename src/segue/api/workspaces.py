@@ -132,7 +132,8 @@ class WorkspaceRoutes:
 
     async def invite(self, request: Request) -> Response:
         """Take a person in. One who is new to this server is answered with a one-time link, with which that person sets
-        a password.
+        a password. So is one who joins the default workspace with an account that another workspace has made: whoever
+        made it may know its password, so that one counts no more.
         """
         principal = principal_of(request)
         body = await read_model(request, InviteUser)
@@ -140,7 +141,10 @@ class WorkspaceRoutes:
         member, is_new = await self._identities.members.add(
             principal.workspace, body.email, body.name or body.email, body.role
         )
-        link = await self._link(member.account.id) if is_new else None
+        account_id = member.account.id
+        is_foreign = not is_new and principal.workspace == DEFAULT_WORKSPACE
+        needs_link = is_new or (is_foreign and await self._identities.accounts.renew(account_id))
+        link = await self._link(account_id) if needs_link else None
         return answer(NewUser(user=user_of(member), link=link), 201)
 
     async def user(self, user_id: str, request: Request) -> Response:
@@ -188,6 +192,13 @@ class WorkspaceRoutes:
     async def _refuse_stronger_role(self, principal: Principal, role: str) -> None:
         refuse_stronger(principal, await self._identities.roles.permissions_of(principal.workspace, role))
 
+    async def _refuse_stronger_than_known(self, principal: Principal, role: str) -> None:
+        """Nobody changes for others what they may not do. A built-in or unknown role is told by who keeps them."""
+        known = await self._identities.roles.list_of(principal.workspace)
+        found = next((one for one in known if one.name == role and not one.is_built_in), None)
+        if found is not None:
+            refuse_stronger(principal, found.permissions)
+
     # ------------------------------------------------------------ rights
 
     async def roles(self, request: Request) -> Response:
@@ -200,11 +211,14 @@ class WorkspaceRoutes:
         principal = principal_of(request)
         body = await read_model(request, PutRole)
         refuse_stronger(principal, body.permissions)
+        await self._refuse_stronger_than_known(principal, name)
         return answer(role_of(await self._identities.roles.put(principal.workspace, name, body.permissions)))
 
     async def delete_role(self, name: str, request: Request) -> Response:
         """Delete a role that no member has."""
-        await self._identities.roles.delete(principal_of(request).workspace, name)
+        principal = principal_of(request)
+        await self._refuse_stronger_than_known(principal, name)
+        await self._identities.roles.delete(principal.workspace, name)
         return Response(status_code=204)
 
     async def grants(

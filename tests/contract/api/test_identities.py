@@ -452,3 +452,49 @@ async def test_who_runs_the_server_helps_a_member_of_any_workspace_in_again(serv
         problem(await client.post("/api/v1/setup", json=body), 404, "not-found")
     async with browser(served, "max@example.org", OTHER) as client:
         assert (await client.get("/api/v1/me")).json()["workspace"] == two
+
+
+@pytest.mark.req("ACC-2.no-escalation")
+async def test_nobody_takes_from_others_what_they_may_not_do_themselves(served: Served) -> None:
+    role = "/api/v1/roles/strong"
+    await served.client.put("/api/v1/roles/clerk", json={"permissions": ["workspace:admin"]})
+    await served.client.put(role, json={"permissions": ["run:admin", "workspace:read"]})
+    await make_user(served, "carl@example.org", "clerk")
+    async with browser(served, "carl@example.org") as clerk:
+        problem(await clerk.put(role, json={"permissions": ["workspace:read"]}), 403, "forbidden")
+        problem(await clerk.delete(role), 403, "forbidden")
+        own = await clerk.put("/api/v1/roles/reader", json={"permissions": ["workspace:read"]})
+        assert own.status_code == 200
+        assert (await clerk.delete("/api/v1/roles/reader")).status_code == 204
+
+
+@pytest.mark.req("ACC-1.no-planted-accounts")
+async def test_a_password_that_another_workspace_has_set_opens_nothing_in_the_default_one(served: Served) -> None:
+    two = (await served.client.post("/api/v1/workspaces", json={"name": "Two"})).json()["id"]
+    planted = await make_user(served, "chief@example.org", "viewer", **{"x-segue-workspace": two})
+    async with browser(served, "chief@example.org") as thief:
+        made = await served.client.post("/api/v1/users", json={"email": "chief@example.org", "role": "owner"})
+        assert made.json()["user"]["id"] == planted
+        problem(await thief.get("/api/v1/me"), 401, "unauthenticated")
+        again = await thief.post("/api/v1/login", json={"email": "chief@example.org", "password": PASSWORD})
+        problem(again, 401, "unauthenticated")
+    async with served.anyone() as client:
+        body = {"token": made.json()["link"]["url_path"].partition("#")[2], "password": OTHER}
+        assert (await client.post("/api/v1/setup", json=body)).status_code == 200
+    async with browser(served, "chief@example.org", OTHER) as client:
+        assert (await client.get("/api/v1/me")).status_code == 200
+
+
+@pytest.mark.req("ACC-1.names")
+async def test_names_hold_nothing_that_cannot_be_seen_and_addresses_no_look_alikes(served: Served) -> None:
+    for name in ("a\u202eb", "a\x00", "\u200b", "  "):
+        body = {"name": name, "permissions": ["run:read"]}
+        problem(await served.client.post("/api/v1/keys", json=body), 422, "invalid-input")
+    for email in ("\uff42@x.org", "b@x\uff0eorg", "b@x.org\u200b", "b@\u2460.org"):
+        body = {"email": email, "role": "viewer"}
+        problem(await served.client.post("/api/v1/users", json=body), 422, "invalid-input")
+    late = {"name": "k", "permissions": ["run:read"], "expires_in": "-1h"}
+    assert (
+        "when the key expires"
+        in problem(await served.client.post("/api/v1/keys", json=late), 400, "bad-request")["detail"]
+    )
