@@ -286,7 +286,10 @@ def _of_http(error: HTTPException, instance: str, request_id: str) -> ProblemDet
     """An answer of the router itself: no such path, or no such method on it."""
     title = HTTPStatus(error.status_code).phrase
     slug = title.lower().replace(" ", "-")
+    allowed = (error.headers or {}).get("Allow")
     detail = "no such path" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and allowed:
+        detail = f"this path takes {allowed}"
     return _problem(error.status_code, slug, title, detail, instance, request_id)
 
 

@@ -65,6 +65,7 @@ COMMANDS: Final = {
     "event": _Place("triggers", _TRIGGERS, "Events that steps and triggers wait for."),
     "serve": _Place("serve", _SERVER),
     "health": _Place("health", _SERVER),
+    "migrate": _Place("migrate", _SERVER),
     "engine": _Place("engine", _SERVER),
     "secret": _Place("credentials", _SERVER),
     "keys": _Place("credentials", _SERVER),

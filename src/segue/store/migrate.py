@@ -61,6 +61,14 @@ def pending_migrations(applied: dict[int, str], migrations: list[Migration]) -> 
     return [migration for migration in migrations if migration.number not in applied]
 
 
+def applied_migrations(db: apsw.Connection) -> dict[int, str]:
+    """Number and checksum of what was applied to a database; empty for a new one."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'").get is None:
+        return {}
+    rows = db.execute("SELECT number, checksum FROM schema_version").fetchall()
+    return dict(msgspec.convert(rows, list[tuple[int, str]]))
+
+
 def migrate(db: apsw.Connection, migrations: list[Migration] | None = None) -> list[int]:
     """Apply what is pending and return its numbers. All or nothing; a second program that tries meanwhile waits.
 
@@ -70,9 +78,7 @@ def migrate(db: apsw.Connection, migrations: list[Migration] | None = None) -> l
     db.execute("BEGIN EXCLUSIVE")
     try:
         db.execute(_VERSIONS)
-        rows = db.execute("SELECT number, checksum FROM schema_version").fetchall()
-        applied = dict(msgspec.convert(rows, list[tuple[int, str]]))
-        pending = pending_migrations(applied, migrations)
+        pending = pending_migrations(applied_migrations(db), migrations)
         for migration in pending:
             db.execute(migration.sql)
             db.execute(
