@@ -297,7 +297,7 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
         elif plan.kind == "repeat":
             bindings = {"index": event.first}
             state.drop_timer(step.id, "every")
-        open_block(state, block, step, event.first, bindings)
+        open_block(state, block, step, event.first, bindings).chosen = event.reason
     if event.items is not None:
         step.items, step.keys = event.items, event.keys
         forget_other_items(state, step)

@@ -149,6 +149,14 @@ def _open_repeat(decider: Decider, step: StepState) -> None:
     open_turn(decider, step)
 
 
+def next_turn(decider: Decider, step: StepState) -> None:
+    """The turn before it has been told."""
+    try:
+        open_turn(decider, step)
+    except StopNow as stopped:
+        decider.fail(step, stopped.failure)
+
+
 def open_turn(decider: Decider, step: StepState) -> None:
     """The next turn of a `repeat`, unless its `while` does not hold."""
     again = step.plan.conditions.get("while")

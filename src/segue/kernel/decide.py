@@ -318,13 +318,6 @@ def _remind(decider: Decider, step: StepState) -> None:
         decider.fail(step, stopped.failure)
 
 
-def _next_turn(decider: Decider, step: StepState) -> None:
-    try:
-        composites.open_turn(decider, step)
-    except StopNow as stopped:
-        decider.fail(step, stopped.failure)
-
-
 _TIMERS: dict[TimerKind, Callable[[Decider, StepState], None]] = {
     "wait": _wait_over,
     "retry": _retry_due,
@@ -332,7 +325,7 @@ _TIMERS: dict[TimerKind, Callable[[Decider, StepState], None]] = {
     "attempt": _attempt_timeout,
     "total": _total_timeout,
     "expiry": _expired,
-    "every": _next_turn,
+    "every": composites.next_turn,
     "remind": _remind,
 }
 

@@ -49,7 +49,7 @@ def record(state: RunState, plan: RewindPlan) -> dict[str, Kept]:
             if step.id in plan.anew or (step.dead and not step.continued):
                 continue
             if _is_open(step, plan):
-                if (kept := _open(step, sets)) is not None:
+                if (kept := _open(step, sets, left)) is not None:
                     found[step.address] = kept
                 blocks += [child for child in step.children or () if id(child) not in left]
             elif step.plan.kind in ENDS_RUN:
@@ -78,9 +78,9 @@ def _is_open(step: StepState, plan: RewindPlan) -> bool:
     return bool(step.children) and (step.status not in STEP_SETTLED or step.status is StepStatus.CANCELLED)
 
 
-def _open(step: StepState, sets: dict[int, list[StepState]]) -> Kept | None:
+def _open(step: StepState, sets: dict[int, list[StepState]], left: set[int]) -> Kept | None:
     kind, error = step.plan.kind, step.error
-    roles = [child.plan.role for child in step.children or ()]
+    roles = [child.plan.role for child in step.children or () if id(child) not in left]
     if step.concluding is not None and "finally" in roles:
         return _with_blocks(step, Kept(kind=kind, status="concluding", held=step.concluding), sets)
     if step.handling is not None and "handler" in roles and error is not None:

@@ -123,6 +123,8 @@ def _do_again(state: RunState, step: StepState, opened: list[BlockState], at: in
     step.handling = step.error = None
     if step.plan.kind not in ("conditional", "switch"):
         step.reason = None
+    elif opened and opened[-1].chosen is not None:
+        step.reason = opened[-1].chosen  # not why it was cancelled
     seconds = total_seconds(step)
     if seconds is not None:
         state.set_timer(step.id, "total", total if total is not None else at + round(seconds * 1000))

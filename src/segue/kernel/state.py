@@ -51,8 +51,8 @@ class BlockState:
     """An opened block. `bindings` are names that it gives to its steps (item, index, error)."""
 
     __slots__ = (
-        "bindings", "closed", "data", "failure", "frame", "generation", "gone", "index", "nodes", "opened_seq",
-        "owner", "plan", "remaining",
+        "bindings", "chosen", "closed", "data", "failure", "frame", "generation", "gone", "index", "nodes",
+        "opened_seq", "owner", "plan", "remaining",
     )  # fmt: skip
 
     def __init__(self, plan: BlockPlan, owner: StepState | None, frame: Frame, index: int) -> None:
@@ -63,6 +63,8 @@ class BlockState:
         self.nodes: list[StepState] = []
         self.remaining = len(plan.nodes)
         self.bindings: dict[str, object] | None = None
+        self.chosen: str | None = None
+        """Why this branch was taken, in words."""
         self.data: object = None
         self.failure: ev.Failure | None = None
         self.closed = False

@@ -36,12 +36,8 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
         decider.choose_edges(step)
     _cancel_in_closed(decider)  # first, since what is closed on their account waits for their `finally` steps
-    _queue_ends(state)
-    for step in state.standing:
-        if step.failing is not None and not step.finishing:
-            state.resumed.append(step)
-        elif step.status is StepStatus.RETRYING and step.waits_on == "lost":
-            decider.next_attempt(step)
+    if not _end_as_asked(decider):
+        _take_up(decider)
     decider.drain()
     _end_the_run(decider)
     decider.drain()
@@ -49,6 +45,18 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     decider.drain()
     if not state.ended:
         _begin_anew(decider, given)
+
+
+def _take_up(decider: Decider) -> None:
+    state = decider.state
+    _queue_ends(state)
+    for step in list(state.standing):
+        if step.failing is not None and not step.finishing:
+            state.resumed.append(step)
+        elif step.status is StepStatus.RETRYING and step.waits_on == "lost":
+            decider.next_attempt(step)
+        elif step.status is StepStatus.RUNNING and _turn_was_told(step):
+            composites.next_turn(decider, step)
 
 
 def _cancel_in_closed(decider: Decider) -> None:
@@ -157,7 +165,12 @@ def _end_is_open(state: RunState, block: BlockState) -> bool:
         return False
     if owner.plan.kind in ("foreach", "parallel"):
         return not owner.open_blocks
-    return _is_last(owner, block)
+    return _is_last(owner, block) and not _turn_was_told(owner)
+
+
+def _turn_was_told(owner: StepState) -> bool:
+    """Whether the last turn of a loop is over and told, and the next one was not opened."""
+    return owner.plan.kind == "repeat" and bool(owner.children) and owner.children[-1].index < owner.next_item
 
 
 def _is_in_handler(owner: StepState) -> bool:
@@ -171,24 +184,37 @@ def _is_last(owner: StepState, block: BlockState) -> bool:
 
 def _goes_on(state: RunState) -> bool:
     """Whether the end of the run was asked for in this phase, and is not on its way."""
-    return state.outcome is None or (state.phase_block is not None and state.phase_block.closed)
+    if state.outcome is None or state.outcome.outcome == "succeeded":
+        return True
+    if state.outcome.outcome == "failed" and state.compensating is None:  # which a cancellation does not end
+        return True
+    return state.phase_block is not None and state.phase_block.closed
 
 
-def _end_the_run(decider: Decider) -> None:
-    """Somebody or something had ended the run, and that was not carried through."""
+def _end_as_asked(decider: Decider) -> bool:
+    """Whether somebody or something had ended the run in this phase. It is carried through; nothing else is begun."""
     state = decider.state
-    if state.ended:
-        return
-    if state.phase == "compensation":
-        if all(step.undone != "running" for step in state.standing):
-            compensation.go_on(decider)
-    elif state.ending is None and (state.cancelling is not None or state.timed_out) and _goes_on(state):
+    if state.ended or state.ending is not None or state.phase == "compensation":
+        return False
+    if (state.cancelling is not None or state.timed_out) and _goes_on(state):
         outcome = "timed_out" if state.timed_out else "cancelled"
         decider.stop_all("the run's time is over" if state.timed_out else state.cancelling or "cancelled")
         late = ev.Failure(category="timeout", code="run_timeout", message="the run was not done in its time")
         decider.finish(ev.FinallyStarted(outcome=outcome, error=late if state.timed_out else None))
-    elif state.ending is None and (ender := _ender(state)) is not None:
+        return True
+    ender = _ender(state)
+    if ender is not None:
         end_run(decider, ender)
+    return ender is not None
+
+
+def _end_the_run(decider: Decider) -> None:
+    state = decider.state
+    if state.ended or _end_as_asked(decider):
+        return
+    if state.phase == "compensation":
+        if all(step.undone != "running" for step in state.standing):
+            compensation.go_on(decider)
     else:
         composites.finish_if_last(decider)
 

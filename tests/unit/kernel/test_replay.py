@@ -17,6 +17,7 @@ from segue.kernel.status import RunStatus
 from unit.kernel.builders import (
     Play,
     conditional,
+    failure,
     flow,
     foreach,
     graph,
@@ -109,6 +110,24 @@ def test_a_failure_that_was_caught_is_kept_with_what_caught_it() -> None:
     old.run()
     assert replay(old, "end").order == ["end"]
     assert replay(old, "d").order == ["d"]
+
+
+@pytest.mark.parametrize("to", ["x", "y", "f"])
+def test_a_step_of_a_try_is_run_again_before_the_finally_of_the_try(to: str) -> None:
+    old = Play(flow(try_("t", [step("x"), step("y")], None, [step("f")]), step("end"))).run()
+    new = replay(old, to)
+    assert new.order == [to]
+    new.run({to: "new"})
+    assert new.order == ["x", "y", "f", "end"][["x", "y", "f"].index(to) :]
+
+
+def test_a_step_of_a_block_that_a_handler_caught_is_run_again_before_the_handler() -> None:
+    block = conditional("c", ("true", [step("x"), step("y")]), on_error=on_error(step("h")))
+    old = Play(flow(block, step("end"))).run({"y": failure("http.404"), "h": "caught"})
+    new = replay(old, "x")
+    assert new.order == ["x"]
+    new.run({"y": "fine"})
+    assert (new.order, new.out("c")) == (["x", "y", "end"], "fine")
 
 
 def test_branches_that_were_taken_stay_taken() -> None:

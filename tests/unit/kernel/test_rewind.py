@@ -283,6 +283,17 @@ def test_a_taken_branch_stays_taken_and_its_owner_gives_its_new_output() -> None
     assert "took `then`" in play.why("c")
 
 
+@pytest.mark.req("BAR-4.what-happened")
+def test_a_taken_branch_that_was_cancelled_says_again_why_it_was_taken_once_it_goes_on() -> None:
+    play = Play(flow(conditional("c", ("true", [step("x"), step("y")])), step("end")))
+    play.ok("x")
+    play.give(inp.CancelRun("enough"))
+    assert play.why("c") == "cancelled: enough"
+    retry(play)
+    play.run()
+    assert play.why("c") == "took `then`: its condition holds"
+
+
 def test_a_composite_that_is_undone_leaves_its_steps_behind() -> None:
     play = Play(flow(step("a"), conditional("c", ("true", [step("x")])), step("end")))
     play.ok("a")
