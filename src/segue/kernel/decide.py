@@ -294,7 +294,7 @@ def _total_timeout(decider: Decider, step: StepState) -> None:
     if approvals.on_expiry(decider, step):
         return
     seconds = total_seconds(step)
-    tries = f" ({step.tries} attempts)" if step.tries else ""
+    tries = f" ({step.tries} attempt{'' if step.tries == 1 else 's'})" if step.tries else ""
     message = f"not done within {seconds:g} s in all{tries}"
     decider.fail(step, ev.Failure(category="timeout", code="total_timeout", message=message), deadline=True)
 
