@@ -348,6 +348,8 @@ class Decider:
         continues = flow.on_error == "continue" and step.block.plan.role == "root"
         if flow.strategy == "priority" and step.plan.step.priority >= flow.fail_fast_priority:
             continues = False
+        if failure.step is None:
+            failure = msgspec.structs.replace(failure, step=step.address)
         self.close_callback(step)
         self.conclude(step, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
 
