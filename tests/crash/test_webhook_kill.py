@@ -114,7 +114,7 @@ async def check_all_kept(database: Path, flows: Path, accepted: dict[str, dict[s
         for id, answer in accepted.items():
             state = await host.engine.wait(answer["run_id"])
             assert state.outputs == id
-            delivery = await host.triggers.intake.delivery("default", answer["delivery_id"])
+            delivery = await host.triggers.deliveries.one("default", answer["delivery_id"])
             assert (delivery.run_id, delivery.verdict) == (answer["run_id"], "accepted")
         runs, cursor = [], None
         while True:

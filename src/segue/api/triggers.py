@@ -228,7 +228,7 @@ class TriggerRoutes:
         workspace, among = principal.workspace, seen_flows(principal, "flow:read")
         if trigger is not None:
             among = seen_flows(principal, "flow:read", self._triggers.registry.get(trigger, workspace).flow_id)
-        found = await self._triggers.intake.deliveries(
+        found = await self._triggers.deliveries.page(
             workspace, trigger_id=trigger, verdict=verdict, before=cursor, limit=limit + 1, among=among
         )
         items = [delivery_item(one) for one in found[:limit]]
@@ -237,14 +237,14 @@ class TriggerRoutes:
     async def delivery(self, delivery_id: str, request: Request) -> Response:
         """One delivery, as it came but without what proves the sender."""
         principal = principal_of(request)
-        found = await self._triggers.intake.delivery(principal.workspace, delivery_id)
+        found = await self._triggers.deliveries.one(principal.workspace, delivery_id)
         refuse_unless(principal, "run:read", found.flow_id)
         return answer(delivery_view(found))
 
     async def replay(self, delivery_id: str, request: Request) -> Response:
         """Start a new run with what came then. The new delivery names the old one."""
         principal = principal_of(request)
-        found = await self._triggers.intake.delivery(principal.workspace, delivery_id)
+        found = await self._triggers.deliveries.one(principal.workspace, delivery_id)
         refuse_unless(principal, "run:create", found.flow_id)
         taken = await self._triggers.intake.replay(principal.workspace, delivery_id, read_content)
         return answer(WebhookTaken(delivery_id=taken.delivery_id, run_id=taken.run_id), 201)

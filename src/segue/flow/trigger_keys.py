@@ -138,7 +138,7 @@ AUTH_KEYS: Final = MappingProxyType({
         _HEADER, _PREFIX,
         Key(name="algorithm", type="text", doc="hmac-sha1, hmac-sha256, hmac-sha512 or ed25519.",
             example="hmac-sha256"),
-        Key(name="encoding", type="text", doc="hex or base64.", example="hex"),
+        Key(name="encoding", type="text", doc="hex, base64 or base64url.", example="hex"),
         Key(name="key", type="text", doc="What the secret's text is: text, base64, hex, whsec or public.",
             example="text"),
         Key(name="separator", type="text", doc="Between several signatures.", example="','"),
@@ -164,7 +164,7 @@ AUTH_KEYS: Final = MappingProxyType({
 """The settings of each kind under `auth`, beside `type` and `secret`."""
 AUTH_WORDS: Final = MappingProxyType({
     "algorithm": ("hmac-sha1", "hmac-sha256", "hmac-sha512", "ed25519"),
-    "encoding": ("hex", "base64"),
+    "encoding": ("hex", "base64", "base64url"),
     "key": ("text", "base64", "hex", "whsec", "public"),
     "time_unit": ("s", "ms", "rfc3339"),
 })  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from segue.engine.ids import new_run_id
 from segue.errors import NotFoundError
 from segue.expr.sealed import MARK as SEAL
 from segue.expr.sealed import Sealer
@@ -22,6 +23,8 @@ Verdict = Literal["accepted", "ignored", "refused", "captured", "replayed"]
 SEEN_KEPT_MS: Final = 7 * 86_400_000
 """How long a sender's id is remembered: the longest retries of the senders that we know take three days."""
 KEPT_MS: Final = 30 * 86_400_000
+DROPPED_AT_ONCE: Final = 500
+"""Rows of one transaction when what is old is forgotten."""
 REFUSED_KEPT: Final = 200
 """Refused deliveries of one trigger: whoever is refused must not fill the disk."""
 REFUSED_BODY_BYTES: Final = 4_096
@@ -175,11 +178,22 @@ def drop_refused(sql: Sql, trigger_id: str) -> None:
     )  # fmt: skip
 
 
-def drop_old(sql: Sql, now: int, kept_ms: int = KEPT_MS) -> None:
-    """Forget what is older than it is kept."""
-    sql.run("DELETE FROM delivery WHERE at < ?", now - kept_ms)
-    sql.run("DELETE FROM delivery_seen WHERE at < ?", now - SEEN_KEPT_MS)
+def drop_old(sql: Sql, now: int, kept_ms: int = KEPT_MS) -> bool:
+    """Forget some of what is older than it is kept; whether there may be more. In small steps: whoever writes waits."""
+    oldest = new_run_id(now - kept_ms, prefix="dlv_", entropy=bytes(10))
+    dropped = sql.run(
+        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE id < ? ORDER BY id LIMIT ?)",
+        oldest, DROPPED_AT_ONCE,
+    )  # fmt: skip
+    dropped += sql.run(
+        "DELETE FROM delivery_seen WHERE (trigger_id, seen) IN"
+        " (SELECT trigger_id, seen FROM delivery_seen WHERE at < ? ORDER BY at LIMIT ?)",
+        now - SEEN_KEPT_MS, DROPPED_AT_ONCE,
+    )  # fmt: skip
+    if dropped:
+        return True
     sql.run("DELETE FROM schedule_fire WHERE at < ? AND outcome <> 'queued'", now - kept_ms)
+    return False
 
 
 def _delivery(row: Row) -> Delivery:

@@ -365,35 +365,6 @@ class Intake:
         run_id = await self._starter.start(row, ready, event, run_id=kept.run_id, also=also)
         return Taken(delivery_id=kept.id, run_id=run_id)
 
-    async def deliveries(
-        self,
-        workspace: str,
-        *,
-        trigger_id: str | None,
-        verdict: str | None,
-        before: str | None,
-        limit: int,
-        among: frozenset[str] | None = None,
-    ) -> list[Delivery]:
-        """Newest first; `among`: only those for these flows' triggers."""
-        triggers: list[str | None] = [trigger_id]
-        if among is not None and trigger_id is None:
-            triggers = [row.id for flow_id in among for row in self._registry.of_flow(workspace, flow_id)]
-
-        def find(sql: Sql) -> list[Delivery]:
-            found: list[Delivery] = []
-            # One list for each trigger, from its index: theirs may be rare among all of the workspace.
-            for one in triggers:
-                where = {"trigger_id": one, "verdict": verdict}
-                found += deliveries.list_deliveries(sql, workspace, where, before=before, limit=limit)
-            return sorted(found, key=lambda delivery: delivery.id, reverse=True)[:limit]
-
-        return await self._tables.ask(find)
-
-    async def delivery(self, workspace: str, id: str) -> Delivery:
-        """Raises NotFoundError."""
-        return await self._tables.ask(lambda sql: deliveries.get_delivery(sql, workspace, id))
-
 
 def _again(earlier: Seen, settings: WebhookSettings) -> Taken:
     return Taken(

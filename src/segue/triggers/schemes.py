@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 Algorithm = Literal["hmac-sha1", "hmac-sha256", "hmac-sha512", "ed25519"]
-Encoding = Literal["hex", "base64"]
+Encoding = Literal["hex", "base64", "base64url"]
 KeyForm = Literal["text", "base64", "hex", "whsec", "public"]
 """How a secret's text becomes the key's bytes. `text`: as it stands; `whsec`: base64 behind `whsec_`, 24 to 64 bytes;
 `public`: an Ed25519 public key as PEM, hex or base64, with or without `whpk_`.

@@ -21,6 +21,7 @@ from segue.flow.model import Flow, JsonValue, RawMap
 from segue.store.port import EventRow
 from segue.store.tables import Tables
 from segue.triggers.deliveries import drop_old
+from segue.triggers.kept_deliveries import KeptDeliveries
 from segue.triggers.limits import DEFAULT_LIMITS, TriggerLimits
 from segue.triggers.reactions import Chains
 from segue.triggers.records import Origin, TriggerRow
@@ -70,6 +71,7 @@ class Triggers:
         self._turn = asyncio.Lock()
         self._followed: dict[str, bytes] = {}
         self._looking: asyncio.Task[None] | None = None
+        self.deliveries = KeptDeliveries(tables, self.registry)
         self.scheduler = Scheduler(engine, tables, self.registry, self.starter)
         self.registry.changed = self._changed
         self._chains = Chains(engine, tables, self.registry, self.starter)
@@ -188,6 +190,12 @@ class Triggers:
         await self._follow(WORKSPACE, flow, "folder", found.source)
         self._followed[flow.id] = found.digest
 
+    async def drop_old(self) -> None:
+        """Forget deliveries, their ids and what became of due times once they are older than they are kept."""
+        now, more = self.engine.now(), True
+        while more:
+            more = await self._tables.change(lambda sql: drop_old(sql, now, self._limits.kept_ms))
+
     async def _look_again(self) -> None:
         dropped_at = 0
         while True:
@@ -195,7 +203,7 @@ class Triggers:
                 await self.follow_folders()
                 now = self.engine.now()
                 if now - dropped_at >= DROP_EVERY_MS:
-                    await self._tables.change(lambda sql, now=now: drop_old(sql, now, self._limits.kept_ms))
+                    await self.drop_old()
                     dropped_at = now
             except SegueError as error:
                 _log.warning("the folders' triggers could not be looked at: %s", error.message)

@@ -36,7 +36,8 @@ HEADER_MAX: Final = 8_192
 ID_MAX: Final = 300
 _HASHES: Final = {"hmac-sha1": hashlib.sha1, "hmac-sha256": hashlib.sha256, "hmac-sha512": hashlib.sha512}
 _SIZES: Final = {"hmac-sha1": 20, "hmac-sha256": 32, "hmac-sha512": 64, "ed25519": 64}
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+\Z")
+_HEX: Final = re.compile(r"(?:(?:[0-9a-f]{2})+|(?:[0-9A-F]{2})+)\Z")
+"""In small letters or in capitals; nobody writes both."""
 _TIME: Final = re.compile(r"[0-9]{1,16}\Z")
 _TEMPLATE: Final = re.compile(r"\{(body|time|id)\}")
 _WHSEC_BYTES: Final = (24, 64)
@@ -164,7 +165,9 @@ def verify(scheme: Scheme, secrets: Sequence[Secret], message: Message, now_ms: 
         return Verdict(wrong)
     id = id or message.word(scheme.id)
     if id is None:
-        id = "sha256:" + hashlib.sha256(given.encode() + b"\n" + message.body).hexdigest()
+        # By what the texts of the header mean: the same signature in capitals is the same delivery.
+        proofs = b"".join(sorted(raw for _, raw in candidates))
+        id = "sha256:" + hashlib.sha256(at.encode() + b"\n" + proofs + message.body).hexdigest()
     return Verdict("ok", id)
 
 
@@ -218,12 +221,24 @@ def _candidates(scheme: Scheme, parts: Sequence[str]) -> list[tuple[Proof, bytes
 def _bytes_of(text: str, encoding: Encoding) -> bytes | None:
     if encoding == "hex":
         return bytes.fromhex(text) if _HEX.match(text) else None
+    if encoding == "base64url":
+        return _url_safe(text)
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
     # Base64 has several texts for the same bytes when the last letter has bits to spare; one of them is the right one.
     return raw if base64.b64encode(raw).decode() == text else None
+
+
+def _url_safe(text: str) -> bytes | None:
+    """RFC 4648, section 5, with or without padding, of which there is one right text each."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    exact = base64.urlsafe_b64encode(raw).decode()
+    return raw if text in (exact, exact.rstrip("=")) else None
 
 
 def _signed(template: str, **values: bytes) -> bytes:

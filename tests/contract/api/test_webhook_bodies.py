@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from acceptance.api_support import Served, ShiftedClock, problem, serve
+from segue.triggers.incoming import Content, Incoming
 
 pytestmark = [pytest.mark.anyio]
 
@@ -41,6 +42,12 @@ triggers:
   - {webhook: {auth: none, name: pair, dedupe: "{{ data.order }}/{{ data.line }}"}}
   - {webhook: {auth: none, name: never, dedupe: false}}
   - {webhook: {auth: none, name: map, dedupe: $data.key}}
+steps: [{say: {set: {a: 1}}}]
+""",
+    "hidden": """
+flow: hidden
+trigger: {webhook: {auth: none}}
+masking: [iban]
 steps: [{say: {set: {a: 1}}}]
 """,
     "alone": """
@@ -203,6 +210,31 @@ async def test_what_two_deliveries_have_in_common_can_be_computed_or_left_out(se
         assert await sent(name, {"key": None}) != await sent(name, {"key": None})
     first = await sent("map", {"key": {"b": 1, "a": "x" * 1000}})
     assert await sent("map", {"key": {"a": "x" * 1000, "b": 1}}) == first
+
+
+@pytest.mark.req("TRIG-1.kept", "ACC-5.deliveries")
+async def test_deliveries_end_with_their_time_and_hide_what_their_flow_hides(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = await address(served, "hidden")
+    taken = (await send(served, where, json={"iban": "DE02 1203 0000 0000 2020 51", "n": 1})).json()
+    shown = await served.get(f"/api/v1/deliveries/{taken['delivery_id']}")
+    assert "2020 51" not in shown["body"]
+
+    for number in range(1_100):
+        await served.host.triggers.intake.take(
+            Incoming(
+                workspace="default", flow_id="hidden", random=where.rpartition("/")[2], method="POST", headers=[],
+                query=[], body=b"%d" % number,
+            ),
+            lambda _, body: Content(body.decode()),
+        )  # fmt: skip
+    monkeypatch.setattr(ShiftedClock, "shift_ms", 29 * 86_400_000)
+    await served.host.triggers.drop_old()
+    assert (await served.get(f"/api/v1/deliveries/{taken['delivery_id']}"))["id"] == taken["delivery_id"]
+    monkeypatch.setattr(ShiftedClock, "shift_ms", 31 * 86_400_000)
+    await served.host.triggers.drop_old()
+    assert (await served.get("/api/v1/deliveries"))["deliveries"] == []
 
 
 @pytest.mark.req("TRIG-1.dedupe")

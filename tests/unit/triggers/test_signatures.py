@@ -349,6 +349,26 @@ def test_without_an_id_signature_and_body_are_the_id() -> None:
     assert first.id != second.id
 
 
+@pytest.mark.req("TRIG-1.hmac", "TRIG-1.dedupe")
+@pytest.mark.parametrize("encoding", ["hex", "base64", "base64url"])
+def test_a_digest_has_the_texts_of_its_encoding_and_all_are_one_delivery(encoding: schemes.Encoding) -> None:
+    digest = hmac.new(b"key", BODY, hashlib.sha256).digest()
+    plain, url = base64.b64encode(digest).decode(), base64.urlsafe_b64encode(digest).decode()
+    texts = {
+        "hex": [digest.hex(), digest.hex().upper()], "base64": [plain], "base64url": [url, url.rstrip("=")],
+    }[encoding]  # fmt: skip
+    scheme = hmac_scheme(HmacSettings(encoding=encoding))
+
+    def judged(text: str) -> Verdict:
+        return verify(scheme, [Secret("key")], Message([("x-signature", text)], BODY), NOW)
+
+    verdicts = [judged(text) for text in texts]
+    assert all(one.accepted for one in verdicts)
+    assert len({one.id for one in verdicts}) == 1
+    for text in (texts[0] + "=", texts[0][:-2], " " + texts[0], texts[0] + "\n", texts[0][:-1] + "!"):
+        assert not judged(text).accepted
+
+
 def test_a_secret_is_not_shown() -> None:
     assert "s3cret" not in repr(Secret("s3cret"))
     assert json.loads(BODY)["id"] == "evt_1"
