@@ -27,7 +27,7 @@ SMALL = {
 """Tables that may be read from end to end, and why."""
 MEANT = {
     "SELECT substr(sealed, 2, 8), count(*) FROM": "how much each encryption key holds: asked by hand, now and then",
-    "JOIN flow_search": "a full-text search is put in order by rank, which no index has",
+    "FROM flow_search": "a full-text search is put in order by rank, which no index has",
 }
 """What is in statements that read or sort more, and why."""
 SAMPLES = {

@@ -71,6 +71,7 @@ PATH_PARAMETERS: Final = {
     "address": "The step's address: `charge`, `each[3].enrich`.",
     "step": "The step's address: `approve`.",
     "name": "Its name in the workspace.",
+    "tag": "The tag as it is called now.",
     "token": "The callback's token: the proof that the sender may answer.",
     "template_id": "The template's id.",
     "trigger_id": "The trigger's id: `trg_…`.",

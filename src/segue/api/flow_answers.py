@@ -128,6 +128,33 @@ class TagList(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[TagCount]
 
 
+class CategoryCount(msgspec.Struct, frozen=True, kw_only=True):
+    """A category, and how many flows are in it."""
+
+    category: str
+    flows: int
+
+
+class CategoryList(msgspec.Struct, frozen=True, kw_only=True):
+    """The categories of the workspace's stored flows."""
+
+    categories: list[CategoryCount]
+
+
+class LeftFlow(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow that stays as it is, and why."""
+
+    flow: str
+    why: str
+
+
+class TagRenamed(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids of the flows whose drafts bear the new tag now, and of those that were left."""
+
+    renamed: list[str]
+    left: list[LeftFlow]
+
+
 class FlowCallers(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of flows that run this one by its name, in order; the first 200."""
 
@@ -245,7 +272,7 @@ class TemplateList(msgspec.Struct, frozen=True, kw_only=True):
 FLOW_ANSWERS: Final[tuple[type[msgspec.Struct], ...]] = (
     FlowItem, FlowDetail, FlowList, FlowDraft, FlowGraph, FlowVersionItem, FlowVersionDetail, FlowVersionList, TagList,
     Favourites, FlowDiff, DryRun, FlowTests, SavedStepItem, SavedStepList, ImportReport, ExportReport, FlowCallers,
-    TemplateItem, TemplateDetail, TemplateList,
+    CategoryList, TagRenamed, TemplateItem, TemplateDetail, TemplateList,
 )  # fmt: skip
 
 

@@ -59,6 +59,12 @@ class PutTags(Body):
     tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(max_length=100)
 
 
+class RenameTag(Body):
+    """What a tag is to be called."""
+
+    to: str = Field(min_length=1, max_length=100)
+
+
 class PutFavourites(Body):
     """The flows that the caller wants to see first, in order."""
 
@@ -133,6 +139,6 @@ class PutSavedStep(Body):
 
 
 FLOW_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    CreateFlow, PutDraft, EditDraft, SaveVersion, CloneFlow, PutTags, PutFavourites, PlanFlow, TestFlow,
+    CreateFlow, PutDraft, EditDraft, SaveVersion, CloneFlow, PutTags, RenameTag, PutFavourites, PlanFlow, TestFlow,
     PutSavedStep, ImportFlows, CreateTemplate, FromTemplate,
 )  # fmt: skip

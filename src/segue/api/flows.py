@@ -16,19 +16,23 @@ from segue.api.documented import answers_with, body_of, errors_of
 from segue.api.errors import flow_problem
 from segue.api.etags import etag, flow_path
 from segue.api.flow_answers import (
+    CategoryCount,
+    CategoryList,
     Favourites,
     FlowCallers,
     FlowDetail,
     FlowItem,
     FlowList,
+    LeftFlow,
     TagCount,
     TagList,
+    TagRenamed,
     flow_detail,
     flow_draft,
     flow_item,
 )
 from segue.api.flow_answers import FlowDraft as FlowDraftAnswer
-from segue.api.flow_bodies import CloneFlow, CreateFlow, PutFavourites, PutTags
+from segue.api.flow_bodies import CloneFlow, CreateFlow, PutFavourites, PutTags, RenameTag
 from segue.api.flow_texts import text_of_new
 from segue.api.repeats import CHANGES_NOTHING
 from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
@@ -37,6 +41,7 @@ from segue.errors import ConflictError
 from segue.flow.edit import SetFlow
 from segue.flows.records import Author, FlowFilter, Sort, State
 from segue.flows.shelf import Shelf
+from segue.flows.tagging import rename_tag
 
 LIST_MAX = 200
 CURSOR_MAX = 1_000
@@ -60,6 +65,14 @@ class FlowRoutes:
             responses=answers_with(201, FlowItem, 400, 409, 413, 422, description="Stored"),
         )  # fmt: skip
         add("/flow-tags", self.tags, needs="flow:read", each=True, responses=answers_with(200, TagList))
+        add(
+            "/flow-tags/{tag}", self.rename_tag, method="PUT", needs="flow:update", extra=body_of(RenameTag),
+            responses=answers_with(200, TagRenamed, 400, 404, 413, 422),
+        )  # fmt: skip
+        add(
+            "/flow-categories", self.categories, needs="flow:read", each=True,
+            responses=answers_with(200, CategoryList),
+        )  # fmt: skip
         add("/favourites", self.favourites, needs="flow:read", each=True, responses=answers_with(200, Favourites))
         add(
             "/favourites", self.put_favourites, method="PUT", needs="flow:read", each=True,
@@ -204,6 +217,21 @@ class FlowRoutes:
         principal = principal_of(request)
         found = await self._stored.tags(principal.workspace, seen_flows(principal, "flow:read"))
         return answer(TagList(tags=[TagCount(tag=tag, flows=count) for tag, count in found]))
+
+    async def rename_tag(self, tag: str, request: Request) -> Response:
+        """Call a tag otherwise, in the drafts of all live flows that bear it; a flow that bears both has one then.
+        `left` names the flows whose drafts could not be changed, with the reason. Safe to repeat.
+        """
+        body, principal = await read_model(request, RenameTag), principal_of(request)
+        renamed, left = await rename_tag(self._stored, principal.workspace, tag, body.to, author_of(principal))
+        return answer(TagRenamed(renamed=renamed, left=[LeftFlow(flow=id, why=why) for id, why in left]))
+
+    async def categories(self, request: Request) -> Response:
+        """All categories of stored flows, with how many are in each."""
+        principal = principal_of(request)
+        found = await self._stored.categories(principal.workspace, seen_flows(principal, "flow:read"))
+        counts = [CategoryCount(category=category, flows=count) for category, count in found]
+        return answer(CategoryList(categories=counts))
 
     async def put_tags(self, flow_id: str, request: Request) -> Response:
         """Set a flow's tags: `tags` of its draft."""

@@ -15,23 +15,27 @@ from segue.flows.records import FlowFilter, FlowInfo, FlowPage, Sort
 from segue.flows.rows import INFO, info_of
 from segue.store.tables import Sql, Value
 
+KEY_DIGITS_MAX: Final = 18
 WORDS_MAX: Final = 20
 """Words of one search; further ones are not looked at."""
-OFFSET_MAX: Final = 10_000
-"""Flows that one search can page through."""
 _COLUMNS: Final[dict[Sort, str]] = {"name": "f.sort_name", "updated": "f.updated_at", "created": "f.created_at"}
 _WORD: Final = re.compile(r"\w")
-_WEIGHTS: Final = "0.0, 8.0, 10.0, 2.0, 5.0, 1.0, 2.0"
-"""What a hit counts by column: id and name most, names of steps least."""
+_WEIGHTS: Final = "0.0, 8.0, 10.0, 2.0, 5.0, 1.0, 2.0, 0.3"
+"""What a hit counts by column: id and name most, the text least."""
+_HITS: Final = (
+    "WITH hit AS MATERIALIZED"  # noqa: S608 - constants
+    f" (SELECT rowid AS flow, bm25(flow_search, {_WEIGHTS}) AS score FROM flow_search WHERE flow_search MATCH ?) "
+)
+_INFO_OF_HITS: Final = INFO.replace(" FROM flow f ", ", h.score FROM flow f JOIN hit h ON h.flow = f.key ", 1)
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended. `order` is the list's; `value` the last flow's in it, or how many flows of a search went
-    before.
+    """Where a page ended. `order` is the list's; `value` the last flow's in it: of a search its score, and how many
+    went before among the files of folders.
     """
 
     order: str
-    value: str | int
+    value: str | int | float
     id: str
 
 
@@ -50,7 +54,7 @@ def decode_cursor(text: str, order: str) -> Position:
     if found is None or found.order != order or isinstance(found.value, str) is not is_text:
         message = "the cursor is not of this list; begin without one"
         raise InvalidInputError(message, [("cursor", message)])
-    if isinstance(found.value, int) and not 0 <= found.value < 2**53:
+    if isinstance(found.value, int) and not -(2**53) < found.value < 2**53:
         raise InvalidInputError("the cursor is damaged; begin without one", [("cursor", "it is damaged")])
     return found
 
@@ -117,19 +121,27 @@ def _found(sql: Sql, workspace: str, where: FlowFilter, limit: int, after: Posit
     searched = search_of(workspace, where.query or "")
     if searched is None:
         return FlowPage((), None)
-    offset = 0 if after is None else int(after.value)
-    if offset > OFFSET_MAX:
-        message = f"a search gives at most {OFFSET_MAX:,} flows; ask for more words"
-        raise InvalidInputError(message, [("cursor", message)])
+    statement, values = search_statement(workspace, where, after)
+    rows = sql.rows(f"{statement} LIMIT ?", searched, *values, limit + 1)
+    found = tuple(info_of(row) for row in rows[:limit])
+    if len(rows) <= limit:
+        return FlowPage(found, None)
+    return FlowPage(found, encode_cursor(Position("relevance", rows[limit - 1][-1], str(found[-1].key))))
+
+
+def search_statement(workspace: str, where: FlowFilter, after: Position | None) -> tuple[str, list[Value]]:
+    """The statement of a search, and its values behind what is searched for (`search_of`)."""
     conditions, values = _conditions(workspace, where)
-    statement = (
-        f"{INFO} JOIN flow_search s ON s.rowid = f.key WHERE flow_search MATCH ? AND {conditions}"
-        f" ORDER BY bm25(flow_search, {_WEIGHTS}), f.key LIMIT ? OFFSET ?"
-    )
-    found = [info_of(row) for row in sql.rows(statement, searched, *values, limit + 1, offset)]
-    if len(found) <= limit:
-        return FlowPage(tuple(found), None)
-    return FlowPage(tuple(found[:limit]), encode_cursor(Position("relevance", offset + limit, "")))
+    if after is not None:
+        conditions += " AND (h.score, f.key) > (?, ?)"
+        values += [after.value, _key_of(after)]
+    return f"{_HITS}{_INFO_OF_HITS} WHERE {conditions} ORDER BY h.score, f.key", values
+
+
+def _key_of(after: Position) -> int:
+    if not after.id.isascii() or not after.id.isdigit() or len(after.id) > KEY_DIGITS_MAX:
+        raise InvalidInputError("the cursor is damaged; begin without one", [("cursor", "it is damaged")])
+    return int(after.id)
 
 
 def search_of(workspace: str, query: str) -> str | None:
@@ -140,9 +152,8 @@ def search_of(workspace: str, query: str) -> str | None:
     words = [f'"{word}"*' for word in words_of(query)]
     if not words:
         return None
-    return (
-        f'workspace : "{_quoted(workspace)}" AND {{id name description tags steps actions}} : ({" AND ".join(words)})'
-    )
+    mine, columns = _quoted(workspace), "id name description tags steps actions text"
+    return f'workspace : "{mine}" AND {{{columns}}} : ({" AND ".join(words)})'
 
 
 def words_of(query: str) -> list[str]:
@@ -171,6 +182,18 @@ def tags(sql: Sql, workspace: str, among: frozenset[str] | None = None) -> list[
     found = sql.rows(
         "SELECT t.tag, count(*) FROM flow_tag t JOIN flow f ON f.key = t.flow AND f.state = 'live'"  # noqa: S608
         f" WHERE t.workspace = ?{some} GROUP BY t.tag ORDER BY t.tag",
+        workspace,
+        *sorted(among or ()),
+    )
+    return [(row[0], row[1]) for row in found]
+
+
+def categories(sql: Sql, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
+    """See `StoredFlows.categories`."""
+    some = "" if among is None else f" AND id IN ({_places(among)})"
+    found = sql.rows(
+        "SELECT category, count(*) FROM flow WHERE workspace = ? AND state = 'live' AND category IS NOT NULL"  # noqa: S608
+        f"{some} GROUP BY category ORDER BY category",
         workspace,
         *sorted(among or ()),
     )

@@ -124,7 +124,9 @@ def write_draft(sql: Sql, workspace: str, info: FlowInfo, found: ReadText, autho
     flow = found.flow
     if flow is None:
         if info.revision == 0:
-            write_search(sql, workspace, info, None)
+            write_search(sql, workspace, info, found)
+        else:
+            sql.run("UPDATE flow_search SET text = ? WHERE rowid = ?", found.text, info.key)
         return
     name = flow.title or flow.name or flow.id
     tags = list(dict.fromkeys(flow.tags))
@@ -137,19 +139,21 @@ def write_draft(sql: Sql, workspace: str, info: FlowInfo, found: ReadText, autho
     sql.run("DELETE FROM flow_tag WHERE flow = ?", info.key)
     for tag in tags:
         sql.run("INSERT INTO flow_tag VALUES (?, ?, ?)", workspace, tag, info.key)
-    write_search(sql, workspace, get(sql, workspace, info.id), flow)
+    write_search(sql, workspace, get(sql, workspace, info.id), found)
 
 
-def write_search(sql: Sql, workspace: str, info: FlowInfo, flow: Flow | None) -> None:
+def write_search(sql: Sql, workspace: str, info: FlowInfo, found: ReadText) -> None:
     """What full text search finds a flow by."""
+    flow = found.flow
     steps = [] if flow is None else walk_flow(flow)
     words = " ".join(dict.fromkeys(f"{step.id} {step.title or ''}" for step in steps))
     actions = "" if flow is None else " ".join(actions_in(flow))
     sql.run("DELETE FROM flow_search WHERE rowid = ?", info.key)
     sql.run(
-        "INSERT INTO flow_search (rowid, workspace, id, name, description, tags, steps, actions)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO flow_search (rowid, workspace, id, name, description, tags, steps, actions, text)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         info.key, workspace, info.id, info.name, info.description or "", " ".join(info.tags), words, actions,
+        found.text,
     )  # fmt: skip
 
 

@@ -98,6 +98,10 @@ class StoredFlows:
         """The tags of the workspace's live flows, and how many bear each; `among`: only of these flows."""
         return await self._tables.ask(lambda sql: listing.tags(sql, workspace, among))
 
+    async def categories(self, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
+        """The categories of the workspace's live flows, and how many are in each; `among`: only of these flows."""
+        return await self._tables.ask(lambda sql: listing.categories(sql, workspace, among))
+
     async def favourites(self, workspace: str, owner: str) -> list[str]:
         """Ids of the flows that somebody wants to see first, in that one's order."""
         return await self._tables.ask(lambda sql: listing.favourites(sql, workspace, owner))

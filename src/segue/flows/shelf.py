@@ -108,7 +108,7 @@ class Shelf:
         matching = [flow for flow in folder if words and _matches(flow, words)]
         after = None if cursor is None else listing.decode_cursor(cursor, "relevance")
         if after is not None and after.id == FOLDER:
-            offset, stored = int(after.value), list[Shown]()
+            offset, stored = max(0, int(after.value)), list[Shown]()
         elif origin == FOLDER:
             offset, stored = 0, list[Shown]()
         else:

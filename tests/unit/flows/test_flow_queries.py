@@ -70,8 +70,8 @@ def test_a_list_of_flows_uses_an_index(db: apsw.Connection, where: FlowFilter, i
 def test_a_search_goes_through_the_full_text_index_and_single_rows_by_key(db: apsw.Connection) -> None:
     where = FlowFilter(query="hello world")
     searched = listing.search_of("w1", where.query or "")
-    statement = f"{rows.INFO} JOIN flow_search s ON s.rowid = f.key WHERE flow_search MATCH ? AND f.workspace = ?"
-    found = plan(db, statement, [searched, "w1"])
+    statement, values = listing.search_statement("w1", where, None)
+    found = plan(db, f"{statement} LIMIT ?", [searched, *values, 50])
     assert any("VIRTUAL TABLE INDEX" in line for line in found), found
     assert not [line for line in found if line.startswith("SCAN f")], found
     for text, values in (
