@@ -24,6 +24,7 @@ from segue.api import Access, create_app, stop_streams
 from segue.api.http1 import Http1
 from segue.api.oidc import SignInProvider
 from segue.api.services import Services
+from segue.api.sockets import MESSAGE_BYTES_MAX
 from segue.bootstrap import Host, build_host
 from segue.engine.clock import Clock, SystemClock
 from segue.net.egress import EgressPolicy
@@ -158,7 +159,7 @@ async def serve(
 async def running(app: Any, listener: socket.socket) -> AsyncGenerator[QuietServer]:
     config = uvicorn.Config(
         app, http=Http1, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off",
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=5, ws_max_size=MESSAGE_BYTES_MAX,
     )  # fmt: skip
     server = QuietServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

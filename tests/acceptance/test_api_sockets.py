@@ -113,6 +113,15 @@ async def test_who_may_not_listen_is_refused_before_the_handshake(served: Served
         assert (await message(live))["event"] in ("log", "run")
 
 
+@pytest.mark.req("ACC-7.socket-size")
+async def test_a_watcher_that_sends_much_is_cut_off(served: Served) -> None:
+    async with socket(served, "/api/v1/live") as live:
+        await message(live)
+        await live.send("x" * 1_000_000)
+        await read(live)
+        assert live.close_code == 1009
+
+
 @pytest.mark.req("API-6.many", "UI-5.live")
 async def test_one_socket_tells_of_all_runs_that_a_filter_finds(served: Served) -> None:
     first = await served.start(WAIT)

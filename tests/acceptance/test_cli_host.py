@@ -334,7 +334,14 @@ def test_a_port_that_is_taken_is_said_or_passed_over(commands: Commands) -> None
         (("--public-url", "http://segue.example.org"), "write it as https://"),
         (("--public-url", "https://segue.example.org/x"), "without a path"),
         (("--public-url", "https://segue.example.org", "--dev"), "--dev is for one person"),
-        (("--public-url", "https://segue.example.org", "--port", "0"), "has no owner yet"),
+        (("--public-url", "https://segue.example.org"), "name the proxy with --trusted-proxy"),
+        (("--public-url", "https://segue.example.org", "--trusted-proxy", "the proxy"), "an address or a network"),
+        (("--trusted-proxy", "10.0.0.7"), "say with --public-url"),
+        (("--rate-limit", "fast"), "--rate-limit: 'fast' is no rate"),
+        (
+            ("--public-url", "https://segue.example.org", "--trusted-proxy", "10.0.0.7", "--port", "0"),
+            "has no owner yet",
+        ),
     ],
 )
 def test_serve_lets_nobody_else_in_without_tls_and_an_owner(

@@ -37,6 +37,8 @@ SNAPSHOT: Final = 50
 """Runs that a watcher of many is told at its start."""
 TICK_SECONDS: Final = 0.1
 """Changes of runs are told together, so often at most."""
+MESSAGE_BYTES_MAX: Final = 16 * 1024
+"""Of a message from a watcher, who has nothing to say; the web server closes with 1009 above that."""
 RECEIVED_MAX: Final = 1_000
 """Messages from a watcher that are overlooked before it is taken for broken."""
 GOING_AWAY: Final = 1012

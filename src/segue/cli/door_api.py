@@ -21,6 +21,7 @@ from segue.api.app import create_app, create_engine_app, stop_streams
 from segue.api.http1 import Http1
 from segue.api.oidc import SignInProvider
 from segue.api.services import Services
+from segue.api.sockets import MESSAGE_BYTES_MAX
 from segue.bootstrap import Host
 from segue.cli.door import PublicAddress
 from segue.errors import RequestError
@@ -133,6 +134,7 @@ def api_server(
     config = uvicorn.Config(
         app,
         http=Http1,
+        ws_max_size=MESSAGE_BYTES_MAX,
         log_config=None,
         access_log=False,
         server_header=False,
