@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,6 +56,9 @@ from segue.engine.host import Engine
 from segue.errors import SegueError
 from segue.flows.shelf import Shelf
 
+NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI's own, of which it asks at each request whether somebody configured it: 3 % of a start."""
+
 
 def create_app(
     services: Services,
@@ -74,7 +78,7 @@ def create_app(
     """
     app = FastAPI(
         title="Segue", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False, telemetry=NO_TELEMETRY,
     )  # fmt: skip
     engine, library = services.engine, services.library
     starter = Starter(engine, services.flows, services.stored, library)
@@ -129,7 +133,7 @@ def create_engine_app(services: Services, access: Access, *, body_bytes_max: int
     """Document B's engine alone: `POST /v1/execute`, `GET /v1/runs/{id}`, health."""
     app = FastAPI(
         title="Segue engine", version=segue.__version__, docs_url=None, redoc_url=None, openapi_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False, telemetry=NO_TELEMETRY,
     )  # fmt: skip
     engine = services.engine
     starter = Starter(engine, services.flows, services.stored, services.library)

@@ -7,7 +7,6 @@ What is there against pages of other origins has no place here: no page can spea
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -33,7 +32,7 @@ from segue.api.run_feed import LEVELS, Position, Told
 from segue.engine.log_lines import LogLine
 from segue.engine.views import RunView
 from segue.errors import NotFoundError, RequestError
-from segue.observe.logs import get_logger, log_context
+from segue.observe.logs import get_logger, log_context, new_request_id
 from segue.store.port import RunRecord
 from segue.wire import engine_pb2 as wire
 from segue.wire.names import EXECUTE, GET_RUN, PROBLEM, PUSHBACK_MS, SERVICE, WATCH_RUN
@@ -157,13 +156,13 @@ class GrpcDoor:
                     if told.kind in ("end", "resume"):
                         return
             if standing.refusal is not None and not self._streams.over:
-                await _refuse(context, standing.refusal, WATCH_RUN, _new_id())
+                await _refuse(context, standing.refusal, WATCH_RUN, new_request_id())
         yield wire.RunEvent(id=str(last), resume="the server is being stopped")
 
     # ------------------------------------------------------------ what every call passes
 
     async def _answered(self, name: str, context: Context, work: Callable[[Principal], Awaitable[T]]) -> T:
-        begun, request_id = time.perf_counter(), _new_id()
+        begun, request_id = time.perf_counter(), new_request_id()
         with log_context(request_id=request_id):
             try:
                 await context.send_initial_metadata((("x-request-id", request_id),))
@@ -270,10 +269,6 @@ async def _refuse(context: Context, error: Exception, name: str, request_id: str
     if "retry-after" in headers:
         trailing.append((PUSHBACK_MS, str(int(headers["retry-after"]) * 1000)))
     await context.abort(code, details.detail or details.title, tuple(trailing))
-
-
-def _new_id() -> str:
-    return f"req_{secrets.token_hex(12)}"
 
 
 def _unary(behavior: Callable[[Q, Context], Awaitable[A]], request: type[Q]) -> grpc.RpcMethodHandler[Q, A]:

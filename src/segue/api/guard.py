@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -28,7 +27,7 @@ from segue.api.errors import (
 )
 from segue.api.gate import WORKSPACE_HEADER, Gate
 from segue.errors import NotFoundError, SegueError
-from segue.observe.logs import get_logger, log_context
+from segue.observe.logs import get_logger, log_context, new_request_id
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
@@ -103,7 +102,7 @@ class Guard:
         from any page, so with one an `Origin` is a must.
         """
         headers = Headers(scope=scope)
-        scope["segue.request_id"] = request_id = f"req_{secrets.token_hex(12)}"
+        scope["segue.request_id"] = request_id = new_request_id()
         scope["segue.shown_path"] = shown_path(scope["path"])
         with log_context(request_id=request_id):
             try:
@@ -120,7 +119,7 @@ class Guard:
         begun = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.match(given) else f"req_{secrets.token_hex(12)}"
+        request_id = given if _REQUEST_ID.match(given) else new_request_id()
         scope["segue.request_id"] = request_id
         scope["segue.shown_path"] = shown_path(scope["path"])
         answer = _Answer(send, request_id, scope, self._gate)

@@ -9,7 +9,6 @@ connection that is closed with input unread loses the answer on its way (RFC 911
 from __future__ import annotations
 
 import asyncio
-import secrets
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from segue.api.errors import PROBLEM_TYPE, RETRY_AFTER_SECONDS, TYPE_PREFIX, ProblemDetails
-from segue.observe.logs import get_logger
+from segue.observe.logs import get_logger, new_request_id
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 """Of the request line and all header lines. What a browser sends has some hundreds of bytes, other servers take 8 to
@@ -128,7 +127,7 @@ class Http1(HttpToolsProtocol):
 
     def _refuse(self, status: int, slug: str, detail: str) -> None:
         """Answer with a problem document, and close once the sender has, or in a moment."""
-        request_id, title = f"req_{secrets.token_hex(12)}", HTTPStatus(status).phrase
+        request_id, title = new_request_id(), HTTPStatus(status).phrase
         body = msgspec.json.encode(
             ProblemDetails(
                 type=TYPE_PREFIX + slug, title=title, status=status, detail=detail, instance="", request_id=request_id
