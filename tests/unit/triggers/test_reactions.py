@@ -206,3 +206,30 @@ async def test_an_event_that_does_not_fit_the_flow_is_noted_with_the_trigger() -
 
         await until(is_noted)
         assert await it.runs("ship") == []
+
+
+@pytest.mark.req("TRIG-2.source")
+async def test_a_trigger_hears_only_the_events_of_its_sources() -> None:
+    heard = (
+        "flow: {name}\ntrigger: {{event: order.paid{source}}}\n"
+        "steps: [{{say: {{set: {{flow: $trigger.flow}}}}}}]\noutputs: $say.flow\n"
+    )
+    async with world() as it:
+        for name in ("billing", "other"):
+            await it.follow(f"flow: {name}\nsteps: [{{tell: {{emit: {{event: order.paid}}}}}}]\n")
+        for name, source in (("all", ""), ("outside", ", source: api"), ("ours", ", source: [billing, nobody]")):
+            await it.follow(heard.format(name=name, source=source))
+        for name in ("billing", "other"):
+            flow = it.host.registered
+            found = await flow.find(name, workspace="default")
+            assert found is not None
+            await it.host.engine.start(found.flow, {}, source=found.source)
+        await it.host.engine.publish("order.paid", {"n": 1})
+        await it.until_ended(3, "all")
+        await it.until_ended(1, "outside")
+        await it.until_ended(1, "ours")
+        outputs = {
+            name: sorted([str((await it.host.engine.state(run)).outputs) for run in await it.runs(name)])
+            for name in ("all", "outside", "ours")
+        }
+    assert outputs == {"all": ["api", "billing", "other"], "outside": ["api"], "ours": ["billing"]}

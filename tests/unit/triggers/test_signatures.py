@@ -194,6 +194,27 @@ def test_what_the_senders_own_package_signs_is_taken(
 
 
 @pytest.mark.req("TRIG-1.vendors")
+@pytest.mark.parametrize("body", [BODY, b"", "ü\r\n\u2028 {}".encode(), b'{"a": 1}\n'])
+def test_github_and_shopify_have_no_package_that_signs_bodies_so_their_recipes_are_followed_by_hand(
+    body: bytes,
+) -> None:
+    """GitHub: HMAC-SHA256 in hex behind `sha256=`; Shopify: HMAC-SHA256 in base64 (its package signs sign-ins only).
+    Both sign the body alone.
+    """
+    digest = hmac.new(b"hush", body, hashlib.sha256).digest()
+    made = {
+        schemes.GITHUB: ("X-Hub-Signature-256", f"sha256={digest.hex()}"),
+        schemes.SHOPIFY: ("X-Shopify-Hmac-SHA256", base64.b64encode(digest).decode()),
+    }
+    for scheme, header in made.items():
+        for secrets in (["hush"], ["other", "hush"], ["hush", "new"]):
+            active = [Secret(one) for one in secrets]
+            assert verify(scheme, active, Message([header], body), NOW).accepted
+            assert not verify(scheme, active, Message([header], body + b" "), NOW).accepted
+        assert not verify(scheme, [Secret("other")], Message([header], body), NOW).accepted
+
+
+@pytest.mark.req("TRIG-1.vendors")
 def test_what_we_hold_for_signed_the_senders_own_packages_hold_for_signed() -> None:
     import stripe
     from retell.lib import webhook_auth
