@@ -26,6 +26,7 @@ SMALL = {
 }
 """Tables that may be read from end to end, and why."""
 MEANT = {
+    "instr(f.draft, ?)": "which flows name this one: texts of the workspace's live flows are read, a page of them",
     "SELECT substr(sealed, 2, 8), count(*) FROM": "how much each encryption key holds: asked by hand, now and then",
     "FROM flow_search": "a full-text search is put in order by rank, which no index has",
 }
