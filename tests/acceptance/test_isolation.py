@@ -55,8 +55,12 @@ SIGNING_OUT = {"POST /api/v1/logout", "DELETE /api/v1/sessions"}
 """They end what the walker goes with, and nothing else."""
 FREE = "x"
 """For parameters that are no ids of their own: steps and numbers within something that has an id, and the like."""
-FREE_PATHS = re.compile(r".*/providers/\{provider\}(/\w+|/workflows/\{workflow_id\}/preview)|/api/v1/flags/\{name\}")
-"""Paths whose parameters are none of a workspace's own: outside systems, and switches, which all have."""
+FREE_PATHS = re.compile(
+    r".*/providers/\{provider\}(/\w+|/workflows/\{workflow_id\}/preview)|/api/v1/flags/\{name\}|/api/v1/flow-tags/\{tag\}"
+)
+"""Paths whose parameters are none of a workspace's own: outside systems, switches, which all have, and tags, which are
+words.
+"""
 
 
 class Operation(NamedTuple):

@@ -263,7 +263,7 @@ def naming(sql: Sql, workspace: str, id: str) -> list[tuple[str, bytes | None, s
     found = sql.rows(
         "SELECT f.id, v.model, f.draft FROM flow f LEFT JOIN stored_version v ON v.key = f.published"
         " WHERE f.workspace = ? AND f.state = 'live' AND f.id <> ?"
-        " AND (instr(f.draft, ?) > 0 OR instr(v.source, ?) > 0) ORDER BY f.id LIMIT ?",
+        " AND (instr(f.draft, ?) > 0 OR instr(v.source, ?) > 0) ORDER BY f.sort_name, f.id LIMIT ?",
         workspace, id, id, id, CALLERS_MAX,
     )  # fmt: skip
     return [(row[0], row[1], row[2]) for row in found]

@@ -193,7 +193,7 @@ class StoredFlows:
             runs = model is not None and id in names_in(rows.model_of(model))
             if runs or id in names_in_text(draft):
                 found.append(other)
-        return found
+        return sorted(found)
 
     async def archive(self, workspace: str, id: str, author: Author) -> FlowInfo:
         """Put a flow away: it is kept with all its versions, and starts no run. Raises NotFoundError."""

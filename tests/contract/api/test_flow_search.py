@@ -108,3 +108,15 @@ async def test_a_tag_is_called_otherwise_in_all_drafts(served: Served) -> None:
     again = await served.client.put("/api/v1/flow-tags/none", json={"to": "new"})
     assert again.json() == {"renamed": [], "left": []}
     problem(await served.client.put("/api/v1/flow-tags/new", json={"to": ""}), 422, "invalid-request")
+
+
+@pytest.mark.req("FLOW-6.tags", "ACC-3.isolation")
+async def test_a_tag_of_another_workspace_stays_as_it_is(served: Served) -> None:
+    text = "flow: one\ntags: [old]\nsteps: []\n"
+    await stored(served, text)
+    made = (await served.client.post("/api/v1/workspaces", json={"name": "Team"})).json()
+    there = {"x-segue-workspace": made["id"]}
+    renamed = await served.client.put("/api/v1/flow-tags/old", json={"to": "new"}, headers=there)
+    assert renamed.json() == {"renamed": [], "left": []}
+    assert (await served.client.get("/api/v1/flow-categories", headers=there)).json() == {"categories": []}
+    assert (await served.get("/api/v1/flows/one"))["source"] == text
