@@ -7,9 +7,9 @@ they have not seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,12 +17,13 @@ from segue.errors import ConflictError
 from segue.flow import Catalogue, Flow
 from segue.flow.catalogue import FlowSpec
 from segue.flow.model import RawMap
-from segue.flows import listing, rows
+from segue.flows import rows
 from segue.flows.contents import digest_of, kept_as, refuse_stale
+from segue.flows.flow_lists import FlowLists
 from segue.flows.names import id_of, refuse_bad_id
 from segue.flows.numbers import next_number
-from segue.flows.reading import ReadText, Specs, TextReader, names_in, names_in_text
-from segue.flows.records import Author, Draft, FlowFilter, FlowInfo, FlowPage, StoredVersion, VersionInfo
+from segue.flows.reading import ReadText, Specs, TextReader
+from segue.flows.records import Author, Draft, FlowInfo, StoredVersion, VersionInfo
 from segue.flows.saved_steps import SavedSteps
 from segue.flows.settling import Follow, Retire, Settling
 from segue.store.tables import Sql, Tables
@@ -31,18 +32,15 @@ if TYPE_CHECKING:
     from segue.flow.edit import Edit, Graph
 
 
-PAGE: Final = 200
-
-
-class StoredFlows:
+class StoredFlows(FlowLists):
     """The flows of all workspaces of one database. Belongs to one event loop.
 
     `changed` is told (workspace, id) after every change, so that nobody goes on with what they knew.
     """
 
     def __init__(self, tables: Tables, catalogue: Catalogue, now: Callable[[], int], saved: SavedSteps) -> None:
+        super().__init__(tables)
         self.saved = saved
-        self._tables = tables
         self._now = now
         self._reader = TextReader(catalogue, saved.nodes, self._specs)
         self._listeners: list[Callable[[str, str], None]] = []
@@ -75,53 +73,6 @@ class StoredFlows:
         return await self._tables.ask(
             lambda sql: rows.find(sql, workspace, id) is None and rows.find_deleted(sql, workspace, id) is not None
         )
-
-    async def list(
-        self, workspace: str, where: FlowFilter | None = None, *, limit: int = 50, cursor: str | None = None
-    ) -> FlowPage:
-        """Flows of a workspace, a page of them. Raises InvalidInputError for a cursor of another list."""
-        chosen = where or FlowFilter()
-        return await self._tables.ask(lambda sql: listing.page(sql, workspace, chosen, limit=limit, cursor=cursor))
-
-    async def all(self, workspace: str, where: FlowFilter | None = None) -> Sequence[FlowInfo]:
-        """Every flow of a workspace that fits."""
-        found: list[FlowInfo] = []
-        cursor: str | None = None
-        while True:
-            page = await self.list(workspace, where, limit=PAGE, cursor=cursor)
-            found += page.flows
-            cursor = page.cursor
-            if cursor is None:
-                return found
-
-    async def tags(self, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
-        """The tags of the workspace's live flows, and how many bear each; `among`: only of these flows."""
-        return await self._tables.ask(lambda sql: listing.tags(sql, workspace, among))
-
-    async def categories(self, workspace: str, among: frozenset[str] | None = None) -> list[tuple[str, int]]:
-        """The categories of the workspace's live flows, and how many are in each; `among`: only of these flows."""
-        return await self._tables.ask(lambda sql: listing.categories(sql, workspace, among))
-
-    async def favourites(self, workspace: str, owner: str) -> list[str]:
-        """Ids of the flows that somebody wants to see first, in that one's order."""
-        return await self._tables.ask(lambda sql: listing.favourites(sql, workspace, owner))
-
-    async def put_favourites(self, workspace: str, owner: str, ids: Sequence[str]) -> None:
-        """Set them."""
-        await self._tables.change(lambda sql: listing.put_favourites(sql, workspace, owner, ids))
-
-    async def ids(self, workspace: str) -> frozenset[str]:
-        """The ids of all flows that are not deleted."""
-        return await self._tables.ask(lambda sql: listing.ids(sql, workspace))
-
-    async def live_ids(self, workspace: str) -> frozenset[str]:
-        """The ids of the flows that are neither archived nor deleted."""
-        return await self._tables.ask(lambda sql: listing.ids(sql, workspace, live=True))
-
-    async def running(self, workspace: str) -> Mapping[str, FlowSpec]:
-        """What others may know of the flows that can run: those that are live and published, by id."""
-        found = await self._tables.ask(lambda sql: rows.inputs_of_published(sql, workspace))
-        return {id: FlowSpec(name=id, inputs=inputs) for id, inputs in found.items()}
 
     async def check(self, workspace: str, id: str, text: str, *, known: Specs = MappingProxyType({})) -> ReadText:
         """A text as it would be understood here, and everything that is wrong with it. Nothing is kept. `known`: flows
@@ -181,19 +132,6 @@ class StoredFlows:
     async def delete(self, workspace: str, id: str, author: Author) -> None:
         """Delete a flow: its id is free again, its runs go on and keep their versions. Raises NotFoundError."""
         await self._set_state(workspace, id, "deleted", author)
-
-    async def callers(self, workspace: str, id: str) -> list[str]:
-        """Ids of the live flows whose published version or draft names this one, at most 200."""
-
-        def ask(sql: Sql) -> list[tuple[str, bytes | None, str]]:
-            return rows.naming(sql, workspace, id)
-
-        found: list[str] = []
-        for other, model, draft in await self._tables.ask(ask):
-            runs = model is not None and id in names_in(rows.model_of(model))
-            if runs or id in names_in_text(draft):
-                found.append(other)
-        return sorted(found)
 
     async def archive(self, workspace: str, id: str, author: Author) -> FlowInfo:
         """Put a flow away: it is kept with all its versions, and starts no run. Raises NotFoundError."""
