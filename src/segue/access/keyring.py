@@ -1,7 +1,8 @@
 """The keys that secrets are encrypted with: several by id, one of them active. They never stand in the database.
 
-Where they come from, first found: `SEGUE_KEYS` (base64, by comma, the active one first), `SEGUE_KEY` (one), else a
-file beside the database that is made at first use and that only its owner can read.
+Where they come from, first found: `SEGUE_KEYS` (base64, by comma, the active one first), `SEGUE_KEY` (one), what the
+program `SEGUE_KEYS_COMMAND` prints (as in SEGUE_KEYS, by comma or line), else a file beside the database that is made
+at first use and that only its owner can read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import base64
 import binascii
 import hashlib
 import os
+import shlex
+import stat
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +23,13 @@ from segue.errors import RequestError
 
 KEY_VARIABLE: Final = "SEGUE_KEY"
 KEYS_VARIABLE: Final = "SEGUE_KEYS"
+COMMAND_VARIABLE: Final = "SEGUE_KEYS_COMMAND"
+COMMAND_SECONDS: Final = 30.0
 KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
 KEYS_MAX: Final = 100
+OPEN_TO_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
+"""Others may not read it, and a group may read it at most, as where a volume is shared by one."""
 _HEADER: Final = "segue keys 1"
 _MAKE_ONE: Final = "make one with `openssl rand -base64 32`"
 
@@ -85,7 +93,22 @@ def ring_of_environment(environment: Mapping[str, str]) -> KeyRing | None:
         given = environment.get(variable, "").strip()
         if given:
             return KeyRing(_decoded(part.strip(), variable) for part in given.split(",") if part.strip())
-    return None
+    command = environment.get(COMMAND_VARIABLE, "").strip()
+    return KeyRing(_decoded(part, COMMAND_VARIABLE) for part in _printed(command)) if command else None
+
+
+def _printed(command: str) -> list[str]:
+    """What the program prints, in words. No shell takes part. Raises RequestError, which does not show it."""
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, timeout=COMMAND_SECONDS, check=True)  # noqa: S603 - who runs the server said so
+        return done.stdout.decode("ascii").replace(",", " ").split()
+    except subprocess.CalledProcessError as error:
+        raise RequestError(f"{COMMAND_VARIABLE}: the program ended with status {error.returncode}") from None
+    except subprocess.TimeoutExpired:
+        raise RequestError(f"{COMMAND_VARIABLE}: the program gave no answer in {COMMAND_SECONDS:g} s") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it cannot be read as a command, or prints no text"
+        raise RequestError(f"{COMMAND_VARIABLE}: the program cannot be run: {reason}") from None
 
 
 class KeyFile:
@@ -99,11 +122,20 @@ class KeyFile:
         try:
             if not self.path.exists():
                 self._make()
+            self._refuse_if_open()
             data = self.path.read_bytes()
         except OSError as error:
             message = f"the key file {self.path} cannot be read: {error.strerror}; set {KEY_VARIABLE}"
             raise RequestError(message) from error
         return KeyRing(self._keys_of(data))
+
+    def _refuse_if_open(self) -> None:
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if mode & OPEN_TO_OTHERS:
+            raise RequestError(
+                f"the key file {self.path} is open to other users of this machine (mode {mode:04o}): "
+                f"`chmod 600 {self.path}`, then change the keys with `segue keys rotate` if anybody may have read it"
+            )
 
     def save(self, ring: KeyRing) -> None:
         """Replace the keys: all or nothing, and on disk when this returns. Raises RequestError."""

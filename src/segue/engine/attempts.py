@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, cast
 
 from msgspec.structs import replace
 
-from segue.engine.declared import sealed_content
+from segue.engine.declared import has_secret_headers, sealed_content, sealed_headers
 from segue.engine.ids import call_id
 from segue.engine.port import (
     Action,
@@ -38,6 +39,7 @@ from segue.kernel.events import Failure
 from segue.kernel.inputs import AttemptEnded
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
+from segue.observe.context import AT_WORK
 from segue.observe.masking import MASK, Masker, masker_for
 
 MAX_OUTPUT_BYTES: Final = 64 * 1024 * 1024
@@ -45,6 +47,8 @@ MAX_OUTPUT_BYTES: Final = 64 * 1024 * 1024
 
 COMPUTED_LENGTH_MIN: Final = 8
 """Characters from which what was computed from a secret is looked for: shorter pieces stand anywhere."""
+
+_HOST_END: Final = re.compile(r"[/?#:]")
 
 LogWriter = Callable[[str, LogLevel, str, dict[str, JsonValue]], None]
 """(step address, level, message, data), already masked."""
@@ -123,7 +127,7 @@ class AttemptMaker:
         """
         number, masker = step.attempt, masker_for(state.plan.declared)
         address = step.address
-        unsafe, retry_unclassified = False, False
+        unsafe, retry_unclassified, kept = False, False, None
         try:
             secrets = await self._resolved(state, step, workspace) if step.plan.uses_secrets else {}
             if secrets:
@@ -164,23 +168,31 @@ class AttemptMaker:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return _failed(step.id, number, error, masker, unsafe=unsafe, retry_unclassified=False)
+            return _failed(step.id, number, error, _with_hosts(masker, kept), unsafe=unsafe, retry_unclassified=False)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever an action raises is a failure of its step, not of the host
-            return _failed(step.id, number, error, masker, unsafe=unsafe, retry_unclassified=retry_unclassified)
+            return _failed(
+                step.id, number, error, _with_hosts(masker, kept), unsafe=unsafe, retry_unclassified=retry_unclassified
+            )
 
     async def _run(self, action: Action, params: dict[str, Any], context: AttemptContext) -> tuple[object, Masker]:
         """What the action gives, and what hides the secrets in it."""
+        AT_WORK.set(context)
+        masker = context.masker
         try:
-            return await action.run(params, context), context.masker
+            output = await action.run(params, context)
         except CredentialsRefusedError:
             if context.connection is None or self._links is None:
                 raise
             linked = await self._links.renewed(context.connection)
-            masker = context.masker.with_values(linked.values)
+            masker = masker.with_values(linked.values)
             again = replace(context, masker=masker, connection=linked, renewed=True)
-            return await action.run(params, again), masker
+            AT_WORK.set(again)
+            output = await action.run(params, again)
+        if has_secret_headers(output) and self._sealing is not None:
+            await self._sealing.ready(context.workspace)
+        return output, masker
 
     async def _linked(self, params: Mapping[str, object], workspace: str) -> Linked:
         """The connection that the step names."""
@@ -255,6 +267,14 @@ def _long_leaves(value: object) -> Iterator[str]:
         yield str(value)
 
 
+def _with_hosts(masker: Masker, kept: object) -> Masker:
+    """What also hides the hosts of addresses that were computed from a secret: errors name them alone."""
+    leaves = [leaf for one in sealed_in(kept) for leaf in _long_leaves(one.plain) if "://" in leaf]
+    if not leaves:
+        return masker
+    return masker.with_values(_HOST_END.split(leaf.partition("://")[2], maxsplit=1)[0] for leaf in leaves)
+
+
 def _bound(secrets: Mapping[str, ResolvedSecret]) -> tuple[tuple[str, str], ...]:
     return tuple((one.value, one.origin) for one in secrets.values() if one.origin)
 
@@ -303,6 +323,8 @@ def _result(output: object, secrets: Masker | None, state: RunState) -> JsonValu
         raise TerminalError(message, category="validation", code=f"result_{error.code}") from error
     if secrets is not None:
         value = _sealed(value, secrets, state.box)
+    if state.box is not None and isinstance(value, dict):
+        value = cast("JsonValue", sealed_headers(value, state.box))
     return sealed_content(value, state.plan, state.box) if state.plan.declared else value
 
 

@@ -21,13 +21,24 @@ def sealed_inputs(inputs: RawMap, plan: Plan, box: Box) -> RawMap:
 
 def sealed_trigger(trigger: RawMap, plan: Plan, box: Box) -> RawMap:
     """What a run knows as `$trigger`: as its inputs, and headers that are credentials by their names."""
-    headers = trigger.get("headers")
-    if isinstance(headers, dict) and any(DEFAULT_MASKER.is_sensitive(name) for name in headers):
-        hidden = {
-            name: _marked(one, box) if DEFAULT_MASKER.is_sensitive(name) else one for name, one in headers.items()
-        }
-        trigger = {**trigger, "headers": hidden}
-    return cast("RawMap", sealed_content(trigger, plan, box))
+    return cast("RawMap", sealed_content(sealed_headers(trigger, box), plan, box))
+
+
+def has_secret_headers(value: object) -> bool:
+    """Whether a message (a request that came, an answer) has headers that are credentials by their names."""
+    headers = cast("dict[str, object]", value).get("headers") if isinstance(value, dict) else None
+    if not isinstance(headers, dict):
+        return False
+    return any(DEFAULT_MASKER.is_sensitive(name) for name in cast("dict[str, object]", headers))
+
+
+def sealed_headers(message: RawMap, box: Box) -> RawMap:
+    """The message with such headers sealed; the same object if it has none."""
+    if not has_secret_headers(message):
+        return message
+    headers = cast("RawMap", message["headers"])
+    hidden = {name: _marked(one, box) if DEFAULT_MASKER.is_sensitive(name) else one for name, one in headers.items()}
+    return {**message, "headers": hidden}
 
 
 def sealed_content(value: JsonValue, plan: Plan, box: Box | None) -> JsonValue:

@@ -23,6 +23,7 @@ import structlog
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from segue.observe.context import AT_WORK
 from segue.observe.masking import DEPTH_MAX, LOG_MASKER, MASK, Masker
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -30,6 +31,13 @@ LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _INTERNAL: Final = frozenset({"_record", "_from_structlog"})
 
 _IDS: Final = random.Random()  # noqa: S311 - see `new_request_id`
+_MANY_LINES: Final = frozenset(("exception", "stack", "stack_info"))
+"""What has many lines by its nature: all but the first are indented."""
+_ENDS_OF_LINES: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+_CONTROLS: Final = (
+    _ENDS_OF_LINES | {code: f"\\x{code:02x}" for code in range(0x20) if code != 9} | {10: "\\n", 13: "\\r"}
+)
+
 _MASKER: ContextVar[Masker | None] = ContextVar("segue_log_masker", default=None)
 
 
@@ -44,6 +52,7 @@ def configure_logging(*, json: bool, level: str, masker: Masker = LOG_MASKER, st
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_work,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
@@ -68,9 +77,10 @@ def configure_logging(*, json: bool, level: str, masker: Masker = LOG_MASKER, st
             colors=stream is None and sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     )
+    neutral: list[Processor] = [] if json else [_neutralise]
     formatter = ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[_Mask(masker), ProcessorFormatter.remove_processors_meta, renderer, _MaskLine(masker)],
+        processors=[_Mask(masker), ProcessorFormatter.remove_processors_meta, *neutral, renderer, _MaskLine(masker)],
     )
     handler = _SegueHandler(stream)
     handler.setFormatter(formatter)
@@ -128,7 +138,7 @@ class _Mask:
         self._default = default
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> Mapping[str, object]:
-        masker = _MASKER.get() or self._default
+        masker = _masker() or self._default
         plain = {name: value if name in _INTERNAL else plain_value(value) for name, value in event.items()}
         internal = {name: value for name, value in plain.items() if name in _INTERNAL}
         shown = masker.mask_json({name: value for name, value in plain.items() if name not in _INTERNAL})
@@ -142,7 +152,25 @@ class _MaskLine:
         self._default = default
 
     def __call__(self, logger: WrappedLogger, method: str, line: object) -> str:
-        return (_MASKER.get() or self._default).mask_values(str(line))
+        return (_masker() or self._default).mask_values(str(line))
+
+
+def _masker() -> Masker | None:
+    """What hides the secrets that may be known here."""
+    given = _MASKER.get()
+    if given is not None:
+        return given
+    work = AT_WORK.get()
+    return None if work is None else work.masker.for_logs()
+
+
+def _add_work(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """The run and the step that are worked on, on lines that do not say which."""
+    work = AT_WORK.get()
+    if work is not None:
+        for name, value in (("run_id", work.run_id), ("step", work.step), ("workspace", work.workspace)):
+            event.setdefault(name, value)
+    return event
 
 
 def plain_value(value: object, depth: int = 0) -> object:
@@ -159,7 +187,21 @@ def plain_value(value: object, depth: int = 0) -> object:
     return str(value)
 
 
+def _neutralise(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Text from outside must neither begin a line that looks like another one nor speak to the terminal (CWE-117)."""
+    for name, value in event.items():
+        if not isinstance(value, str):
+            continue
+        if name in _MANY_LINES:
+            event[name] = "\n    ".join(line.translate(_CONTROLS) for line in value.split("\n"))
+        else:
+            event[name] = value.translate(_CONTROLS)
+    return event
+
+
 def _render_json(logger: WrappedLogger, method: str, event: MutableMapping[str, object]) -> str:
     # First what a person looks for in a line, then the rest in the order it was given.
     first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
-    return msgspec.json.encode({**first, **event}, enc_hook=str).decode()
+    line = msgspec.json.encode({**first, **event}, enc_hook=str).decode()
+    # JSON leaves those as they are that end a line in Unicode only (UAX 14).
+    return line if line.isascii() and "\x7f" not in line else line.translate(_ENDS_OF_LINES)

@@ -47,6 +47,8 @@ NOT_SENSITIVE_NAMES: Final[frozenset[str]] = frozenset({
 
 # Shorter values are not looked for: hiding every "1" or "abc" of a text would destroy it and protect nothing.
 VALUE_LENGTH_MIN: Final = 4
+# Values from this length on are also looked for in lower and upper case.
+CASED_LENGTH_MIN: Final = 8
 # A piece of base64 cut from a longer text must be this long to be the secret's own and not chance.
 BASE64_PIECE_LENGTH_MIN: Final = 8
 # Lines of a many-line secret (a PEM key) are looked for one by one from this length on.
@@ -72,6 +74,9 @@ def forms_of(value: str) -> Iterator[str]:
     a set of them.
     """
     yield value
+    if len(value) >= CASED_LENGTH_MIN:
+        for cased in (value.lower(), value.upper()):  # a host's name, a method
+            yield from (cased, quote(cased, safe=""), quote(cased), quote(cased, safe="").lower())
     for encoded in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield encoded
         yield _PERCENT.sub(lambda match: match[0].lower(), encoded)

@@ -17,7 +17,9 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -67,7 +69,9 @@ def python_action(
         if is_async:
             return _as_builtins(await function(**arguments))
         loop = asyncio.get_running_loop()
-        return _as_builtins(await loop.run_in_executor(threads(), lambda: function(**arguments)))
+        # In the attempt's context, so that its log lines tell the run and hide its secrets.
+        call = partial(copy_context().run, partial(function, **arguments))
+        return _as_builtins(await loop.run_in_executor(threads(), call))
 
     return Action(
         name=called,

@@ -104,12 +104,14 @@ def opened_body(body: bytes, sealer: Sealer) -> bytes:
 
 def shown_body(body: bytes, masker: Masker) -> bytes:
     """The body of a refused delivery, which nobody delivers again: nothing of it need be kept that is not shown."""
-    searched = body[: 16 * REFUSED_BODY_BYTES]
     try:
-        text = searched.decode()
-    except UnicodeDecodeError:
-        return body[:REFUSED_BODY_BYTES]
-    return masker.mask_text(text).encode()[:REFUSED_BODY_BYTES]
+        body = _encode(masker.mask_json(msgspec.json.decode(body)))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        try:
+            body = masker.mask_text(body[: 16 * REFUSED_BODY_BYTES].decode()).encode()
+        except UnicodeDecodeError:
+            return body[:REFUSED_BODY_BYTES]
+    return body[:REFUSED_BODY_BYTES]
 
 
 def put_delivery(sql: Sql, one: Delivery) -> None:

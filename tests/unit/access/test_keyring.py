@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_the_file_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> No
 def test_a_file_of_32_bytes_is_one_key(tmp_path: Path) -> None:
     secret = os.urandom(32)
     (tmp_path / "k").write_bytes(secret)
+    (tmp_path / "k").chmod(0o600)
     assert KeyFile(tmp_path / "k").load().keys == (Key.of(secret),)
 
 
@@ -100,3 +102,33 @@ def test_a_ring_is_neither_empty_nor_endless() -> None:
         KeyRing([])
     with pytest.raises(RequestError, match="at most"):
         KeyRing(Key.new() for _ in range(KEYS_MAX + 1))
+
+
+@pytest.mark.req("ACC-4.key-file")
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o666])
+def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    file = KeyFile(tmp_path / "x.key")
+    ring = file.load()
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    file.path.chmod(mode)
+    with pytest.raises(RequestError, match="is open to other users") as raised:
+        file.load()
+    assert base64.b64encode(ring.active.secret).decode() not in str(raised.value)
+    file.path.chmod(0o640)
+    assert file.load().active == ring.active
+
+
+@pytest.mark.req("ACC-4.key-command")
+def test_a_program_may_print_the_keys(tmp_path: Path) -> None:
+    one, two = Key.new(), Key.new()
+    texts = [base64.b64encode(key.secret).decode() for key in (one, two)]
+    program = tmp_path / "keys.py"
+    program.write_text(f"print({texts[0]!r}); print({texts[1]!r})")
+    ring = ring_of_environment({"SEGUE_KEYS_COMMAND": f"{sys.executable} {program}"})
+    assert ring is not None
+    assert ring.keys == (one, two)
+    program.write_text(f"import sys; sys.stderr.write({texts[0]!r}); sys.exit(3)")
+    for command in (f"{sys.executable} {program}", "/no/such/program", "'", f"{sys.executable} -c pass"):
+        with pytest.raises(RequestError) as raised:
+            ring_of_environment({"SEGUE_KEYS_COMMAND": command})
+        assert texts[0] not in str(raised.value)

@@ -85,6 +85,102 @@ async def test_a_server_without_an_account_says_so(tmp_path: Path) -> None:
     assert outside.asked[0].headers["X-Vault-Token"] == "from a file"
 
 
+class Clock:
+    at = 1_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+class Kept:
+    """The part of Vault's API that is used, as its documentation has it: mounts, KV 1 and 2, AppRole, renewal."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.mounts = {"kv": ("2", {"app": {"key": "second"}}), "old": ("1", {"app": {"key": "first"}})}
+        self.tokens: dict[str, float] = {}
+        self.asked: list[str] = []
+        self.logins = 0
+        self.sealed = False
+
+    async def request(self, request: Any) -> Any:
+        path, token = request.url.partition("/v1/")[2], request.headers.get("X-Vault-Token")
+        self.asked.append(f"{request.method} {path}")
+        return SimpleNamespace(**dict(zip(("status", "body"), self.answer(path, token, request.json), strict=True)))
+
+    def answer(self, path: str, token: str | None, body: Any) -> tuple[int, Any]:
+        if self.sealed:
+            return 503, {"errors": ["Vault is sealed"]}
+        if path == "auth/approle/login":
+            if body != {"role_id": "role", "secret_id": "canary-id"}:
+                return 400, {"errors": ["invalid role or secret ID canary-id"]}
+            self.logins += 1
+            token = f"s.{self.logins}"
+        elif self.tokens.get(token or "", 0) <= self.clock.at:
+            return 403, {"errors": ["permission denied"]}
+        if path.startswith("auth/"):
+            assert token is not None
+            self.tokens[token] = self.clock.at + 90
+            return 200, {"auth": {"client_token": token, "lease_duration": 90, "renewable": True}}
+        if path.startswith("sys/internal/ui/mounts/"):
+            version = self.mounts[path.rpartition("/")[2]][0]
+            return 200, {
+                "data": {"type": "kv", "path": "x/", "options": {"version": version} if version == "2" else None}
+            }
+        mount, _, inner = path.partition("/")
+        version, secrets = self.mounts[mount]
+        found = secrets.get(inner.removeprefix("data/") if version == "2" else inner)
+        if found is None or (version == "2" and not inner.startswith("data/")):
+            return 404, {"errors": []}
+        return 200, {"data": {"data": found, "metadata": {}} if version == "2" else found}
+
+
+ROLE = {"VAULT_ADDR": "https://vault.test", "VAULT_ROLE_ID": "role", "VAULT_SECRET_ID": "canary-id"}
+
+
+def kept_of(account: dict[str, str]) -> tuple[Kept, Clock, VaultStore]:
+    clock = Clock()
+    outside = Kept(clock)
+    return outside, clock, VaultStore(lambda: outside, account, clock)  # type: ignore[arg-type,return-value]
+
+
+async def test_both_versions_of_the_engine_are_read_and_a_mount_is_asked_about_once() -> None:
+    outside, _, store = kept_of(ROLE)
+    assert await store.field("kv/app#key") == "second"
+    for _ in range(2):
+        assert await store.field("old/app#key") == "first"
+    assert outside.asked == [
+        "POST auth/approle/login", "GET kv/data/app", "GET old/data/app", "GET sys/internal/ui/mounts/old",
+        "GET old/app", "GET old/app",
+    ]  # fmt: skip
+    with pytest.raises(NotFoundError, match="nothing at kv/none"):
+        await store.field("kv/none#key")
+
+
+async def test_the_token_of_a_role_is_renewed_before_it_ends_and_asked_for_anew_after() -> None:
+    outside, clock, store = kept_of(ROLE)
+    for after, logins, last in ((0, 1, "POST auth/approle/login"), (59, 1, None), (5, 1, "POST auth/token/renew-self"),
+                                (500, 2, "POST auth/approle/login")):  # fmt: skip
+        clock.at += after
+        outside.asked.clear()
+        assert await store.field("kv/app#key") == "second"
+        assert outside.logins == logins
+        assert outside.asked[:-1] == ([last] if last else [])
+    outside.tokens.clear()  # withdrawn
+    assert await store.field("kv/app#key") == "second"
+    assert outside.logins == 3
+
+
+async def test_what_keeps_a_role_out_is_told_without_its_secret() -> None:
+    wrong = {**ROLE, "VAULT_SECRET_ID": "canary-wrong"}
+    for account, words in ((wrong, "does not know VAULT_ROLE_ID"), (ROLE, "it is sealed")):
+        outside, _, store = kept_of(account)
+        outside.sealed = account is ROLE
+        with pytest.raises(StepError, match=words) as told:
+            await store.field("kv/app#key")
+        assert "canary" not in str(told.value)
+
+
 class Anything:
     async def find(self, workspace: str, place: str) -> ResolvedSecret:
         return ResolvedSecret(f"{workspace}/{place}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
+from segue.engine.port import AttemptContext
+from segue.observe.context import AT_WORK
 from segue.observe.logs import configure_logging, get_logger, log_context, masking_with
 from segue.observe.masking import Masker
 
@@ -127,3 +130,36 @@ def test_importing_changes_no_logging_of_an_embedding_program() -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.req("OBS-1.ids", "ACC-5.logs")
+def test_a_line_that_an_attempt_writes_has_its_ids_and_hides_its_secrets(stream: io.StringIO) -> None:
+    configure_logging(json=True, level="info", stream=stream)
+    work = AttemptContext(
+        run_id="run_1", flow_id="f", workspace="team", step="each[2].charge", attempt=1, call="",
+        log=lambda *_, **__: None, masker=Masker(values=["Zx9-canary/kA+7"]),
+    )  # fmt: skip
+
+    def written() -> None:
+        AT_WORK.set(work)
+        logging.getLogger("app").warning("calling with %s and %s", "Zx9-canary/kA+7", "ada@x.test")
+
+    contextvars.copy_context().run(written)
+    logging.getLogger("app").warning("after")
+    first, second = lines(stream)
+    assert (first["run_id"], first["step"], first["workspace"]) == ("run_1", "each[2].charge", "team")
+    assert first["event"] == "calling with *** and ***"
+    assert "run_id" not in second
+
+
+@pytest.mark.req("OBS-1.injection")
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_what_stands_in_a_line_makes_no_second_one(stream: io.StringIO, json_lines: bool) -> None:
+    configure_logging(json=json_lines, level="info", stream=stream)
+    hostile = "ok\n2026-01-01 [error] forged\r\x1b[2J\u2028\u0085x"
+    get_logger("x").info(hostile, given=hostile)
+    logging.getLogger("y").warning("got %s", hostile)
+    text = stream.getvalue()
+    assert len(text.splitlines()) == 2
+    assert "\x1b" not in text
+    assert "\r" not in text
