@@ -70,6 +70,16 @@ class VaultStore:
             raise RequestError(f"the field {name[:100]!r} at {shown} is no text")
         return found
 
+    async def answers(self) -> str:
+        """Whether the store serves requests (`GET /v1/sys/health`: 200 active, 429, 472 and 473 standby, 503 sealed);
+        a sentence. Raises StepError if it does not.
+        """
+        answer = await self._send("GET", "sys/health", None, None)
+        if answer.status in _SERVING:
+            return "it answers"
+        why = "it is sealed" if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else f"it answers {answer.status}"
+        raise StepError(f"the secret store does not serve: {why}", category="http.5xx")
+
     async def _read(self, mount: str, inner: str) -> Mapping[str, Any]:
         shown, depth = f"{mount}/{inner}", 1
         answer = None
