@@ -31,8 +31,11 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
         raise ConflictError(f"nothing of run {state.run_id} was decided but its acceptance: start the flow again")
     if state.ended:
         return
+    owing = [step for step in state.standing if step.settled_seq == state.seq - 1 and _owes_its_finally(step)]
     decider.emit(RUN_STEP, ev.RolledBack(set_aside=given.set_aside, by=given.by, reason=given.reason))
     decider.decision.slots += state.awaiting.values()  # they may have left the queue in what was set aside
+    for step in owing:
+        decider.emit(step.id, ev.StepFinallyStarted(ends="cancelled"))
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
         decider.choose_edges(step)
     _cancel_in_closed(decider)  # first, since what is closed on their account waits for their `finally` steps
@@ -45,6 +48,12 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     decider.drain()
     if not state.ended:
         _begin_anew(decider, given)
+
+
+def _owes_its_finally(step: StepState) -> bool:
+    """Whether the step was cancelled after it had begun, so that its `finally` is the next thing to be told."""
+    begun = step.status is StepStatus.CANCELLED and step.started_at is not None
+    return begun and step.plan.final is not None and step.concluding is None
 
 
 def _take_up(decider: Decider) -> None:

@@ -176,6 +176,23 @@ OTHERS: Mapping[str, Case] = {
         ),
         {"bad": BAD},
     ),
+    "a failure that waits for a finally": Case(
+        flow(
+            parallel("p", {"a": [step("a1")], "b": [step("b1", finally_=final(step("f"), step("g")))]}),
+            step("end"),
+            on_error_block=seq(step("h"), label="on_error"),
+        ),
+        {"a1": BAD},
+    ),
+    "blocks without steps": Case(
+        flow(
+            conditional("c", ("true", [])),
+            parallel("p", {"a": [], "b": [step("b1")]}),
+            try_("t", [], None, [step("f")]),
+            foreach("each", "[1, 2]"),
+            step("end"),
+        )
+    ),
     "a wait for an answer": Case(
         flow(step("a"), step("w", callback=callback(expires_seconds=60.0, uses=2)), step("end"))
     ),
@@ -191,6 +208,15 @@ OTHERS: Mapping[str, Case] = {
     ),
 }
 """Flows in which time goes by, or in which going back takes back more than what depends on it."""
+RACES: Mapping[str, Case] = {
+    "branches of which one is first": Case(
+        flow(parallel("p", {"a": [step("a1")], "b": [step("b1")]}, join="first"), step("end"))
+    ),
+    "a path that is first": Case(
+        flow(root=graph([step("x"), step("y"), step("j", join="first"), step("end")], ["x>j", "y>j", "j>end"]))
+    ),
+}
+"""Flows in which a loser may yet come to its end if it was not told that it has lost."""
 ALL: Mapping[str, Case] = {**CASES, **OTHERS}
 
 

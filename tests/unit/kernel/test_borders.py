@@ -18,6 +18,7 @@ from segue.kernel.evaluate import StopNow
 from segue.kernel.kept import NotKept, fit, origin_told, record
 from segue.kernel.plan import compile_plan
 from segue.kernel.rewind import RewindPlan
+from segue.kernel.scope import SeededImpure
 from segue.kernel.slots import key_of_run, name_of, parts_of, rate_reached, slot_key, slots_taken
 from segue.kernel.status import RunStatus
 from unit.kernel.builders import (
@@ -353,6 +354,7 @@ def test_an_undoing_that_is_cut_off_by_force_is_recorded_and_can_be_asked_for_ag
     assert one.undone == "failed"
     assert one.undo_error == ev.Failure(category="cancelled", message="now")
     assert (play.step("a").undone, play.status) == (None, "failed")
+    assert play.state.error == failure("http.404", "gone", step="c", attempt=1)
     play.give(inp.UndoRun())
     assert play.active == ["b.compensate.no_b"]
     play.run()
@@ -525,3 +527,81 @@ def test_callbacks_of_a_step_that_its_handler_will_try_again_are_open_again_afte
         assert play.opened == opened
         assert play.step("a").callback is (then == "retry")
         assert play.step("a").expires_at == (play.now + 600_000 if then == "retry" else play.step("a").expires_at)
+
+
+@pytest.mark.req("DUR-3.rewind")
+def test_a_callback_of_a_step_that_a_rewind_left_behind_is_refused() -> None:
+    inner = step("w", "wait", callback=callback(expires_seconds=600.0))
+    play = Play(flow(step("a"), conditional("c", ("true", [inner]))))
+    play.ok("a")
+    old = play.step("w")
+    play.give(inp.RewindRun(("a",)))
+    with pytest.raises(ConflictError, match="is not waiting for this callback any more"):
+        play.give(inp.CallbackArrived(old.id, old.generation, 1))
+
+
+@pytest.mark.req("EXEC-8.names")
+def test_in_another_try_of_a_block_its_steps_are_unknown_until_they_have_run_again() -> None:
+    seen = step("look", "map", params={"value": {"x": "$steps.x", "y": "$steps.y"}})
+    block = conditional("c", ("true", [seen, step("x"), step("y")]), retry=Retry(max_attempts=2, jitter="none"))
+    play = Play(flow(block))
+    play.ok("x", 1)
+    play.bad("y", "timeout")
+    play.next_timer()
+    assert play.out("look") == {"x": None, "y": None}
+    play.run({"x": 2, "y": 3})
+    assert (play.out("x"), play.status) == (2, RunStatus.SUCCEEDED)
+
+
+@pytest.mark.req("CALL-1.sub-flow")
+def test_the_journal_says_which_run_of_which_version_a_step_has_started() -> None:
+    play = Play(flow(step("sub", "flow")))
+    play.give(inp.ChildBegan(0, 1, "run_9", "other", "3"))
+    assert play.rows[-1].event == ev.ChildStarted(run_id="run_9", flow="other", version="3")
+    early = Play(flow(step("sub", "flow")))
+    early.give(inp.ChildEnded(0, 0, 1, "run_9", "other", "3", output=5))
+    assert ev.ChildStarted(run_id="run_9", flow="other", version="3") in [row.event for row in early.rows]
+    assert (early.outputs, early.step("sub").child) == (5, "run_9")
+
+
+@pytest.mark.req("EXEC-5.limits")
+def test_a_run_that_found_no_slot_is_over_when_that_was_told() -> None:
+    play = Play(flow(step("a")), queued=ev.RunQueued(reason="full"), check=False)
+    play.now += 5_000
+    play.give(inp.SkipQueued("still full"))
+    assert (play.status, play.state.skipped, play.state.finished_at) == ("cancelled", "still full", NOW + 5_000)
+
+
+@pytest.mark.req("BAR-4.code")
+def test_what_is_said_between_two_events_and_when_a_timer_is_late() -> None:
+    play = Play(flow(step("a", compensate=compensate(step("n"))), step("b")), check=False)
+    play.ok("a")
+    play.bad("b", "http.404", "gone")
+    begun = next(place for place, row in enumerate(play.rows) if isinstance(row.event, ev.CompensationStarted))
+    play.rows = play.rows[: begun + 1]
+    play.state = play.folded()
+    told = "undoes what was done, 0 of 1 step are over; then it ends as failed (`b` failed with http.404: gone)"
+    assert play.why() == told
+    late = Play(flow(step("a", retry=Retry(max_attempts=2, jitter="none"))))
+    late.bad("a", "timeout", "slow")
+    late.now += 60_000
+    assert late.why("a") == "attempt 1 of 2 failed with timeout: slow; next try at once"
+    late.state.set_status(RunStatus.QUARANTINED)
+    last = late.state.seq - 1
+    assert late.why() == f"quarantined: its journal does not fold after event {last}"
+
+
+@pytest.mark.req("DUR-1.fold")
+def test_random_numbers_fill_the_range_from_zero_to_one() -> None:
+    drawn = [SeededImpure("ab", str(place), NOW).random() for place in range(200)]
+    assert (min(drawn) < 0.05, max(drawn) > 0.95, 0.4 < sum(drawn) / 200 < 0.6) == (True, True, True)
+
+
+@pytest.mark.req("BAR-1.replay")
+def test_a_branch_that_is_kept_says_why_it_was_taken_then() -> None:
+    old = Play(flow(conditional("c", ("true", [conditional("i", ("true", [step("x")]))])))).run()
+    new = Play(old.plan, kept=record(old.state, RewindPlan()))
+    assert new.why("c") == "kept from run run_0: took `then`: its condition holds"
+    assert new.why("i") == "took `then`: its condition holds"
+    assert {one.settled_seq >= 0 and one.started_seq >= 0 for one in new.state.nodes} == {True}
+    assert all(block.opened_seq >= 0 for one in new.state.nodes for block in one.children or ())

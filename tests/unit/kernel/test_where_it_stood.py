@@ -16,7 +16,7 @@ from segue.kernel.kept import fit, record
 from segue.kernel.rewind import has_name, plan_rewind, steps_at
 from segue.kernel.status import RunStatus
 from unit.kernel.builders import NOW, Play, flow, step
-from unit.kernel.catalogue import ALL, CASES, Case, begin, forward, stand, to_the_end, while_in_flight
+from unit.kernel.catalogue import ALL, CASES, RACES, Case, begin, forward, stand, to_the_end, while_in_flight
 
 OF_RUN = ("status", "phase", "outputs", "error", "vars", "active", "flow_error", "recovered", "stopped_by")
 OF_STEPS = ("status", "output", "items", "keys", "tolerated", "open_blocks", "edges_live", "undone")
@@ -78,9 +78,9 @@ def assert_same(new: dict[str, Any], old: dict[str, Any], what: str) -> None:
 
 
 @pytest.mark.req("DUR-3.retry")
-@pytest.mark.parametrize("name", [name for name in ALL if "undone" not in name])
+@pytest.mark.parametrize("name", [name for name in (*ALL, *RACES) if "undone" not in name])
 def test_a_run_that_is_cancelled_at_any_moment_and_retried_ends_as_if_it_had_not_been(name: str) -> None:
-    case = ALL[name]
+    case = {**ALL, **RACES}[name]
     ended = told(to_the_end(case, begin(case)))
     count = 0
     while True:
@@ -151,6 +151,18 @@ def test_a_journal_that_is_cut_off_while_the_run_is_being_ended_leads_to_its_end
                 assert {
                     a: s for a, s in play.statuses().items() if s != "cancelled"
                 }.items() <= whole.statuses().items()
+
+
+@pytest.mark.req("DUR-6.rollback")
+@pytest.mark.parametrize("name", RACES)
+def test_a_race_whose_journal_is_cut_off_after_any_event_comes_to_its_end(name: str) -> None:
+    case = RACES[name]
+    whole = to_the_end(case, begin(case))
+    for count in range(len(whole.rows)):
+        play = cut(case, whole, count)
+        if play is not None:
+            go_on(play, whole)
+            assert (to_the_end(case, play).status, play.outputs) == (whole.status, whole.outputs)
 
 
 @pytest.mark.req("DUR-6.rollback")
