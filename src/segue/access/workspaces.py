@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from segue.access.accounts import checked_name
 from segue.access.principal import DEFAULT_WORKSPACE
 from segue.access.records import Flag, Workspace
+from segue.access.resting import ORCHESTRATOR, SERVER
 from segue.engine.ids import new_run_id
 from segue.errors import ConflictError, NotFoundError
 from segue.store.tables import Row, Sql, Tables
 
-SERVER: Final = ""
-"""In place of a workspace: the whole server."""
-ORCHESTRATOR: Final = "orchestrator"
-"""The switch of flows, runs and triggers: whether they are offered at all."""
 FLAGS: Final[Mapping[str, bool]] = MappingProxyType({ORCHESTRATOR: True})
 """Every switch, and what it is if nobody set it."""
 _COLUMNS: Final = "id, name, created_at, archived_at"
@@ -122,24 +118,6 @@ def workspaces_of(sql: Sql, account_id: str) -> list[Workspace]:
 def is_open(sql: Sql, workspace_id: str) -> bool:
     """Whether there is such a workspace, not archived."""
     return sql.row("SELECT 1 FROM workspace WHERE id = ? AND archived_at IS NULL", workspace_id) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Resting:
-    """The workspaces in which nothing begins by itself: archived, or with flows and runs switched off."""
-
-    everywhere: bool
-    workspaces: frozenset[str]
-
-    def __contains__(self, workspace: str) -> bool:
-        return self.everywhere or workspace in self.workspaces
-
-
-def resting(sql: Sql) -> Resting:
-    """Which workspaces rest now."""
-    off = {row[0] for row in sql.rows("SELECT workspace FROM flag WHERE name = ? AND is_on = 0", ORCHESTRATOR)}
-    archived = {row[0] for row in sql.rows("SELECT id FROM workspace WHERE archived_at IS NOT NULL")}
-    return Resting(SERVER in off, frozenset(off | archived))
 
 
 def flags_of(sql: Sql, workspace: str) -> list[Flag]:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from segue.access.identities import Identities
 from segue.access.principal import PERMISSIONS, Principal
-from segue.access.workspaces import ORCHESTRATOR
+from segue.access.resting import ORCHESTRATOR
 from segue.api.documented import PUBLIC
 from segue.api.errors import FeatureOffError, ForbiddenError
 from segue.api.repeats import WHY, key_refusals, once, with_key

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from segue.access.identities import Identities
 from segue.access.principal import DEFAULT_WORKSPACE, Principal
-from segue.access.workspaces import SERVER
+from segue.access.resting import SERVER
 from segue.api.answers import answer
 from segue.api.bodies import read_model
 from segue.api.documented import answers_with, body_of, errors_of

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from segue.access.workspaces import Resting, resting
+from segue.access.resting import Resting, resting
 from segue.engine.clock import Handle
 from segue.engine.host import Engine
 from segue.engine.ids import new_run_id

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from random import SystemRandom
 from typing import Final, NamedTuple
 
-from segue.access.workspaces import resting
+from segue.access.resting import resting
 from segue.engine.flow_source import FlowSource, FoundFlow
 from segue.engine.host import Engine
 from segue.engine.versions import Version

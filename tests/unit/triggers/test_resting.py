@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from segue.access.workspaces import SERVER, Workspaces
+from segue.access.resting import SERVER
+from segue.access.workspaces import Workspaces
 from segue.store.tables import Sql
 from segue.testing.memory_store import MemoryStore
 from segue.triggers.errors import RestingError
