@@ -2,6 +2,7 @@
 
 What is asked is `check_path` below `base_url` (GET); `check_status` are the answers that are good (`200`, `2xx`, by
 comma). Without them any answer says that the address is there; only 401, 403, 407 and a failing server count as bad.
+Of n8n and Make it is known what only a good key is answered.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from segue.access.connections import Connections
+from segue.access.connections import Connection, Connections
 from segue.access.links import ConnectionLinks
 from segue.errors import RequestError, SegueError, StepError
 from segue.net.links import Link
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 CHECK_SECONDS: Final = 10.0
 CHECK_BYTES_MAX: Final = 10 * 1024 * 1024
 REFUSED: Final = frozenset((401, 403, 407))
+KNOWN: Final = {"n8n": "api/v1/workflows?limit=1", "make": "users/me"}
+"""What an adapter's server is asked where the connection does not say: n8n's public API 1, Make's API 2."""
 
 
 async def tried(
@@ -31,7 +34,7 @@ async def tried(
     there is no such connection; never tells a secret.
     """
     found = await connections.get(workspace, name)
-    path, wanted = found.fields.get("check_path", ""), found.fields.get("check_status", "")
+    path, wanted = asked(found), found.fields.get("check_status", "")
     if not found.fields.get("base_url", "").strip():
         return False, "it has no base_url, so there is nothing to ask"
     link: Link | None = None
@@ -46,6 +49,14 @@ async def tried(
         return False, _masked(f"{error.category}: {error.message}", link)
     except SegueError as error:
         return False, _masked(error.message, link)
+
+
+def asked(connection: Connection) -> str:
+    """The path below the address that a connection is tried out with."""
+    path = connection.fields.get("check_path") or KNOWN.get(connection.adapter, "")
+    version, _, rest = path.partition("/workflows")
+    is_there = connection.fields.get("base_url", "").rstrip("/").endswith(f"/{version}")
+    return f"workflows{rest}" if rest and is_there else path
 
 
 async def _status(link: Link, client: Callable[[], HttpClient], path: str) -> int:

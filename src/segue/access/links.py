@@ -7,7 +7,7 @@ the other fields tell. `header.NAME` and `query.NAME` are sent as they are, besi
 | --- | --- |
 | bearer | token (or access_token) |
 | basic | username, password |
-| header | api_key (or apiKey, key); header_name, `X-API-Key` if absent |
+| header | api_key (or apiKey, key); header_name, if absent that of the adapter (n8n, make), or `X-API-Key` |
 | query | api_key (or apiKey, key); query_name, `api_key` if absent |
 | oauth2 | token_url, client_id, client_secret; scope, audience; client_auth: `basic` (if absent) or `body` |
 """
@@ -38,7 +38,8 @@ TIMEOUT_SECONDS: Final = 15.0
 ANSWER_BYTES_MAX: Final = 256 * 1024
 _KEY_FIELDS: Final = ("api_key", "apiKey", "key")
 _TOKEN_FIELDS: Final = ("token", "access_token")
-_HEADERS: Final = {"n8n": "X-N8N-API-KEY"}
+_HEADERS: Final = {"n8n": ("X-N8N-API-KEY", ""), "make": ("Authorization", "Token ")}
+"""Of adapters that have a header of their own: its name, and what stands before the key."""
 _KINDS: Final = ("bearer", "basic", "header", "query", "oauth2", "none")
 _OAUTH_ERRORS: Final = frozenset((
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
@@ -180,8 +181,11 @@ def _auth(found: Connection, kind: str, fields: Mapping[str, str]) -> Auth | Non
         user, password = (_needed(found.name, kind, fields, one) for one in ("username", "password"))
         return BasicAuth(username=user, password=password)
     if kind == "header":
-        header = fields.get("header_name") or _HEADERS.get(found.adapter, "X-API-Key")
-        return HeaderAuth(name=header, value=_needed(found.name, kind, fields, *_KEY_FIELDS))
+        key = _needed(found.name, kind, fields, *_KEY_FIELDS)
+        if named := fields.get("header_name"):
+            return HeaderAuth(name=named, value=key)
+        header, before = _HEADERS.get(found.adapter, ("X-API-Key", ""))
+        return HeaderAuth(name=header, value=before + key)
     return None
 
 

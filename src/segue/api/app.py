@@ -109,7 +109,7 @@ def create_app(
         CredentialRoutes(services.credentials),
         CallbackDeskRoutes(engine, history, noted),
         SignalRoutes(engine, noted),
-        ProviderRoutes(engine, starter, services.credentials.connections, noted),
+        ProviderRoutes(engine, starter, services.credentials, noted),
         OrchestratorRunRoutes(engine, starter, services.tables),
         OrchestratorRoutes(shelf),
         gateway,

@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 import segue
 from segue.api.answers import ANSWERS
 from segue.api.bodies import MODELS
+from segue.api.compat.bodies import COMPAT_MODELS
 from segue.api.credential_answers import CREDENTIAL_ANSWERS, CREDENTIAL_MODELS
 from segue.api.errors import PROBLEM_TYPE, TABLE
 from segue.api.examples import EXAMPLES
@@ -203,7 +204,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Mapping[str, Any]]:
     records = (*ANSWERS, *FLOW_ANSWERS, *TRIGGER_ANSWERS, *IDENTITY_ANSWERS, *CREDENTIAL_ANSWERS)
-    bodies = (*MODELS, *FLOW_MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS, *CREDENTIAL_MODELS)
+    bodies = (*MODELS, *COMPAT_MODELS, *FLOW_MODELS, *TRIGGER_MODELS, *IDENTITY_MODELS, *CREDENTIAL_MODELS)
     _, schemas = msgspec.json.schema_components(records, ref_template=_REF)
     made = models_json_schema([(model, "validation") for model in bodies], ref_template=_REF.replace("name", "model"))
     models = cast("dict[str, dict[str, Any]]", made[1]["$defs"])

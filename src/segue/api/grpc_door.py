@@ -21,7 +21,8 @@ from starlette.datastructures import Headers
 from segue.access.identities import Identities
 from segue.access.principal import Principal
 from segue.api.answers import GatewayRun
-from segue.api.bodies import Execute, fitted, parse_json
+from segue.api.bodies import fitted, parse_json
+from segue.api.compat.bodies import Execute
 from segue.api.compat.contract import EngineContract, log_in_words, run_in_words
 from segue.api.errors import BadBodyError, ClosingError, InvalidRequestError, details_of
 from segue.api.gate import Gate

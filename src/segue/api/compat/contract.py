@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStep
-from segue.api.bodies import Execute
+from segue.api.compat.bodies import Execute
 from segue.api.repeats import idempotency_key
 from segue.api.runs import logs_of, state_of
 from segue.api.starts import Starter

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api.answers import EngineStarted, GatewayLog, GatewayRun, GatewayStarted, GatewayStep, answer
-from segue.api.bodies import Execute, GatewayStart, read_model
+from segue.api.bodies import read_model
+from segue.api.compat.bodies import Execute, GatewayStart
 from segue.api.compat.contract import RUN_WORDS, EngineContract
 from segue.api.documented import answers_with, body_of
 from segue.api.errors import InvalidRequestError

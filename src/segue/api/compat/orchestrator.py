@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api.answers import answer
-from segue.api.bodies import JsonObject, SaveOrchestrator, parse_json, read_model
+from segue.api.bodies import JsonObject, parse_json, read_model
+from segue.api.compat.bodies import SaveOrchestrator
 from segue.api.compat.orchestrator_runs import NEXT_CURSOR, ROOT
 from segue.api.compat.records import Orchestrator
 from segue.api.documented import answers_with, body_of, errors_of, list_of

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api.answers import EndedRun, StartedRun, answer
-from segue.api.bodies import CURSOR, RunFlow, RunOrchestrator, read_model
+from segue.api.bodies import CURSOR, RunFlow, read_model
+from segue.api.compat.bodies import RunOrchestrator
 from segue.api.compat.records import (
     NODE_WORDS,
     STATUSES_OF,

@@ -1,7 +1,8 @@
 """Document A's providers and connections.
 
 Connections are the workspace's own, kept encrypted. Webhooks of Make and Zapier are called by runs, so that each call
-is kept and logged. What needs a provider's adapter says that it is missing (501).
+is kept and logged. A test asks the provider with the kept credentials. What needs a provider's adapter says that it
+is missing (501).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segue.access.connections import Connection, Connections
+from segue.access.connections import Connection
+from segue.access.credentials import Credentials
 from segue.api.answers import CallbackTaken, answer
-from segue.api.bodies import ConnectProvider, ExecuteWebhook, ProviderCallback, read_model
+from segue.api.bodies import read_model
+from segue.api.compat.bodies import ChooseConnection, ConnectProvider, ExecuteWebhook, ProviderCallback
 from segue.api.compat.orchestrator_runs import ROOT
-from segue.api.compat.records import RUN_WORDS, Executed, Provider, ProviderConnection
+from segue.api.compat.records import RUN_WORDS, Executed, Provider, ProviderConnection, ProviderTest
 from segue.api.documented import answers_with, body_of, errors_of, list_of
 from segue.api.errors import NotAvailableError
 from segue.api.live import Streams
@@ -63,11 +66,12 @@ Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX, description="Seconds to
 class ProviderRoutes:
     """`/api/v1/orchestrator/providers/…` and `/connections`."""
 
-    def __init__(self, engine: Engine, starter: Starter, connections: Connections, noted: NotedCallbacks) -> None:
+    def __init__(self, engine: Engine, starter: Starter, credentials: Credentials, noted: NotedCallbacks) -> None:
         self._engine = engine
         self._noted = noted
         self._starter = starter
-        self._connections = connections
+        self._credentials = credentials
+        self._connections = credentials.connections
 
     def router(self) -> Routes:
         """The routes."""
@@ -99,6 +103,13 @@ class ProviderRoutes:
             router.add(
                 path, self.disconnect, method="DELETE", needs="connection:delete", status_code=204, responses=gone
             )
+        chosen = body_of(ChooseConnection, required=False)
+        tested = answers_with(200, ProviderTest, 400, 404, 413, 415, 422, 501)
+        for method, test, further in (("GET", self.test, {}), ("POST", self.test_one, chosen)):
+            router.add(
+                f"{providers}/{{provider}}/test", test, method=method, needs="connection:execute", extra=further,
+                responses=tested,
+            )  # fmt: skip
         for method, path, needs, missing in LATER:
             router.add(
                 f"{ROOT}{path}", _not_available(missing), method=method, needs=needs, status_code=501,
@@ -124,6 +135,39 @@ class ProviderRoutes:
             principal.workspace, body.name or provider, provider, fields, {"api_key": body.api_key}, by=principal.name
         )
         return answer(_shown(kept), 201)
+
+    async def test(
+        self, provider: str, request: Request, connection: Annotated[str | None, Query(max_length=100)] = None
+    ) -> Response:
+        """Ask the provider with the kept credentials. `connection`: the id of one of several, else the newest."""
+        return await self._tested(provider, connection, request)
+
+    async def test_one(self, provider: str, request: Request) -> Response:
+        """The same; `{connectionId}` says which of several connections is meant."""
+        body = await read_model(request, ChooseConnection, optional=True)
+        return await self._tested(provider, body.connection_id, request)
+
+    async def _tested(self, provider: str, connection_id: str | None, request: Request) -> Response:
+        _refuse_unknown(provider)
+        workspace = principal_of(request).workspace
+        kept = [one for one in await self._of(workspace) if one.adapter == provider]
+        kept = [one for one in kept if connection_id in (None, one.id)]
+        if not kept:
+            raise NotFoundError(f"no such connection to {provider}; make one: POST {ROOT}/providers/{provider}/connect")
+        found = max(kept, key=lambda one: (one.created_at, one.id))
+        if not found.fields.get("base_url"):
+            raise NotAvailableError(
+                f"the connection {found.name!r} has no baseUrl, so there is nothing to ask; give it one, or try the"
+                " webhook itself"
+            )
+        checked = await self._credentials.check(workspace, found.name)
+        shown = _shown(checked)
+        return answer(
+            ProviderTest(
+                connection_id=shown.id, provider=provider, name=shown.name, success=checked.status == "ok",
+                status=shown.status, message=checked.check_message, last_sync=shown.last_sync,
+            )
+        )  # fmt: skip
 
     async def all(self, request: Request) -> Response:
         """The workspace's connections to providers, without credentials."""
@@ -192,8 +236,6 @@ class ProviderRoutes:
 
 
 LATER: Final = (
-    ("GET", "/providers/{provider}/test", "connection:execute", "the provider's adapter"),
-    ("POST", "/providers/{provider}/test", "connection:execute", "the provider's adapter"),
     ("GET", "/providers/{provider}/workflows", "connection:read", "the provider's adapter"),
     ("GET", "/providers/{provider}/workflows/{workflow_id}/preview", "connection:read", "the provider's adapter"),
     ("POST", "/providers/n8n/workflows/{workflow_id}/execute", "connection:execute", "the provider's adapter"),
@@ -221,8 +263,8 @@ def _not_available(missing: str) -> Any:
         """Not part of this server yet: the answer says what is missing (501)."""
         _refuse_unknown(request.path_params.get("provider"))
         raise NotAvailableError(
-            f"this server has not got {missing} yet, which this route needs; call the provider's webhook, or use an"
-            " http step"
+            f"this server has not got {missing} yet, which alone can read the provider's lists; test the connection,"
+            " call the provider's webhook, or use an http step with the connection"
         )
 
     return not_available

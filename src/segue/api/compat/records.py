@@ -111,6 +111,18 @@ class ProviderConnection(msgspec.Struct, frozen=True, kw_only=True, rename="came
     updated_date: str
 
 
+class ProviderTest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What trying a connection out said. `status` as a connection's; `message` says what is wrong, else null."""
+
+    connection_id: str
+    provider: str
+    name: str
+    success: bool
+    status: str
+    message: str | None
+    last_sync: str | None
+
+
 class Executed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A call of an outside system, as the run that makes it. `data` is its answer once there is one."""
 
@@ -122,7 +134,7 @@ class Executed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 RECORDS: Final[tuple[type[msgspec.Struct], ...]] = (
     Orchestrator, OrchestratorLog, OrchestratorRunRow, OrchestratorRun, NodeData, Provider, ProviderConnection,
-    Executed,
+    ProviderTest, Executed,
 )  # fmt: skip
 
 
