@@ -291,7 +291,8 @@ def _attempt_timeout(decider: Decider, step: StepState) -> None:
 
 
 def _total_timeout(decider: Decider, step: StepState) -> None:
-    if approvals.on_expiry(decider, step):
+    # Between two tries nobody is asked: there is no decision to take the place of.
+    if step.status is StepStatus.WAITING and approvals.on_expiry(decider, step):
         return
     seconds = total_seconds(step)
     tries = f" ({step.tries} attempt{'' if step.tries == 1 else 's'})" if step.tries else ""
