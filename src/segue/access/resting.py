@@ -6,6 +6,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
+from segue.store.tables import Sql
+
 SERVER: Final = ""
 """In place of a workspace: the whole server."""
 ORCHESTRATOR: Final = "orchestrator"
