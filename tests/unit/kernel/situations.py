@@ -244,8 +244,8 @@ def skipped() -> Play:
     return play
 
 
-def cut_off(events: int) -> Play:
-    play = Play(flow(step("a"), step("b")), check=False)
+def cut_off(events: int, *steps: Any) -> Play:
+    play = Play(flow(*(steps or (step("a"), step("b")))), check=False)
     play.rows = play.rows[:events]
     play.state = play.folded()
     return play

@@ -155,6 +155,21 @@ def test_vars_are_set_in_the_order_of_then() -> None:
     assert (new.state.vars, new.order) == ({"n": 1}, ["end"])
 
 
+def test_vars_that_were_set_late_win_though_their_step_is_kept_early() -> None:
+    root = graph(
+        [step("a"), step("one", "set", params={"n": 1}), step("b"), step("two", "set", params={"n": 2}), step("end")],
+        ["a>one", "b>two", "one>end", "two>end"],
+    )
+    old = Play(flow(root=root, vars={"n": 0}, outputs={"at": "{{ string(now()) }}", "n": "$vars.n"}))
+    old.ok("b")
+    old.ok("a")
+    old.run()
+    new = replay(old, "end")
+    assert (old.state.vars, new.state.vars, new.active) == ({"n": 1}, {"n": 1}, ["end"])
+    new.run()
+    assert new.outputs == old.outputs == {"at": "2027-01-15T08:00:00Z", "n": 1}
+
+
 def test_a_run_can_be_forked_while_it_is_under_way() -> None:
     old = Play(flow(step("a"), parallel("p", {"x": [step("x1"), step("x2")], "y": [step("y1")]}), step("end")))
     old.ok("a", 1)

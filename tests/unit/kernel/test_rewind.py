@@ -16,6 +16,7 @@ from segue.kernel.status import RunStatus
 from unit.kernel.builders import (
     Play,
     callback,
+    compensate,
     conditional,
     failure,
     flow,
@@ -337,6 +338,47 @@ def test_a_step_of_a_finally_block_keeps_the_rest_of_the_try() -> None:
     assert to(play, "g") == ["g"]
     play.run()
     assert play.outputs == 1
+
+
+def test_what_was_undone_begins_anew_wherever_the_run_goes_back_to() -> None:
+    undone = [step(name, compensate=compensate(step(f"no_{name}"))) for name in "ab"]
+    play = Play(flow(*undone, step("c"))).run({"c": failure("http.404")})
+    assert (play.step("a").undone, play.step("b").undone) == ("done", "done")
+    assert to(play, "c") == ["a"], "what `c` builds on is no more"
+    assert play.statuses() == {"a": "running", "b": "pending", "c": "pending"}
+    play.run({"c": 3})
+    assert (play.status, play.outputs, play.step("a").undone) == (RunStatus.SUCCEEDED, 3, None)
+
+
+def test_what_goes_on_in_the_background_still_holds_up_the_end_after_a_rewind() -> None:
+    play = Play(flow(parallel("p", {"a": [step("x")], "b": [step("y")]}, join="any"), step("end"), step("last")))
+    play.ok("x")
+    play.ok("end")
+    assert to(play, "end") == ["end"]
+    assert play.state.background == 1
+    play.ok("end")
+    play.ok("last", 7)
+    assert play.status is RunStatus.RUNNING
+    play.ok("y")
+    assert (play.status, play.outputs) == (RunStatus.SUCCEEDED, 7)
+
+
+def test_a_finally_that_others_wait_for_is_still_waited_for_after_a_rewind_elsewhere() -> None:
+    cleaned = step("y", finally_=seq(step("f"), label="finally"))
+    block = conditional(
+        "c", ("true", [parallel("p", {"a": [step("x")], "b": [cleaned]}, on_error=on_error(step("h")))])
+    )
+    play = Play(flow(root=graph([block, step("z"), step("end")], ["c>end"])))
+    play.ok("z")
+    play.bad("x", "http.404")
+    assert play.step("p").failing is not None
+    assert to(play, "z") == ["z"]
+    assert (play.step("p").finishing, play.step("c").finishing) == (1, 1)
+    play.ok("z")
+    play.ok(play.active[0])
+    assert play.of("p.on_error.h") == "running"
+    play.run()
+    assert play.status is RunStatus.SUCCEEDED
 
 
 # ---------------------------------------------------------------- handlers

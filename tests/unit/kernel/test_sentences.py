@@ -317,6 +317,13 @@ OF_RUNS: list[Row] = [
 ]
 OF_STEPS: list[Row] = [
     (
+        lambda: cut_off(3, conditional("c", ("true", [step("x")]))),
+        "c",
+        "step-blocks-open",
+        "is about to open its block",
+        None,
+    ),
+    (
         waits_for_a_slot,
         "a",
         "step-waiting-slot",
