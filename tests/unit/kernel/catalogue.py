@@ -176,6 +176,14 @@ OTHERS: Mapping[str, Case] = {
         ),
         {"bad": BAD},
     ),
+    "a block that is handled": Case(
+        flow(
+            conditional("c", ("true", [step("x"), step("y")]), on_error=on_error(step("g"), step("h"))),
+            parallel("p", {"a": [step("a1")], "b": [step("b1")]}, on_error=on_error(step("i"))),
+            step("end"),
+        ),
+        {"y": BAD, "b1": BAD},
+    ),
     "a failure that waits for a finally": Case(
         flow(
             parallel("p", {"a": [step("a1")], "b": [step("b1", finally_=final(step("f"), step("g")))]}),
