@@ -132,9 +132,10 @@ def _map(file: str | None, what: str) -> dict[str, Any] | None:
 def _new_run(
     run: str, kind: Literal["replay", "fork"], body: Mapping[str, Any], *, json: bool, database: str | None
 ) -> int:
-    from segue.cli.desk import RemoteDesk, find_run
+    from segue.cli.desk import find_run
     from segue.cli.hosting import desk_for_changing, with_desk
     from segue.cli.output import print_json
+    from segue.cli.remote_desk import RemoteDesk
 
     async def start(desk: Desk) -> tuple[NewRunOf, bool]:
         return await desk.new_run_of(await find_run(desk, run), kind, body), isinstance(desk, RemoteDesk)

@@ -80,9 +80,9 @@ def emit(
     database: DatabaseOption = None,
 ) -> int:
     """Send an event to all steps that wait for one of this name."""
-    from segue.cli.desk import RemoteDesk
     from segue.cli.hosting import desk_for_changing, with_desk
     from segue.cli.output import print_json
+    from segue.cli.remote_desk import RemoteDesk
 
     body, url = payload_of(data), database_url(database)
 
@@ -140,7 +140,7 @@ def _noting_host(work: Callable[[Desk], Awaitable[str]]) -> Callable[[Desk], Awa
     """The work's run, and whether a host carries it out."""
 
     async def noting(desk: Desk) -> tuple[str, bool]:
-        from segue.cli.desk import RemoteDesk
+        from segue.cli.remote_desk import RemoteDesk
 
         return await work(desk), isinstance(desk, RemoteDesk)
 

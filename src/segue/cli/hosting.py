@@ -14,9 +14,11 @@ import msgspec
 from segue.bootstrap import Host, build_host
 from segue.cli.actions import load_actions
 from segue.cli.database import file_of
-from segue.cli.desk import Desk, EngineDesk, RemoteDesk
+from segue.cli.desk import Desk
 from segue.cli.door import Door
+from segue.cli.engine_desk import EngineDesk
 from segue.cli.errors import notice
+from segue.cli.remote_desk import RemoteDesk
 from segue.client.records import HostLostError
 from segue.errors import ConflictError, RequestError, SegueError, StoreInUseError
 from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow

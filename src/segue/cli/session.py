@@ -21,7 +21,7 @@ import msgspec
 from segue.cli import flow_file
 from segue.cli.actions import load_actions, sources_of
 from segue.cli.database import database_url
-from segue.cli.desk import Desk, RemoteDesk, Snapshot
+from segue.cli.desk import Desk, Snapshot
 from segue.cli.door import Door, has_api
 from segue.cli.errors import SUCCEEDED, USAGE, notice
 from segue.cli.follow import REST_SECONDS, follow, is_at_rest
@@ -31,6 +31,7 @@ from segue.cli.interrupt import Interrupted, Interrupts
 from segue.cli.output import console, print_json
 from segue.cli.problems import print_problems, summary
 from segue.cli.progress import LineProgress, NoProgress, Progress
+from segue.cli.remote_desk import RemoteDesk
 from segue.cli.results import exit_code, print_outcome, result_of, tell_outcome
 from segue.client.records import HostLostError
 from segue.engine.later import begins_at
