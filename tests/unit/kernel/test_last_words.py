@@ -11,6 +11,7 @@ from segue.expr.sealed import Box, Sealed
 from segue.flow.model import Retry, Timeout
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.decide import decide
 from segue.kernel.kept import record
 from segue.kernel.rewind import RewindPlan
 from segue.kernel.scope import RunScope
@@ -27,6 +28,7 @@ from unit.kernel.builders import (
     foreach,
     graph,
     repeat,
+    seq,
     step,
     switch,
 )
@@ -226,3 +228,48 @@ def test_sealed_values_are_written_sealed_and_read_back_wherever_in_an_event_the
     steps = ev.decode(ev.BlocksOpened.KIND, ev.encode(ev.BlocksOpened(blocks=(1,), items=[secret, "x"])), box)
     assert isinstance(steps, ev.BlocksOpened)
     assert (steps.blocks, [str(one) for one in steps.items or ()]) == ((1,), ["***", "x"])
+
+
+# ---------------------------------------------------------------- phases, beginnings, time after a rewind
+
+
+@pytest.mark.req("EXEC-8.names")
+def test_the_flow_s_finally_and_handlers_know_the_names_of_its_steps() -> None:
+    seen = {"value": {"a": "$a", "why": "$error.message"}}
+    play = Play(
+        flow(
+            step("a"), step("b"), on_error_block=seq(step("h", "map", params=seen), label="on_error"),
+            finally_=seq(step("f", "map", params=seen), step("g"), label="finally"),
+        )
+    )  # fmt: skip
+    play.ok("a", 7)
+    play.bad("b", "http.404", "gone")
+    told = {"a": 7, "why": "gone"}
+    assert (play.out("on_error.h"), play.out("finally.f")) == (told, told)
+
+
+@pytest.mark.req("EXEC-5.on-full")
+def test_a_run_that_is_not_to_begin_at_all_says_why_from_the_first() -> None:
+    state = RunState(Play(flow(step("a"))).plan, "run_2")
+    made = decide(state, inp.Begin({}, {}, "ab", skipped="1 of 1 slots of `f` are taken"), NOW)
+    assert [(row.step, type(row.event)) for row in made.rows] == [(-1, ev.RunAccepted), (-1, ev.RunSkipped)]
+    assert (state.status, state.skipped, state.ended) == ("cancelled", "1 of 1 slots of `f` are taken", True)
+
+
+@pytest.mark.req("TIME-2.timers")
+def test_a_block_that_runs_again_after_a_rewind_has_its_times_from_then_on() -> None:
+    limits = Timeout(attempt_seconds=3.0, total_seconds=20.0)
+    block = conditional("c", ("true", [step("x")]), timeout=limits, retry=Retry(max_attempts=2, jitter="none"))
+    play = Play(flow(block, step("end")))
+    play.ok("x")
+    play.now += 50_000
+    play.give(inp.RewindRun(("x",)))
+    assert play.state.timers == {(0, "total"): NOW + 70_000, (0, "attempt"): NOW + 53_000}
+    assert play.step("c").tries == 1
+
+
+@pytest.mark.req("BAR-4.what-happened")
+def test_edges_that_were_chosen_without_a_condition_have_no_reason() -> None:
+    play = Play(flow(root=graph([step("a"), step("b"), step("c")], ["a>b", "a>c:error"])))
+    play.ok("a")
+    assert (play.step("a").edges_live, play.step("a").edges_reason) == ((0,), None)
