@@ -13,6 +13,7 @@ from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decide import decide
 from segue.kernel.kept import record
+from segue.kernel.reasons import explain_step
 from segue.kernel.rewind import RewindPlan
 from segue.kernel.scope import RunScope
 from segue.kernel.state import RunState
@@ -273,3 +274,59 @@ def test_edges_that_were_chosen_without_a_condition_have_no_reason() -> None:
     play = Play(flow(root=graph([step("a"), step("b"), step("c")], ["a>b", "a>c:error"])))
     play.ok("a")
     assert (play.step("a").edges_live, play.step("a").edges_reason) == ((0,), None)
+
+
+# ---------------------------------------------------------------- small words
+
+
+@pytest.mark.req("BAR-4.code")
+@pytest.mark.parametrize(
+    ("category", "helps"),
+    [
+        ("http.401", "check the connection's credentials"), ("http.403", "check the connection's credentials"),
+        ("auth", "check the connection's credentials"), ("dns", "check the host name in the step's address"),
+        ("tls", "check the certificate of the host that is called"),
+        ("expression", "mend the expression in the flow; `segue check` names its place"),
+        ("validation", "compare the values with what the step expects"),
+        ("connection", "check that the outside system is up and can be reached from here"),
+        ("http.500", "mend the cause, then `segue retry run_1`"),
+    ],
+)  # fmt: skip
+def test_what_helps_against_each_kind_of_error(category: str, helps: str) -> None:
+    play = Play(flow(step("a")))
+    play.bad("a", category)
+    assert explain_step(play.state, play.step("a"), play.now).action == helps
+
+
+@pytest.mark.req("BAR-4.code")
+def test_of_two_steps_that_wait_the_one_with_a_time_is_named_first() -> None:
+    timed, untimed = step("w", "wait", params={"duration": "1h"}), step("e", "wait", params={"event": "paid"})
+    play = Play(flow(root=graph([untimed, timed], [])))
+    assert play.why() == "`w`: waiting until 2027-01-15T09:00:00Z; 1 other step waits too"
+
+
+@pytest.mark.req("TIME-1.retry")
+@pytest.mark.parametrize(("seconds", "status"), [(5.0, "retrying"), (4.999, "failed")])
+def test_the_next_try_may_begin_at_the_end_of_the_time_for_tries(seconds: float, status: str) -> None:
+    policy = Retry(max_attempts=2, initial_delay_seconds=5.0, max_time_seconds=seconds, jitter="none")
+    play = Play(flow(step("a", retry=policy)))
+    play.bad("a", "timeout")
+    assert play.of("a") == status
+
+
+@pytest.mark.req("CALL-1.callback")
+def test_signals_that_came_before_the_call_had_answered_are_the_output_then() -> None:
+    for uses, output in ((1, 1), (2, [1, 2])):
+        play = Play(flow(step("a", callback=callback(expires_seconds=60.0, uses=uses))))
+        for payload in range(1, uses + 1):
+            play.call_back("a", payload)
+        play.ok("a", "started")
+        assert play.outputs == output
+
+
+@pytest.mark.req("CALL-1.respond")
+def test_a_second_answer_to_the_caller_says_that_it_came_too_late() -> None:
+    play = Play(flow(step("one", "respond", params={"body": 1}), step("two", "respond", params={"body": 2})))
+    assert play.step("one").reason is None
+    assert play.step("two").reason == "the caller had its answer already"
+    assert play.state.response == {"status": 200, "body": 1}
