@@ -167,10 +167,10 @@ Writer.submit = lossy
         """
 from segue.engine import attempts
 from segue.testing.crash import makers
-own = attempts.key_of
+own = attempts.call_of
 def fresh(state, step, workspace):
     return own(state, step, workspace) + str(step.attempt)
-attempts.key_of = makers.key_of = fresh
+attempts.call_of = makers.call_of = fresh
 """,
         {"twice"},
     ),
