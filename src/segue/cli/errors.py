@@ -20,6 +20,7 @@ from segue.errors import (
     SegueError,
     StepError,
 )
+from segue.observe.terminal import printable
 
 SUCCEEDED: Final = 0
 FAILED: Final = 1
@@ -59,13 +60,13 @@ def report_error(error: SegueError) -> int:
     """Say on stderr what failed, and return the exit code. SEGUE_DEBUG=1 adds the traceback."""
     if os.environ.get("SEGUE_DEBUG") == "1":
         traceback.print_exception(error)
-    print(f"segue: {error.message}", file=sys.stderr)
+    print(f"segue: {printable(error.message)}", file=sys.stderr)
     if isinstance(error, InvalidInputError):
         for path, sentence in error.details:
-            print(f"  {path}: {sentence}" if path else f"  {sentence}", file=sys.stderr)
+            print(printable(f"  {path}: {sentence}" if path else f"  {sentence}"), file=sys.stderr)
     elif isinstance(error, InvalidFlowError):
         for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
+            print(printable(f"  {problem}"), file=sys.stderr)
     return exit_code_of(error)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
 UNBOUND_WIDTH: Final = 10_000
@@ -61,10 +63,20 @@ def as_json(value: object) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The console of stdout or stderr. Text is printed as it is: no markup, no colours for what looks like a number."""
-    from rich.console import Console
+    """The console of stdout or stderr. Text is printed as it is: no markup, no colours for what looks like a number;
+    control characters of others are written out, and command no terminal.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
-    out = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    from segue.observe.terminal import printable
+
+    class Printable(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    out = Printable(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
         # Nobody looks at columns of a certain width: lines stay whole, for `grep` and for logs.
         out.width = UNBOUND_WIDTH

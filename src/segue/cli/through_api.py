@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED, notice
 from segue.cli.loop import run_async
+from segue.observe.terminal import printable
 
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
@@ -89,5 +90,5 @@ def tell(value: dict[str, Any], *, json: bool, text: str) -> int:
 
         print_json(value)
     else:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     return SUCCEEDED

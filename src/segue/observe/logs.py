@@ -25,6 +25,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from segue.observe.context import AT_WORK
 from segue.observe.masking import DEPTH_MAX, LOG_MASKER, MASK, Masker
+from segue.observe.terminal import CONTROLS, ENDS_OF_LINES
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 # What structlog itself puts into an event and takes out again; it is no data of ours.
@@ -33,10 +34,6 @@ _INTERNAL: Final = frozenset({"_record", "_from_structlog"})
 _IDS: Final = random.Random()  # noqa: S311 - see `new_request_id`
 _MANY_LINES: Final = frozenset(("exception", "stack", "stack_info"))
 """What has many lines by its nature: all but the first are indented."""
-_ENDS_OF_LINES: Final = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
-_CONTROLS: Final = (
-    _ENDS_OF_LINES | {code: f"\\x{code:02x}" for code in range(0x20) if code != 9} | {10: "\\n", 13: "\\r"}
-)
 
 _MASKER: ContextVar[Masker | None] = ContextVar("segue_log_masker", default=None)
 
@@ -193,9 +190,9 @@ def _neutralise(logger: WrappedLogger, method: str, event: EventDict) -> EventDi
         if not isinstance(value, str):
             continue
         if name in _MANY_LINES:
-            event[name] = "\n    ".join(line.translate(_CONTROLS) for line in value.split("\n"))
+            event[name] = "\n    ".join(line.translate(CONTROLS) for line in value.split("\n"))
         else:
-            event[name] = value.translate(_CONTROLS)
+            event[name] = value.translate(CONTROLS)
     return event
 
 
@@ -204,4 +201,4 @@ def _render_json(logger: WrappedLogger, method: str, event: MutableMapping[str, 
     first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
     line = msgspec.json.encode({**first, **event}, enc_hook=str).decode()
     # JSON leaves those as they are that end a line in Unicode only (UAX 14).
-    return line if line.isascii() and "\x7f" not in line else line.translate(_ENDS_OF_LINES)
+    return line if line.isascii() and "\x7f" not in line else line.translate(ENDS_OF_LINES)

@@ -109,6 +109,15 @@ def test_values_json_does_not_know_and_line_breaks_stay_on_one_line(stream: io.S
     assert (line["event"], line["bad"], line["keys"], line["items"]) == ("a\nb", None, {"1": 2}, [3])
 
 
+@pytest.mark.req("OBS-1.terminal")
+def test_nobody_commands_the_terminal_in_which_the_log_is_read(stream: io.StringIO) -> None:
+    configure_logging(json=False, level="info", stream=stream)
+    get_logger("segue.test").info("\x1b]0;title\x07 came", path="/\x1b[31m\x00\x9b2J", more={"a": "\x1b[1m"})
+    line = stream.getvalue()
+    assert not set(line) & set("\x00\x07\x1b\x9b"), line
+    assert r"/\x1b[31m\x00\u009b2J" in line
+
+
 @pytest.mark.req("OBS-1.json")
 def test_configuring_twice_writes_each_line_once_and_keeps_other_handlers(stream: io.StringIO) -> None:
     other = logging.NullHandler()
