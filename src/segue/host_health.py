@@ -76,6 +76,7 @@ def health_of(
             return Finding("ok", await vault.answers())
 
         add("secret-store", answers, timeout_seconds=REMOTE_SECONDS)
+    _active_runs_max()  # refused now, not when somebody asks how the server stands
     checks.make_critical(*os.environ.get(CRITICAL_VARIABLE, "").replace(",", " ").split())
     return checks
 

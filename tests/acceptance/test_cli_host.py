@@ -352,6 +352,14 @@ def test_serve_lets_nobody_else_in_without_tls_and_an_owner(
     assert fault in answer.err
 
 
+@pytest.mark.req("OPS-1.settings")
+@pytest.mark.parametrize("name", ["http://x/y", "me@host"])
+def test_what_is_no_name_in_the_allowed_hosts_is_refused_at_the_start(commands: Commands, name: str) -> None:
+    answer = commands.segue("serve", "--port", "0", env={"SEGUE_ALLOWED_HOSTS": f"segue.local, {name}"})
+    assert (answer.code, answer.out) == (2, "")
+    assert f"SEGUE_ALLOWED_HOSTS: '{name}' is no name" in answer.err
+
+
 @pytest.mark.req("OPS-1.one-host")
 def test_a_second_server_on_one_database_is_refused(commands: Commands) -> None:
     with commands.started("serve", "--port", "0") as server:

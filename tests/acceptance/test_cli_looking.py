@@ -66,6 +66,18 @@ def test_check_ends_with_0_for_a_flow_without_errors(commands: Commands) -> None
     }  # fmt: skip
 
 
+@pytest.mark.req("FLOW-5.command-line")
+def test_of_a_long_line_check_shows_the_part_around_the_mistake(commands: Commands) -> None:
+    commands.write(
+        "long.yaml", f"flow: long\nsteps:\n  - say: {{log: '{'x' * 3000}', tmieout: 5s, id: '{'y' * 3000}'}}\n"
+    )
+    shown = commands.segue("check", "long.yaml").out.splitlines()
+    line = next(place for place, text in enumerate(shown) if "tmieout" in text and text.startswith("3 |"))
+    assert len(shown[line]) < 180
+    column = shown[line].index("tmieout")
+    assert (shown[line + 1].index("^"), shown[line + 1].strip(" |")) == (column, "^" * len("tmieout"))
+
+
 @pytest.mark.req("FLOW-5.tests", "FLOW-10.checked")
 def test_check_reads_the_tests_in_a_flow_and_in_the_file_beside_it(commands: Commands) -> None:
     commands.write("mixed.yaml", FLOW + "tests: [{name: one, mocks: {frist: 1}}]\n")

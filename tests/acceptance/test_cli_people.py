@@ -52,3 +52,10 @@ def test_keys_users_and_workspaces_are_made_at_rest_and_while_the_server_runs(co
 def test_a_server_without_an_owner_prints_where_one_is_made(commands: Commands) -> None:
     with commands.started("serve", "--port", "0") as server:
         server.wait_for(r"the owner is made at http://127\.0\.0\.1:\d+/setup#[\w-]{43}")
+
+
+@pytest.mark.req("ACC-5.command-line")
+def test_a_secret_whose_value_did_not_come_stays_as_it_is(commands: Commands) -> None:
+    answer = commands.segue("secret", "set", "stripe", stdin="\n")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "segue: no value came on stdin for the secret 'stripe'; nothing is changed\n"

@@ -10,9 +10,11 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from segue.access.errors import PasswordRefusedError, ProviderUnavailableError, TokenRefusedError
 from segue.access.limits import TooManyRequestsError
@@ -311,4 +313,10 @@ def problem_response(error: Exception, *, instance: str, request_id: str) -> Res
 async def on_error(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for every class of the table and for its own exceptions."""
     scope = request.scope
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route that has the path: there is one route for each method.
+        routes = (found.original_route for found in iter_route_contexts(request.app.routes))
+        fits = (one for one in routes if isinstance(one, Route) and one.path_regex.match(scope["path"]))
+        methods = {method for route in fits for method in route.methods or ()}
+        error = HTTPException(error.status_code, headers={"Allow": ", ".join(sorted(methods))})
     return problem_response(error, instance=scope["segue.shown_path"], request_id=scope["segue.request_id"])

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from segue.access.errors import PasswordRefusedError, WeakPasswordError
 from segue.access.identities import Identities
+from segue.access.keys import check_permissions
 from segue.access.limits import Attempts
 from segue.access.principal import Principal
 from segue.access.sessions import ABSOLUTE_MS
@@ -247,9 +248,10 @@ async def sign_in_browser(
 
 
 def refuse_stronger(principal: Principal, permissions: Iterable[str]) -> None:
-    """Nobody gives away what they may not do. Raises ForbiddenError."""
+    """Nobody gives away what they may not do. Raises ForbiddenError; InvalidInputError for what is no permission."""
     for one in permissions:
         if not principal.may(one):
+            check_permissions([one])
             raise ForbiddenError(f"{principal.name} may not give {one[:50]} away without having it")
 
 

@@ -19,6 +19,7 @@ from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED
 from segue.cli.loop import run_async
 from segue.cli.options import DatabaseOption, JsonOption, WorkspaceOption
+from segue.cli.output import counted
 from segue.errors import RequestError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def secret(
         _with_keeper(lambda keeper: keeper.delete(chosen), database, workspace)
         return SUCCEEDED
     value = _value(chosen)
+    if not value:
+        raise RequestError(f"no value came on stdin for the secret {name!r}; nothing is changed")
     found = _with_keeper(lambda keeper: keeper.put(chosen, value, note), database, workspace)
     _print(found, f"{found.name}: version {found.version} is kept", json=json)
     return SUCCEEDED
@@ -68,10 +71,10 @@ def keys(
             return SUCCEEDED
         for key in found:
             state = "active" if key.active else "old" if key.known else "MISSING"
-            print(f"{key.id}  {state:7}  {key.rows} rows")
+            print(f"{key.id}  {state:7}  {counted(key.rows, 'row')}")
         return SUCCEEDED
     done = _with_keeper(lambda keeper: keeper.rotate(), database)
-    words = f"{done.resealed} rows are encrypted with the key {done.active} now"
+    words = f"{counted(done.resealed, 'row')} encrypted with the key {done.active} now"
     if done.dropped:
         words += f"; dropped: {', '.join(done.dropped)}"
     if done.unused:

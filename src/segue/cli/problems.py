@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from segue.flow.problems import Problem
 
+LINE_SHOWN: Final = 160
+"""Of a longer line just the characters around the mistake are shown."""
 _STYLE = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 
 
@@ -38,12 +40,17 @@ def shown(problem: Problem, lines: Sequence[str], file: str) -> Text:
     text.append(f"{problem.file or file}{place}{path}\n")
     if span is not None and 0 < span.line <= len(lines):
         line = lines[span.line - 1].replace("\t", " ")
-        before = line[: span.column - 1]
+        column = span.column - 1
+        if len(line) > LINE_SHOWN:
+            cut = max(0, column - LINE_SHOWN // 2)
+            column -= cut - (cut > 0)
+            line = f"{'…' * (cut > 0)}{line[cut : cut + LINE_SHOWN]}{'…' * (len(line) > cut + LINE_SHOWN)}"
+        before = line[:column]
         marked = max(1, min(span.end - span.start, len(line) - len(before)))
         text.append(f"{' ' * width} |\n{span.line} | ", "blue")
         text.append(f"{line}\n")
         text.append(f"{' ' * width} | ", "blue")
-        carets = max(1, cell_len(line[span.column - 1 : span.column - 1 + marked]))
+        carets = max(1, cell_len(line[column : column + marked]))
         text.append(f"{' ' * cell_len(before)}{'^' * carets}\n", _STYLE[problem.severity])
     if problem.suggestion:
         text.append(f"{' ' * width} = ", "blue")

@@ -176,6 +176,11 @@ def _public(
     _check_networks(proxies)
 
     names = tuple(os.environ.get(HOSTS_SETTING, "").replace(",", " ").split())
+    for one in names:
+        if "/" in one or "@" in one:
+            raise RequestError(
+                f"{HOSTS_SETTING}: {one!r} is no name; write names as in https://NAME, such as segue.local"
+            )
     url = None if public_url is None else public_url.rstrip("/")
     if url is not None:
         parts = urlsplit(url)

@@ -103,6 +103,10 @@ async def test_a_program_registers_its_own_and_settings_make_checks_critical(mon
     monkeypatch.setenv("SEGUE_HEALTH_CRITICAL", "warp-drive")
     with pytest.raises(RequestError, match="warp-drive"):
         build_host("memory:", egress=EgressPolicy.local())
+    monkeypatch.delenv("SEGUE_HEALTH_CRITICAL")
+    monkeypatch.setenv("SEGUE_HEALTH_ACTIVE_RUNS", "-3")
+    with pytest.raises(RequestError, match="SEGUE_HEALTH_ACTIVE_RUNS='-3'"):
+        build_host("memory:", egress=EgressPolicy.local())
 
 
 @pytest.mark.req("OBS-4.elsewhere")

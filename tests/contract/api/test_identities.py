@@ -498,3 +498,17 @@ async def test_names_hold_nothing_that_cannot_be_seen_and_addresses_no_look_alik
         "when the key expires"
         in problem(await served.client.post("/api/v1/keys", json=late), 400, "bad-request")["detail"]
     )
+
+
+@pytest.mark.req("ACC-2.permissions")
+async def test_what_is_no_permission_is_told_as_that_and_not_as_one_that_the_asker_lacks(served: Served) -> None:
+    body = {"name": "ci", "permissions": ["nope"], "for_workspace": True}
+    found = problem(await served.client.post("/api/v1/keys", json=body), 422, "invalid-input")
+    assert "'nope' is no permission" in found["detail"]
+
+
+@pytest.mark.req("API-1.methods")
+async def test_a_method_that_a_path_does_not_take_is_told_with_all_that_it_takes(served: Served) -> None:
+    answer = await served.client.delete("/api/v1/runs")
+    assert problem(answer, 405, "method-not-allowed")["detail"] == "this path takes GET, POST"
+    assert answer.headers["allow"] == "GET, POST"
