@@ -11,12 +11,14 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from segue.errors import ConflictError, RequestError, SegueError
-from segue.observe.logs import get_logger
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 TIMEOUT_SECONDS: Final = 2.0
 FRESH_SECONDS: Final = 1.0
@@ -26,7 +28,6 @@ NAME_LENGTH_MAX: Final = 100
 
 State = Literal["ok", "degraded", "failed"]
 _GRAVITY: Final[dict[State, int]] = {"ok": 0, "degraded": 1, "failed": 2}
-_log = get_logger("segue.health")
 
 
 class Finding(NamedTuple):
@@ -140,7 +141,9 @@ class HealthChecks:
         is_same = before is not None and before.state == state
         if before is not None and not is_same:
             level = "info" if state == "ok" else "warning"
-            getattr(_log, level)("health changed", check=kept.name, state=state, before=before.state, message=message)
+            getattr(_logger(), level)(
+                "health changed", check=kept.name, state=state, before=before.state, message=message
+            )
         kept.report = CheckReport(
             name=kept.name, state=state, critical=kept.critical, message=message[:MESSAGE_LENGTH_MAX],
             latency_ms=round((ended - begun) * 1000, 2), since=before.since if before is not None and is_same else at,
@@ -160,7 +163,7 @@ class HealthChecks:
         except SegueError as error:
             return Finding("failed", error.message)
         except Exception as error:  # noqa: BLE001 - a user's check may raise anything, and that is its finding
-            _log.warning("a health check raised", check=kept.name, exc_info=error)
+            _logger().warning("a health check raised", check=kept.name, exc_info=error)
             return Finding("failed", f"the check raised {type(error).__name__}")
         if isinstance(found, Finding):
             return found
@@ -170,3 +173,9 @@ class HealthChecks:
 def told_as(report: CheckReport) -> State:
     """What one report makes of the whole."""
     return "degraded" if report.state == "failed" and not report.critical else report.state
+
+
+def _logger() -> BoundLogger:
+    from segue.observe.logs import get_logger  # noqa: PLC0415 - slow to load, and seldom needed: an engine in a program
+
+    return get_logger("segue.health")
