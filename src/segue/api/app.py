@@ -36,6 +36,7 @@ from segue.api.hooks import HookRoutes
 from segue.api.hot import Hot, HotPrefix, HotRoutes
 from segue.api.identities import IdentityRoutes
 from segue.api.live import Streams
+from segue.api.live_runs import LiveRuns
 from segue.api.noted_callbacks import NotedCallbacks
 from segue.api.oidc import OidcRoutes, SignInProvider
 from segue.api.page import PageRoutes
@@ -101,7 +102,7 @@ def create_app(
         RunDetailRoutes(engine),
         SecondChanceRoutes(engine, starter),
         *flow_routes(shelf, services),
-        SocketRoutes(engine, streams),
+        SocketRoutes(engine, streams, LiveRuns(engine, streams, services.tables)),
         CallbackRoutes(engine, noted),
         hooks,
         TriggerRoutes(services.triggers),

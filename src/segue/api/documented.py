@@ -134,6 +134,15 @@ def event_stream() -> dict[str, Any]:
     return {"schema": {"type": "string", "description": about, "examples": [example]}, "x-events": events}
 
 
+def list_event_stream() -> dict[str, Any]:
+    """The content of a stream of a list's events, as `event_stream`."""
+    about = "Server-Sent Events: `event` (see `x-events`), `id`, and `data` as JSON in one line. A comment every 15 s."
+    rows = {"type": "array", "items": _ref("RunItem")}
+    events = {"runs": rows, "run": _ref("RunItem"), "refused": _ref("ProblemDetails")}
+    example = "event: runs\nid: 0f3a5c7e9b1d.0\ndata: []\n\n"
+    return {"schema": {"type": "string", "description": about, "examples": [example]}, "x-events": events}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of an application, made once."""
     if app.openapi_schema is None:

@@ -9,9 +9,9 @@ A stream whose reader may read no more ends with `refused`, a problem document: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from segue.store.port import RunRecord
 STREAMS_MAX: Final = 2_000
 KEEP_ALIVE_SECONDS: Final = 15.0
 RETRY_MS: Final = 1_000
+WORKSPACE: Final = "In place of `X-Segue-Workspace`, which browsers' EventSource cannot send."
 
 _log = get_logger("segue.api.live")
 
@@ -184,18 +185,36 @@ class Streams:
                     _log.warning("a run could not be followed", run_id=run_id, error=str(ended))
 
 
-async def stream(
-    streams: Streams, record: RunRecord, known: Position, level: str, request: Request
+class Message(Protocol):
+    """What a stream sends."""
+
+    @property
+    def sse(self) -> bytes:
+        """As a Server-Sent Event."""
+        ...
+
+
+async def events_of(
+    streams: Streams,
+    request: Request,
+    right: Callable[[Principal], object],
+    batches: Callable[[Standing], AsyncGenerator[Sequence[Message]]],
 ) -> AsyncGenerator[bytes]:
-    """The bytes of the stream: `log` and `run` events until the run is over, then one `end`; or `refused`."""
+    """The bytes of a stream: its messages, and `refused` at the end if who reads may read no more."""
     yield f"retry: {RETRY_MS}\n\n".encode()
-    async with streams.standings.hold(request.scope, may_read(record.flow_id)) as standing:
-        async with aclosing(streams.watch(record, known, level, standing)) as batches:
-            async for batch in batches:
-                yield b"".join([told.sse for told in batch]) or b": keep-alive\n\n"
+    async with streams.standings.hold(request.scope, right) as standing:
+        async with aclosing(batches(standing)) as told:
+            async for batch in told:
+                yield b"".join([one.sse for one in batch]) or b": keep-alive\n\n"
         if standing.refusal is not None and not streams.over:
             # Without an id: whoever is let in again goes on where it was.
             yield b"event: refused\ndata: %s\n\n" % msgspec.json.encode(standing.problem(request.scope))
+
+
+def stream(streams: Streams, record: RunRecord, known: Position, level: str, request: Request) -> AsyncGenerator[bytes]:
+    """The bytes of a run's stream: `log` and `run` events until the run is over, then one `end`; or `refused`."""
+    right = may_read(record.flow_id)
+    return events_of(streams, request, right, lambda standing: streams.watch(record, known, level, standing))
 
 
 def may_read(flow_id: str) -> Callable[[Principal], object]:

@@ -23,7 +23,7 @@ from segue.api.answers import RunState as RunStateAnswer
 from segue.api.bodies import CURSOR, Cancellation, Reason, RunFlow, StartRun, read_model
 from segue.api.documented import answers_with, body_of, event_stream
 from segue.api.errors import InvalidRequestError, QuarantinedError
-from segue.api.live import Streams, stream
+from segue.api.live import WORKSPACE, Streams, stream
 from segue.api.repeats import WITH_THE_RUN, idempotency_key, with_key
 from segue.api.responses import WAIT_SECONDS_MAX, response_of
 from segue.api.routing import Routes, principal_of, refuse_unless, seen_flows
@@ -48,7 +48,6 @@ LIST_MAX: Final = 200
 LOG_LINES_MAX: Final = 10_000
 LOG_LINES_READ_MAX: Final = 200_000
 _LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_WORKSPACE: Final = "In place of `X-Segue-Workspace`, which browsers' EventSource cannot send."
 _SEARCH: Final = "The beginning of a run's id (`run_` and at least 8 letters), or else a text in its error."
 
 Wait = Annotated[
@@ -256,7 +255,7 @@ class RunRoutes:
         request: Request,
         level: Annotated[Level, Query(description="Only log lines of this level and graver ones.")] = "debug",
         last_event_id: Annotated[str | None, Header()] = None,
-        workspace: Annotated[str | None, Query(description=_WORKSPACE, max_length=100)] = None,
+        workspace: Annotated[str | None, Query(description=WORKSPACE, max_length=100)] = None,
     ) -> Response:
         """The run as it happens, by Server-Sent Events: `log` (a line), `run` (the run with its steps) and, when it is
         over, `end`. Send `Last-Event-ID` to go on after an event. Who may read no more is told so by `refused`, a

@@ -1,4 +1,5 @@
-"""Live by WebSocket (RFC 6455): the events of one run, or of all that a filter finds, in one connection.
+"""Live by WebSocket (RFC 6455): the events of one run, or of all that a filter finds, in one connection; the latter by
+Server-Sent Events, too.
 
 The messages of a run are those of its Server-Sent Events, as `{event, id, data}`. A reader that is too slow is told to
 `resume` and closed with 1013 (try again later): it comes back with the id, and has missed nothing. One that may read no
@@ -13,30 +14,25 @@ from contextlib import aclosing
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
-from fastapi import Query
+from fastapi import Header, Query
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from segue.access.principal import Principal
-from segue.api.answers import RunItem, run_item
+from segue.api.documented import errors_of, list_event_stream
 from segue.api.errors import ClosingError
 from segue.api.guard import refuse_socket
-from segue.api.live import Streams, may_read
-from segue.api.routing import Routes, refuse_if_off, refuse_unless
+from segue.api.live import WORKSPACE, Streams, events_of, may_read
+from segue.api.live_runs import LiveRuns, RunTold
+from segue.api.routing import Routes, principal_of, refuse_if_off, refuse_unless
 from segue.api.run_feed import Position, Told
-from segue.api.run_filters import run_filter
+from segue.api.run_filters import WORDS, run_filter
 from segue.api.standing import Standing
 from segue.engine.host import Engine
-from segue.engine.residents import CHANGED_MAX
 from segue.errors import NotFoundError, SegueError
-from segue.store.port import RunFilter, RunRecord
 
 PROTOCOL: Final = "segue.v1"
-SHOWN_MAX: Final = 10_000
-"""Rows that a watcher is taken to show, of a filter by status: the ones changed longest ago are forgotten."""
-SNAPSHOT: Final = 50
-"""Runs that a watcher of many is told at its start."""
-TICK_SECONDS: Final = 0.1
-"""Changes of runs are told together, so often at most."""
 MESSAGE_BYTES_MAX: Final = 16 * 1024
 """Of a message from a watcher, who has nothing to say; the web server closes with 1009 above that."""
 RECEIVED_MAX: Final = 1_000
@@ -54,15 +50,26 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SocketRoutes:
-    """`/api/v1/runs/{run_id}/socket` and `/api/v1/live`."""
+    """`/api/v1/runs/{run_id}/socket` and `/api/v1/live`, which is both a WebSocket and a stream of events."""
 
-    def __init__(self, engine: Engine, streams: Streams) -> None:
+    def __init__(self, engine: Engine, streams: Streams, live: LiveRuns) -> None:
         self._engine = engine
         self._streams = streams
+        self._live = live
 
     def router(self) -> Routes:
         """The routes. OpenAPI has no words for WebSockets; docs/api.md has."""
-        router = Routes()
+        router = Routes(tags=["runs"])
+        router.add(
+            "/api/v1/live", self.list_events, needs="run:read", each=True,
+            responses={
+                200: {
+                    "description": "`runs`, then one `run` for each change, or `refused`",
+                    "content": {"text/event-stream": list_event_stream()},
+                },
+                **errors_of(422, 503),
+            },
+        )  # fmt: skip
         router.add_api_websocket_route("/api/v1/runs/{run_id}/socket", self.run)
         router.add_api_websocket_route("/api/v1/live", self.many)
         return router
@@ -95,23 +102,47 @@ class SocketRoutes:
         flow: str | None = None,
         trigger: str | None = None,
         parent: str | None = None,
+        after: str = "",
     ) -> None:
         """Runs of a filter: a list of the newest (`runs`), then each that changes (`run`), as rows of the list. A run
-        that has left the filter's statuses is told once more, so that it can be taken off.
+        that has left the filter's statuses is told once more, so that it can be taken off. `after`: the id of the last
+        message that is known.
         """
-
-        def right(principal: Principal) -> None:
-            if flow is not None or not principal.flows_for("run:read"):
-                refuse_unless(principal, "run:read", flow)
+        right = _may_list(flow)
 
         async def begin() -> Begun:
             principal = _principal(websocket)
             await refuse_if_off(websocket.app.state.identities, principal.workspace)
             right(principal)
             where = run_filter(principal.workspace, statuses=status or (), flow=flow, trigger=trigger, parent=parent)
-            return right, lambda standing: self._changes(where, standing)
+            known = self._live.changes.number_at(after)
+            return right, lambda standing: self._rows(self._live.told(where, known, standing))
 
         await self._serve(websocket, begin)
+
+    async def list_events(
+        self,
+        request: Request,
+        status: Annotated[list[str] | None, Query(description=f"Only these: {WORDS}.")] = None,
+        flow: Annotated[str | None, Query(description="Only runs of this flow.", max_length=300)] = None,
+        trigger: Annotated[str | None, Query(description="Only started by this.", max_length=100)] = None,
+        parent: Annotated[str | None, Query(description="Only started by steps of this run.", max_length=100)] = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+        workspace: Annotated[str | None, Query(description=WORKSPACE, max_length=100)] = None,
+    ) -> Response:
+        """Runs of a filter as they change, by Server-Sent Events: `runs` (the newest 50), then `run`, a row of the
+        list, for each that changes; one that has left the filter's statuses is told once more. With `Last-Event-ID`: what
+        has changed since, or `runs` again where that is not known any more.
+        """
+        del workspace  # the guard has chosen by it
+        right = _may_list(flow)
+        principal = principal_of(request)
+        right(principal)
+        where = run_filter(principal.workspace, statuses=status or (), flow=flow, trigger=trigger, parent=parent)
+        known = self._live.changes.number_at(last_event_id)
+        self._streams.refuse_if_full()
+        content = events_of(self._streams, request, right, lambda standing: self._live.told(where, known, standing))
+        return StreamingResponse(content, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     async def _told(self, batches: AsyncGenerator[list[Told]], known: Position) -> AsyncGenerator[list[str]]:
         if known.is_end:
@@ -120,51 +151,10 @@ class SocketRoutes:
             async for batch in told:
                 yield [one.socket for one in batch]
 
-    async def _changes(self, where: RunFilter, standing: Standing) -> AsyncGenerator[list[str]]:
-        """The list, and then what changes of it."""
-        engine, streams = self._engine, self._streams
-        shown: dict[str, None] = {}
-        async with streams.watcher(standing) as changed:
-            dirty: set[str] = set()
-            with engine.residents.watching_all(dirty, changed):
-                overflow = True
-                while not streams.ended(standing):
-                    where = msgspec.structs.replace(where, among=standing.principal.flows_for("run:read"))
-                    changed.clear()
-                    taken, rows = set(dirty), list[RunItem]()
-                    dirty.clear()
-                    if overflow or len(taken) > CHANGED_MAX:
-                        rows, overflow = await self._list(where), False
-                        shown = dict.fromkeys(row.id for row in reversed(rows))
-                        yield [_message("runs", rows)]
-                    elif taken:
-                        yield [_message("run", row) for row in await self._rows(where, taken, shown)]
-                    else:
-                        yield []
-                    await asyncio.sleep(TICK_SECONDS)
-                    await streams.news(changed)
-
-    async def _list(self, where: RunFilter) -> list[RunItem]:
-        page = await self._engine.store.list_runs(where, limit=SNAPSHOT)
-        return [run_item(record, self._engine.now()) for record in page.runs]
-
-    async def _rows(self, where: RunFilter, changed: set[str], shown: dict[str, None]) -> list[RunItem]:
-        rows: list[RunItem] = []
-        for run_id in sorted(changed):
-            record = await self._engine.store.get_run(run_id)
-            if record is None or not _is_meant(record, where):
-                continue
-            if where.parent_run_id not in (None, record.parent_run_id):
-                continue
-            fits = not where.statuses or record.status in where.statuses
-            if fits or run_id in shown:
-                rows.append(run_item(record, self._engine.now()))
-            shown.pop(run_id, None)
-            if fits and where.statuses:
-                shown[run_id] = None
-                if len(shown) > SHOWN_MAX:
-                    del shown[next(iter(shown))]
-        return rows
+    async def _rows(self, batches: AsyncGenerator[list[RunTold]]) -> AsyncGenerator[list[str]]:
+        async with aclosing(batches) as told:
+            async for batch in told:
+                yield [one.socket for one in batch]
 
     async def _serve(self, websocket: WebSocket, begin: Callable[[], Awaitable[Begun]]) -> None:
         """Accept the connection and send until either side is done."""
@@ -221,13 +211,14 @@ def _principal(websocket: WebSocket) -> Principal:
     return principal
 
 
-def _is_meant(run: RunRecord, where: RunFilter) -> bool:
-    return (
-        run.workspace == where.workspace
-        and where.flow_id in (None, run.flow_id)
-        and (where.among is None or run.flow_id in where.among)
-        and where.trigger in (None, run.trigger)
-    )
+def _may_list(flow: str | None) -> Right:
+    """The right to watch runs of a flow, or of all that one sees."""
+
+    def right(principal: Principal) -> None:
+        if flow is not None or not principal.flows_for("run:read"):
+            refuse_unless(principal, "run:read", flow)
+
+    return right
 
 
 def _message(event: str, value: object) -> str:

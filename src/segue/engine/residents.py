@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Iterator
 
 from segue.engine.live_run import LiveRun
 from segue.errors import SegueError
 from segue.kernel.state import RunState
-
-CHANGED_MAX: Final = 1_000
 
 
 class Residents:
@@ -21,7 +17,7 @@ class Residents:
         self.by_key: dict[int, LiveRun] = {}
         self.by_id: dict[str, LiveRun] = {}
         self.watchers: dict[str, set[asyncio.Event]] = {}
-        self.watchers_of_all: list[tuple[set[str], asyncio.Event]] = []
+        self.watchers_of_all: list[Callable[[str], None]] = []
         self._waiters: dict[str, list[asyncio.Future[RunState]]] = {}
         self._callers: dict[str, list[asyncio.Future[RunState]]] = {}
 
@@ -120,23 +116,13 @@ class Residents:
             if not events:
                 del self.watchers[run_id]
 
-    @contextmanager
-    def watching_all(self, changed: set[str], event: asyncio.Event) -> Generator[None]:
-        """Have the id of each run of which something is committed put into `changed`, and `event` set. A watcher that
-        finds more than CHANGED_MAX ids there has missed some and should look at all.
-        """
-        watcher = (changed, event)
-        self.watchers_of_all.append(watcher)
-        try:
-            yield
-        finally:
-            self.watchers_of_all.remove(watcher)
+    def tell_all(self, told: Callable[[str], None]) -> None:
+        """Have the id of each run of which something is committed told from now on; `told` does next to nothing."""
+        self.watchers_of_all.append(told)
 
     def notify(self, run_id: str) -> None:
         """Something of the run was committed."""
         for event in self.watchers.get(run_id, ()):
             event.set()
-        for changed, event in self.watchers_of_all:
-            if len(changed) <= CHANGED_MAX:
-                changed.add(run_id)
-            event.set()
+        for told in self.watchers_of_all:
+            told(run_id)
