@@ -62,7 +62,7 @@ _OUR_HEADERS: Final = frozenset(
     (*(name.encode() for name in SECURITY_HEADERS), b"x-request-id", b"content-security-policy")
 )
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
-_LIVE: Final = re.compile(r"/api/v1/(live|runs/[^/]+/(events|socket))\Z")
+_LIVE: Final = re.compile(r"/api/v1/(live(/events)?|runs/[^/]+/(events|socket))\Z")
 """Streams of Server-Sent Events and WebSockets."""
 _PROGRAM_PATHS: Final = ("/api/", "/v1/", HOOK_PREFIX)
 

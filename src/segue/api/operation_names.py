@@ -22,7 +22,7 @@ NAMES: Final = {
     "POST /api/v1/flows/{flow_id}/runs": "startRunOfFlow",
     "GET /api/v1/runs/{run_id}/why": "explainRun",
     "GET /api/v1/runs/{run_id}/events": "watchRun",
-    "GET /api/v1/live": "watchRuns",
+    "GET /api/v1/live/events": "watchRuns",
     "GET /api/v1/runs/{run_id}/undo": "previewUndo",
     "GET /api/v1/runs/{run_id}/compare/{other_id}": "compareRuns",
     "GET /api/v1/runs/{run_id}/journal": "listRunEvents",

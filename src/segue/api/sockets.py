@@ -50,7 +50,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SocketRoutes:
-    """`/api/v1/runs/{run_id}/socket` and `/api/v1/live`, which is both a WebSocket and a stream of events."""
+    """`/api/v1/runs/{run_id}/socket`, `/api/v1/live` and `/api/v1/live/events`."""
 
     def __init__(self, engine: Engine, streams: Streams, live: LiveRuns) -> None:
         self._engine = engine
@@ -61,7 +61,7 @@ class SocketRoutes:
         """The routes. OpenAPI has no words for WebSockets; docs/api.md has."""
         router = Routes(tags=["runs"])
         router.add(
-            "/api/v1/live", self.list_events, needs="run:read", each=True,
+            "/api/v1/live/events", self.list_events, needs="run:read", each=True,
             responses={
                 200: {
                     "description": "`runs`, then one `run` for each change, or `refused`",
@@ -131,8 +131,8 @@ class SocketRoutes:
         workspace: Annotated[str | None, Query(description=WORKSPACE, max_length=100)] = None,
     ) -> Response:
         """Runs of a filter as they change, by Server-Sent Events: `runs` (the newest 50), then `run`, a row of the
-        list, for each that changes; one that has left the filter's statuses is told once more. With `Last-Event-ID`: what
-        has changed since, or `runs` again where that is not known any more.
+        list, for each that changes; one that has left the filter's statuses is told once more. With `Last-Event-ID`:
+        what has changed since, or `runs` again where that is not known any more.
         """
         del workspace  # the guard has chosen by it
         right = _may_list(flow)

@@ -34,7 +34,7 @@ async def served() -> AsyncGenerator[Served]:
 
 async def by_events(served: Served, query: str = "", after: str = "") -> AsyncGenerator[Got]:
     headers = {"last-event-id": after} if after else {}
-    async with served.client.stream("GET", f"/api/v1/live?{query}", headers=headers) as answer:
+    async with served.client.stream("GET", f"/api/v1/live/events?{query}", headers=headers) as answer:
         assert answer.status_code == 200, await answer.aread()
         assert answer.headers["content-type"].startswith("text/event-stream")
         fields: dict[str, str] = {}
@@ -139,8 +139,8 @@ async def test_a_list_takes_the_filters_of_its_socket_and_refuses_what_cannot_be
             assert [one["flow"] for one in (await anext(live)).data] == found, query
     async with asyncio.timeout(20), aclosing(by_events(served, "flow=waits")) as live:
         assert (await anext(live)).data[0]["labels"] == {"team": "red"}
-    problem(await served.client.get("/api/v1/live?status=fine"), 422, "invalid-request")
+    problem(await served.client.get("/api/v1/live/events?status=fine"), 422, "invalid-request")
     bad = {"last-event-id": "7"}
-    problem(await served.client.get("/api/v1/live", headers=bad), 422, "invalid-request")
+    problem(await served.client.get("/api/v1/live/events", headers=bad), 422, "invalid-request")
     async with served.anyone() as stranger:
-        problem(await stranger.get("/api/v1/live"), 401, "unauthenticated")
+        problem(await stranger.get("/api/v1/live/events"), 401, "unauthenticated")

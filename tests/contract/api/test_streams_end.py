@@ -49,12 +49,13 @@ class Reader:
     @asynccontextmanager
     async def reading(self, run_id: str, flow: str = "") -> AsyncGenerator[asyncio.Task[list[Any]]]:
         """All streams of a run, each begun; the task gives what each ended with."""
-        begun = [asyncio.Event() for _ in range(3)]
-        many = f"/api/v1/live?flow={flow}" if flow else "/api/v1/live"
+        begun = [asyncio.Event() for _ in range(4)]
+        asked = f"?flow={flow}" if flow else ""
         streams = (
-            self._events(run_id, begun[0]),
+            self._events(f"/api/v1/runs/{run_id}/events", begun[0]),
             self._socket(f"/api/v1/runs/{run_id}/socket", begun[1]),
-            self._socket(many, begun[2]),
+            self._socket(f"/api/v1/live{asked}", begun[2]),
+            self._events(f"/api/v1/live/events{asked}", begun[3]),
         )
         task = asyncio.gather(*streams)
         async with asyncio.timeout(10):
@@ -67,9 +68,9 @@ class Reader:
             await asyncio.gather(task, return_exceptions=True)
             await self.client.aclose()
 
-    async def _events(self, run_id: str, begun: asyncio.Event) -> Any:
+    async def _events(self, path: str, begun: asyncio.Event) -> Any:
         last: dict[str, str] = {}
-        async with self.client.stream("GET", f"/api/v1/runs/{run_id}/events", timeout=20) as answer:
+        async with self.client.stream("GET", path, timeout=20) as answer:
             assert answer.status_code == 200, await answer.aread()
             async for line in answer.aiter_lines():
                 name, _, value = line.partition(": ")
@@ -273,7 +274,7 @@ async def test_nobody_is_looked_after_when_nobody_listens(served: Served) -> Non
     _, reader = await key_reader(served)
     held = served.app.state.streams.standings
     async with reader.reading(run_id):
-        assert held.watched == 3
+        assert held.watched == 4
     await has_begun(lambda: not held.watched)
 
 
