@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -67,3 +69,47 @@ async def test_a_run_that_waited_under_an_older_schema_goes_on(number: int, tmp_
         (waiting,) = await segue.callbacks(run_id)
         await segue.callback(waiting.token, {"n": 41})
         assert (await segue.wait(run_id)).outputs == {"n": 42}
+
+
+def filled(db: apsw.Connection) -> dict[str, dict[str, Any]]:
+    """One row in every table that a program writes to, whatever is allowed there; the rows, by table."""
+    rows: dict[str, dict[str, Any]] = {}
+    virtual = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL%'")]
+    found = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid").fetchall()
+    for table, sql in found:
+        if table.startswith(("sqlite_", "schema_version", *virtual)):
+            continue
+        row: dict[str, Any] = {}
+        for _, column, kind, _, _, _ in db.execute(f"PRAGMA table_info('{table}')"):
+            allowed = re.search(rf"{column}\b[^,]*CHECK \({column} IN \(([^)]*)\)", sql)
+            word = allowed[1].split(",")[0].strip() if allowed else ""
+            if kind == "INTEGER":
+                row[column] = int(word) if word else 1
+            elif kind == "TEXT":
+                row[column] = word.strip("'") if word else f'{{"{table}": "{column}"}}'
+            else:
+                row[column] = f"{table}.{column}".encode()
+        names, places = (", ".join(parts) for parts in ([f'"{name}"' for name in row], ["?"] * len(row)))
+        db.execute(f'INSERT OR REPLACE INTO "{table}"({names}) VALUES ({places})', tuple(row.values()))
+        rows[table] = row
+    assert len(rows) > 7
+    return rows
+
+
+@pytest.mark.req("OPS-6.every-row")
+@pytest.mark.parametrize("number", range(1, len(load_migrations("sqlite")) + 1))
+def test_every_table_of_an_older_schema_keeps_its_rows(number: int, tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "old.db"))
+    migrations = load_migrations("sqlite")
+    assert migrate(db, migrations[:number]) == list(range(1, number + 1))
+    before = filled(db)
+    assert migrate(db) == list(range(number + 1, len(migrations) + 1))
+    for table, row in before.items():
+        kept = sorted(columns_of(db, "main", table) & row.keys())
+        assert set(kept) == set(row), f"{table} has lost a column: say here where it went"
+        names = ", ".join(f'"{name}"' for name in kept)
+        assert tuple(row[name] for name in kept) in db.execute(f'SELECT {names} FROM "{table}"').fetchall(), table
+    assert db.execute("PRAGMA integrity_check").get == "ok"
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert migrate(db) == [], "a second time there is nothing to do"
+    db.close()
