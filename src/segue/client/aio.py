@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, overload
 from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
 
-from segue.client.operations import KEY_HEADER, Operations, items_of
+from segue.client.operations import KEY_HEADER, Operations, items_of, record_of
 from segue.client.records import (
     FlowSummary,
     HostLostError,
@@ -263,10 +263,21 @@ class AsyncClient:
         """The names of all that the server can do, as its OpenAPI document calls them."""
         return (await self._operations()).names
 
-    async def call(self, operation: str, body: object = msgspec.UNSET, /, **parameters: Any) -> Any:
+    @overload
+    async def call(
+        self, operation: str, body: object = msgspec.UNSET, /, *, returns: type[T], **parameters: Any
+    ) -> T: ...
+
+    @overload
+    async def call(self, operation: str, body: object = msgspec.UNSET, /, **parameters: Any) -> Any: ...
+
+    async def call(
+        self, operation: str, body: object = msgspec.UNSET, /, *, returns: type[T] | None = None, **parameters: Any
+    ) -> T | Any:
         """Any operation by its name: `call("createSchedule", {"flow": "report", "cron": "0 7 * * *"})`,
         `call("getSchedule", schedule_id=id)`. Parameters of its path, its query and its headers (`if_match`) go by
-        their names. Gives JSON as Python has it, text, or None for an answer without a body.
+        their names. Gives JSON as Python has it, text, or None for an answer without a body; with `returns`, a record:
+        the OpenAPI document names the one of each operation (`ScheduleView`), which is in `segue.api.*answers`.
 
         A POST gets an idempotency key of its own where the operation takes one, so that it is repeated without harm.
         Raises RequestError for an operation or parameter that the server has not got, and what its code raised.
@@ -282,16 +293,30 @@ class AsyncClient:
         )
         if not content:
             return None
-        return msgspec.json.decode(content) if kind.endswith("json") else content.decode("utf-8", "replace")
+        if not kind.endswith("json"):
+            return content.decode("utf-8", "replace")
+        if returns is None:
+            return msgspec.json.decode(content)
+        return record_of(content, returns, operation)
 
-    async def pages(self, operation: str, **parameters: Any) -> AsyncGenerator[Any]:
-        """The rows of a list, page after page: `pages("listDeliveries", flow="orders")`. Raises as `call`."""
+    @overload
+    def pages(self, operation: str, *, returns: type[T], **parameters: Any) -> AsyncGenerator[T]: ...
+
+    @overload
+    def pages(self, operation: str, **parameters: Any) -> AsyncGenerator[Any]: ...
+
+    async def pages(
+        self, operation: str, *, returns: type[T] | None = None, **parameters: Any
+    ) -> AsyncGenerator[T | Any]:
+        """The rows of a list, page after page: `pages("listDeliveries", flow="orders")`; with `returns`, as records
+        (`DeliveryItem`). Raises as `call`.
+        """
         cursor: str | None = None
         while True:
             more = {} if cursor is None else {"cursor": cursor}
             rows, cursor = items_of(await self.call(operation, **{**parameters, **more}))
             for row in rows:
-                yield row
+                yield row if returns is None else record_of(row, returns, operation)
             if cursor is None:
                 return
 

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 import msgspec
 
-from segue.errors import RequestError
+from segue.errors import EngineError, RequestError
 from segue.flow.nearest import did_you_mean
 
 _NAME: Final = re.compile(r"\{(\w+)\}")
 KEY_HEADER: Final = "idempotency-key"
+T = TypeVar("T")
 
 
 class Call(NamedTuple):
@@ -95,6 +96,16 @@ def _each(value: object) -> list[object]:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def record_of(answer: object, record: type[T], operation: str) -> T:
+    """An answer (bytes of JSON, or a row of one) as a record. Raises EngineError for one that does not fit."""
+    try:
+        if isinstance(answer, bytes):
+            return msgspec.json.decode(answer, type=record)
+        return msgspec.convert(answer, record)
+    except msgspec.MsgspecError as error:
+        raise EngineError(f"{operation} answered with something else than {record.__name__}: {error}") from error
 
 
 def items_of(page: object) -> tuple[list[Any], str | None]:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, overload
 
 import msgspec
 
@@ -182,13 +182,33 @@ class Client:
         """See `AsyncClient.operations`."""
         return self._do(self._client.operations())
 
-    def call(self, operation: str, body: object = msgspec.UNSET, /, **parameters: Any) -> Any:
-        """See `AsyncClient.call`."""
-        return self._do(self._client.call(operation, body, **parameters))
+    @overload
+    def call(self, operation: str, body: object = msgspec.UNSET, /, *, returns: type[T], **parameters: Any) -> T: ...
 
-    def pages(self, operation: str, **parameters: Any) -> Iterator[Any]:
+    @overload
+    def call(self, operation: str, body: object = msgspec.UNSET, /, **parameters: Any) -> Any: ...
+
+    def call(
+        self, operation: str, body: object = msgspec.UNSET, /, *, returns: type[T] | None = None, **parameters: Any
+    ) -> T | Any:
+        """See `AsyncClient.call`."""
+        if returns is None:
+            return self._do(self._client.call(operation, body, **parameters))
+        return self._do(self._client.call(operation, body, returns=returns, **parameters))
+
+    @overload
+    def pages(self, operation: str, *, returns: type[T], **parameters: Any) -> Iterator[T]: ...
+
+    @overload
+    def pages(self, operation: str, **parameters: Any) -> Iterator[Any]: ...
+
+    def pages(self, operation: str, *, returns: type[T] | None = None, **parameters: Any) -> Iterator[T | Any]:
         """See `AsyncClient.pages`."""
-        rows = self._client.pages(operation, **parameters)
+        rows: AsyncGenerator[Any] = (
+            self._client.pages(operation, **parameters)
+            if returns is None
+            else self._client.pages(operation, returns=returns, **parameters)
+        )
         try:
             while (row := self._do(_next(rows))) is not _OVER:
                 yield row
