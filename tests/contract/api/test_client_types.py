@@ -11,7 +11,7 @@ import pytest
 from acceptance.api_support import TOKEN, Served, serve
 from segue.api import answers, credential_answers, documented, flow_answers, identity_answers, trigger_answers
 from segue.api.credential_answers import ConnectionItem, SecretItem
-from segue.api.flow_answers import FlowItem
+from segue.api.flow_answers import FlowItem, FlowVersionItem
 from segue.api.identity_answers import KeyItem, WorkspaceItem
 from segue.api.trigger_answers import ScheduleList, ScheduleView, TriggerView
 from segue.client import AsyncClient
@@ -63,7 +63,8 @@ async def test_what_is_scripted_most_comes_as_records(served: Served) -> None:
         text = "flow: mine\nsteps:\n  - log: hi\n"
         made = await client.call("createFlow", {"text": text}, returns=FlowItem)
         assert (made.id, made.revision) == ("mine", 1)
-        await client.call("publishFlow", {}, flow_id="mine")
+        saved = await client.call("saveFlowVersion", {"publish": True}, flow_id="mine", returns=FlowVersionItem)
+        assert saved.is_published
         schedules = [
             await client.call("createSchedule", {"flow": "mine", "every": f"{n}h"}, returns=ScheduleView)
             for n in (1, 2, 3)
