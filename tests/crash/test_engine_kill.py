@@ -1,7 +1,7 @@
 """`kill -9` of a host at each of its journal writes, and at any moment: nothing is lost, nothing is done twice.
 
 What took effect is counted by a receiver in a process of its own. Hosts are killed at random moments for
-`SEGUE_CRASH_SECONDS` (25 by default), and until there were `SEGUE_CRASH_KILLS` of them (`make crash KILLS=5000`).
+`SEGUE_CRASH_SECONDS` (15 by default), and until there were `SEGUE_CRASH_KILLS` of them (`make crash KILLS=5000`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from segue.testing.crash.store import Moment
 
 pytestmark = [pytest.mark.crash, pytest.mark.anyio]
 
-SECONDS = float(os.environ.get("SEGUE_CRASH_SECONDS", "25"))
+SECONDS = float(os.environ.get("SEGUE_CRASH_SECONDS", "15"))
 KILLS = int(os.environ.get("SEGUE_CRASH_KILLS", "0"))
 SHARES = 2 if KILLS else 1
 """Tests run side by side; each kills its part."""
