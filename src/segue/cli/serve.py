@@ -26,6 +26,43 @@ HOSTS_SETTING: Final = "SEGUE_ALLOWED_HOSTS"
 PROXIES_SETTING: Final = "SEGUE_TRUSTED_PROXIES"
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 
+PublicUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--public-url",
+        envvar="SEGUE_PUBLIC_URL",
+        metavar="URL",
+        help="The https address under which a proxy with TLS serves this server to others, who sign in.",
+    ),
+]
+TrustedProxyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        help="With --public-url: the proxy's address or network, if it is not on this machine. Its X-Forwarded-For "
+        "and X-Forwarded-Proto count, nobody else's. Repeatable; or SEGUE_TRUSTED_PROXIES.",
+    ),
+]
+RateLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rate-limit",
+        envvar="SEGUE_RATE_LIMIT",
+        metavar="RATE",
+        help="Requests a second of one key or person, and at once: 200/1000 is the default.",
+    ),
+]
+AddressRateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rate-limit-address",
+        envvar="SEGUE_RATE_LIMIT_ADDRESS",
+        metavar="RATE",
+        help="The same for one address without an identity: 50/500 is the default, and does not count this machine.",
+    ),
+]
+
 
 def serve(
     host: Annotated[
@@ -35,43 +72,10 @@ def serve(
         int | None,
         typer.Option("--port", "-p", min=0, max=65535, help=f"Default: {DEFAULT_PORT}, or the next free one. 0: any."),
     ] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            "--public-url",
-            envvar="SEGUE_PUBLIC_URL",
-            metavar="URL",
-            help="The https address under which a proxy with TLS serves this server to others, who sign in.",
-        ),
-    ] = None,
-    trusted_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--trusted-proxy",
-            metavar="ADDRESS",
-            help="With --public-url: the proxy's address or network, if it is not on this machine. Its X-Forwarded-For "
-            "and X-Forwarded-Proto count, nobody else's. Repeatable; or SEGUE_TRUSTED_PROXIES.",
-        ),
-    ] = None,
-    rate_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--rate-limit",
-            envvar="SEGUE_RATE_LIMIT",
-            metavar="RATE",
-            help="Requests a second of one key or person, and at once: 200/1000 is the default.",
-        ),
-    ] = None,
-    rate_limit_address: Annotated[
-        str | None,
-        typer.Option(
-            "--rate-limit-address",
-            envvar="SEGUE_RATE_LIMIT_ADDRESS",
-            metavar="RATE",
-            help="The same for one address without an identity: 50/500 is the default, and does not count this "
-            "machine.",
-        ),
-    ] = None,
+    public_url: PublicUrlOption = None,
+    trusted_proxy: TrustedProxyOption = None,
+    rate_limit: RateLimitOption = None,
+    rate_limit_address: AddressRateOption = None,
     flows: Annotated[
         list[Path] | None, typer.Option("--flows", metavar="DIR", help="A folder of flows to offer. Repeatable.")
     ] = None,

@@ -12,7 +12,7 @@ import msgspec
 from segue.client.remote import FlowProblem, RemoteHost, problem_of
 from segue.flows.exchange import ApplyReport, FileOutcome, FlowFile, Missing, Outcome, archive_of
 from segue.flows.exporting import Exported
-from segue.flows.giving_away import Replaced
+from segue.flows.redaction import Replaced
 
 AS_JSON_MAX: Final = 1024 * 1024
 """Characters of files that are sent as they are; more go as an archive, since a request's body is limited."""

@@ -12,9 +12,9 @@ import msgspec
 from segue.flow import read_flow
 from segue.flow.edit import write_document
 from segue.flow.model import JsonValue
-from segue.flows.giving_away import Replaced, without_secrets
 from segue.flows.holdings import Holdings
 from segue.flows.records import FlowFilter
+from segue.flows.redaction import Replaced, without_secrets
 from segue.flows.service import StoredFlows
 
 MANIFEST: Final = "REPLACED.txt"

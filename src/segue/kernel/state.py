@@ -200,8 +200,6 @@ class RunState:
         self.plan = plan
         self.run_id = run_id
         self._status = RunStatus.QUEUED
-        self.ended = False
-        """Whether nothing more can happen, short of a rewind."""
         self.phase: Literal["steps", "handlers", "compensation", "finally"] = "steps"
         self.seq = 0
         self.nodes: list[StepState] = []
@@ -252,7 +250,8 @@ class RunState:
         self.undoing: str | None = None
         """What was asked for, if a run that was over is being undone."""
         self.cancelling: str | None = None
-        self.timed_out = self.recovered = False
+        self.timed_out = self.recovered = self.ended = False
+        """`ended`: nothing more can happen, short of a rewind."""
         self.flow_error: ev.Failure | None = None
         self.outputs: JsonValue = None
         self.error: ev.Failure | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from segue.flow import read_flow
 from segue.flows.exporting import exported
-from segue.flows.giving_away import BY_LOOK, BY_NAME, BY_VALUE, without_secrets
+from segue.flows.redaction import BY_LOOK, BY_NAME, BY_VALUE, without_secrets
 
 HEAD: Final = "flow: f\nsteps:\n"
 CANARY: Final = "c4n4ry-9f3b1c7e"
