@@ -42,6 +42,7 @@ _TEMPLATE: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _LOOSE: Final = re.compile(
     r"(?<!\$)\$(?:(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)|\{\s*(?P<braced>[A-Za-z_]\w*(?:\.\w+)*)\s*\})"
 )
+_HYPHENATED: Final = re.compile(r"\$(?P<root>[A-Za-z_]\w*)(?P<rest>(?:\.\w[\w-]*)+)")
 _AT_THE_START: Final = frozenset(("trigger", "data", "env"))
 """What a trigger's own expressions see: there is no run yet."""
 _HTTP_RESULT: Final = ("status", "headers", "body")
@@ -213,6 +214,8 @@ class _Checker:
             for at, text in scalars(place.raw):
                 if "$" in text and (" " in text or "${" in text):
                     self._not_replaced(place, at, text)
+                elif "-" in text and (found := _HYPHENATED.fullmatch(text)) and self._is_name(found["root"], place):
+                    self._hyphenated(place, at, found)
 
     def _not_replaced(self, place: _Place, at: tuple[str | int, ...], text: str) -> None:
         """References that stand inside of a text, where nothing puts a value in their place."""
@@ -232,6 +235,17 @@ class _Checker:
                 suggestion=f"write {written}",
                 patch=self.findings.whole_patch(span, found.group(), written),
             )  # fmt: skip
+
+    def _hyphenated(self, place: _Place, at: tuple[str | int, ...], found: re.Match[str]) -> None:
+        """A reference with a hyphen in a name, which makes it a text like any other."""
+        parts = found["rest"][1:].split(".")
+        written = f"${found['root']}" + "".join(f'["{one}"]' if "-" in one else f".{one}" for one in parts)
+        node, source = self._scalar(place, at)
+        self.findings.add(
+            codes.NOT_REPLACED, f"`{found.string}` stays as it is, since a name with a hyphen stands in brackets",
+            step=place.step, field=place.field, span=self.findings.span_inside(node, source, 0, len(found.string)),
+            path=node.path() if node is not None else None, suggestion=f"write {written}",
+        )  # fmt: skip
 
     def _is_name(self, root: str, place: _Place) -> bool:
         return root in SCOPE_NAMES or root in self.all_names or place.frame.binds(root)
