@@ -203,6 +203,7 @@ STEP_CODES: Final[dict[str, tuple[str, str]]] = {
     "sub_flow": ("The other flow's run could not be begun: no such flow, inputs that it does not take, too deep.", "The message names what is wrong; `details` holds every mistake."),
     "sub_flow_cancelled": ("The other flow's run was cancelled.", "`segue why` of that run, which the message names, says by whom."),
     "sub_flow_gone": ("How the other flow's run ended is not in the database any more.", "Start the flow again."),
+    "no_connection": ("The step names a connection that the workspace does not have, or whose credentials cannot be used.", "Make or mend it with `POST /api/v1/connections`; the message says what it lacks."),
     "callback_expired": ("The outside answer did not come in time.", "Raise `expires`, or say `on_timeout`."),
     "poll_failed": ("The poll's `failure_condition` held.", "See the outside job; its answer is in the step's log."),
     "poll_exhausted": ("The poll asked `max_attempts` times.", "Raise `max_attempts` or `interval`; check the condition."),

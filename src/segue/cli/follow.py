@@ -44,6 +44,25 @@ async def follow(
         await changes.close()
 
 
+async def follow_to_rest(desk: Desk, run_id: str, seen: Callable[[Snapshot], None]) -> Snapshot:
+    """Follow a run until it is over, or it and the runs of the sub-flows that it waits for are at rest. Raises
+    HostLostError.
+    """
+    while True:
+        snapshot = await follow(desk, run_id, seen, until=is_at_rest)
+        if snapshot.ended or snapshot.view.status == "paused":
+            return snapshot
+        waited_for = [step.child for step in snapshot.view.steps if step.status == "waiting" and step.child is not None]
+        rested = [await follow_to_rest(desk, child, _nobody_sees) for child in waited_for]
+        if not any(child.ended and child.view.status != "quarantined" for child in rested):
+            return snapshot
+        await asyncio.sleep(INTERVAL_SECONDS)  # it is about to be told of the end
+
+
+def _nobody_sees(_: Snapshot) -> None:
+    """Of a sub-flow's run, only how it stands in the end is asked."""
+
+
 def is_at_rest(snapshot: Snapshot) -> bool:
     """Whether the run is over, paused, or waits for something that is not due soon."""
     view = snapshot.view

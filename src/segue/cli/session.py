@@ -24,7 +24,7 @@ from segue.cli.database import database_url
 from segue.cli.desk import Desk, Snapshot
 from segue.cli.door import Door, has_api
 from segue.cli.errors import SUCCEEDED, USAGE, notice
-from segue.cli.follow import REST_SECONDS, follow, is_at_rest
+from segue.cli.follow import REST_SECONDS, follow, follow_to_rest
 from segue.cli.hosting import LOST_HOSTS_MAX, Hosting, egress_for_this_machine, host_or_remote, remote_of
 from segue.cli.inputs import gather_inputs
 from segue.cli.interrupt import Interrupted, Interrupts
@@ -353,7 +353,7 @@ async def _follow_all(hosting: Hosting, run_ids: Sequence[str], progress: Progre
     """Follow runs until each is over or at rest."""
 
     async def one(run_id: str) -> Snapshot:
-        last = await follow(hosting.desk, run_id, progress.see, until=is_at_rest)
+        last = await follow_to_rest(hosting.desk, run_id, progress.see)
         if tell is not None:
             tell(f"{run_id} ({last.view.flow}) {last.view.status}: {last.view.reason}")
         return last
