@@ -74,13 +74,14 @@ async def test_a_run_that_waited_under_an_older_schema_goes_on(number: int, tmp_
 def filled(db: apsw.Connection) -> dict[str, dict[str, Any]]:
     """One row in every table that a program writes to, whatever is allowed there; the rows, by table."""
     rows: dict[str, dict[str, Any]] = {}
-    virtual = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL%'")]
-    found = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid").fetchall()
+    virtual = [str(row[0]) for row in db.execute("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL%'")]
+    found: list[Any] = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY rowid").fetchall()
     for table, sql in found:
         if table.startswith(("sqlite_", "schema_version", *virtual)):
             continue
         row: dict[str, Any] = {}
-        for _, column, kind, _, _, _ in db.execute(f"PRAGMA table_info('{table}')"):
+        columns: list[Any] = db.execute(f"PRAGMA table_info('{table}')").fetchall()
+        for _, column, kind, _, _, _ in columns:
             allowed = re.search(rf"{column}\b[^,]*CHECK \({column} IN \(([^)]*)\)", sql)
             word = allowed[1].split(",")[0].strip() if allowed else ""
             if kind == "INTEGER":
