@@ -36,6 +36,18 @@ from bench.filled import fill as multiply
 from segue.store.port import Commit, NewRun, RunHead
 from segue.store.sqlite import SqliteStore
 
+ACTIONS: Final = """\
+import time
+
+from segue import action
+
+
+@action("bench.now")
+async def now() -> float:
+    return time.time()
+"""
+TIMED: Final = "flow: timed\nsteps:\n  - first: {call: bench.now}\n"
+"""Its first step says when it was begun; it is only called once its start is on disk."""
 FLOW: Final = "flow: small\nsteps:\n  - first: {set: {n: 1}}\n  - second: {set: {n: $first.n}}\n"
 HOOKED: Final = (
     "flow: hooked\ntrigger: {webhook: {auth: standard}, inputs: {n: $data.n}}\ninputs: {n: integer}\n"
@@ -64,7 +76,8 @@ async def server(folder: Path) -> AsyncGenerator[tuple[Server, aiohttp.ClientSes
     (flows := folder / "flows").mkdir()
     (flows / "hooked.yaml").write_text(HOOKED, "utf-8")
     command = [sys.executable, "-m", "segue", "serve", "--port", "0", "--json", "--log-level", "warning"]
-    command += ["--flows", str(flows)]
+    (actions := folder / "actions.py").write_text(ACTIONS, "utf-8")
+    command += ["--flows", str(flows), "--actions", str(actions)]
     process = subprocess.Popen(  # noqa: ASYNC220 - once, before anything is measured
         [*command, "--database", f"sqlite:///{folder / 'bench.db'}"], stdout=subprocess.PIPE, cwd=folder
     )
@@ -108,8 +121,8 @@ def spread(values: list[float]) -> tuple[str, str, str]:
     return f"{at[0] * 1000:.1f}", f"{at[1] * 1000:.1f}", f"{at[2] * 1000:.1f}"
 
 
-async def start(session: aiohttp.ClientSession) -> str:
-    async with session.post("/api/v1/runs", json={"flow": FLOW}) as answer:
+async def start(session: aiohttp.ClientSession, flow: str = FLOW) -> str:
+    async with session.post("/api/v1/runs", json={"flow": flow}) as answer:
         told = await answer.json()
         assert answer.status == 201, told
         return str(told["run_id"])
@@ -147,7 +160,7 @@ async def rates(folder: Path, options: argparse.Namespace) -> Table:
         "starts a second", "reached", *MS, "under the bound",
     )  # fmt: skip
     async with server(folder) as (_, session):
-        await start(session)
+        await start(session, TIMED)
 
         async def holds(rate: float) -> bool:
             reached, waits = await _at_rate(session, rate, options.seconds)
@@ -176,16 +189,23 @@ async def _at_rate(session: aiohttp.ClientSession, rate: float, seconds: float) 
     for number in range(count):
         await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
         sent.append(time.time())
-        ids.append(asyncio.create_task(start(session)))
+        ids.append(asyncio.create_task(start(session, TIMED)))
     found = await asyncio.gather(*ids)
     reached = count / (time.perf_counter() - begun)
     waits: list[float] = []
     for number in range(0, count, max(1, count // SAMPLED)):
-        async with session.get(f"/api/v1/runs/{found[number]}/journal") as answer:
-            events = (await answer.json())["events"]
-        stepped = next(one["at"] for one in events if one.get("step") == "first")
-        waits.append(_seconds(stepped) - sent[number])
+        waits.append(await _first_step(session, found[number]) - sent[number])
     return reached, waits
+
+
+async def _first_step(session: aiohttp.ClientSession, run_id: str) -> float:
+    """When the first step was begun, as it says itself, in seconds since the epoch."""
+    while True:
+        async with session.get(f"/api/v1/runs/{run_id}") as answer:
+            steps = (await answer.json())["steps"]
+        if steps and steps[0]["output"] is not None:
+            return float(steps[0]["output"])
+        await asyncio.sleep(0.05)
 
 
 SAMPLED: Final = 500
