@@ -157,7 +157,8 @@ class AttemptMaker:
                 timeout_seconds=_timeout(step), bound=_bound(secrets) if secrets else (), connection=linked,
             )  # fmt: skip
             output, masker = await self._run(action, params, context)
-            ended = AttemptEnded(step.id, number, _result(output, masker if is_secret else None, state))
+            value = await self._result(output, masker if is_secret else None, state, workspace)
+            ended = AttemptEnded(step.id, number, value)
             if self._results is not None:
                 self._results.note(state, step, workspace, params)
             return ended
@@ -190,9 +191,24 @@ class AttemptMaker:
             again = replace(context, masker=masker, connection=linked, renewed=True)
             AT_WORK.set(again)
             output = await action.run(params, again)
-        if has_secret_headers(output) and self._sealing is not None:
-            await self._sealing.ready(context.workspace)
         return output, masker
+
+    async def _result(self, output: object, secrets: Masker | None, state: RunState, workspace: str) -> JsonValue:
+        """The value as the journal will give it back, so that a step sees the same before and after a restart.
+
+        Texts in which a secret comes back, in any of its forms, are sealed, and what is secret by its name: headers,
+        and what the flow declares; a field that is merely called `token` is not.
+        """
+        value = _kept_output(output)
+        if secrets is not None:
+            value = _sealed(value, secrets, state.box)
+        if state.box is None or not (state.plan.declared or has_secret_headers(value)):
+            return value
+        if self._sealing is not None:
+            await self._sealing.ready(workspace)
+        if has_secret_headers(value):
+            value = sealed_headers(value, state.box)
+        return sealed_content(value, state.plan, state.box)
 
     async def _linked(self, params: Mapping[str, object], workspace: str) -> Linked:
         """The connection that the step names."""
@@ -310,22 +326,12 @@ def _log_sink(write: LogWriter, step: str, secrets: Masker) -> LogSink:
     return log
 
 
-def _result(output: object, secrets: Masker | None, state: RunState) -> JsonValue:
-    """The value as the journal will give it back, so that a step sees the same before and after a restart.
-
-    Texts in which a secret comes back, in any of its forms, are sealed, and what the flow declares secret; a field
-    that is merely called `token` is not.
-    """
+def _kept_output(output: object) -> JsonValue:
     try:
-        value = as_kept(output, max_bytes=MAX_OUTPUT_BYTES)
+        return as_kept(output, max_bytes=MAX_OUTPUT_BYTES)
     except NotKeepableError as error:
         message = f"the result of type {type(output).__name__}: {error}"
         raise TerminalError(message, category="validation", code=f"result_{error.code}") from error
-    if secrets is not None:
-        value = _sealed(value, secrets, state.box)
-    if state.box is not None and isinstance(value, dict):
-        value = cast("JsonValue", sealed_headers(value, state.box))
-    return sealed_content(value, state.plan, state.box) if state.plan.declared else value
 
 
 def _sealed(value: JsonValue, secrets: Masker, box: Box | None) -> JsonValue:

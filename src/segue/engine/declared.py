@@ -6,7 +6,7 @@ field (JSON, a form, a query) or fits a rule that `masking` names. From there on
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeGuard, cast
 
 from segue.expr.sealed import Box, Sealed, opened
 from segue.flow.model import JsonValue, RawMap
@@ -24,12 +24,12 @@ def sealed_trigger(trigger: RawMap, plan: Plan, box: Box) -> RawMap:
     return cast("RawMap", sealed_content(sealed_headers(trigger, box), plan, box))
 
 
-def has_secret_headers(value: object) -> bool:
+def has_secret_headers(value: JsonValue) -> TypeGuard[RawMap]:
     """Whether a message (a request that came, an answer) has headers that are credentials by their names."""
-    headers = cast("dict[str, object]", value).get("headers") if isinstance(value, dict) else None
-    if not isinstance(headers, dict):
+    if not isinstance(value, dict) or "headers" not in value:
         return False
-    return any(DEFAULT_MASKER.is_sensitive(name) for name in cast("dict[str, object]", headers))
+    headers = value["headers"]
+    return isinstance(headers, dict) and any(DEFAULT_MASKER.is_sensitive(name) for name in headers)
 
 
 def sealed_headers(message: RawMap, box: Box) -> RawMap:

@@ -9,7 +9,6 @@ and comes back through `loading`, by its row's `wake_at` or when a signal for it
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
@@ -22,7 +21,7 @@ from segue.engine.clock import Clock, Handle, SystemClock
 from segue.engine.committing import Committing
 from segue.engine.effects import HostEffects
 from segue.engine.flow_source import FlowSource, RegisteredFlows
-from segue.engine.ids import WORKSPACE, callback_token, new_run_id
+from segue.engine.ids import WORKSPACE, Entropy, callback_token, new_run_id
 from segue.engine.loading import Loading
 from segue.engine.mailbox import Mailbox
 from segue.engine.port import ActionRegistry, Links
@@ -66,7 +65,7 @@ class Engine:
         secrets: SecretResolver | None = None,
         callback_base_url: Callable[[], str | None] = lambda: None,
         max_attempts_in_flight: int = MAX_ATTEMPTS_IN_FLIGHT,
-        entropy: Callable[[int], bytes] = os.urandom,
+        entropy: Callable[[int], bytes] | None = None,
         maker: AttemptMaker | None = None,
         flows: FlowSource | None = None,
         labels: Iterable[str] = (),
@@ -83,9 +82,9 @@ class Engine:
         self._clock = clock or SystemClock()
         self._server_key = server_key
         self.sealing = sealing or LocalSealing(server_key)
-        self._entropy = entropy
+        self._entropy = entropy or Entropy()
         self.effects = HostEffects(self)
-        self.starting = Starting(self, entropy)
+        self.starting = Starting(self, self._entropy)
         self.start = self.starting.start
         self._callback_base_url = callback_base_url
         resolver = secrets or SecretResolver()

@@ -22,7 +22,29 @@ _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 """Ten bits at a time: half the work of one letter at a time."""
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_ENTROPY_BYTES: Final = 4096
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+class Entropy:
+    """The operating system's random bytes, read in portions: each read hands Python's lock to another thread, which
+    costs more than the bytes.
+    """
+
+    __slots__ = ("_at", "_bytes")
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._at = 0
+
+    def __call__(self, count: int) -> bytes:
+        """`count` bytes that were not given before."""
+        begin = self._at
+        if begin + count > len(self._bytes):
+            self._bytes = os.urandom(max(_ENTROPY_BYTES, count))
+            begin = 0
+        self._at = begin + count
+        return self._bytes[begin : begin + count]
 
 
 def new_run_id(now_ms: int, *, prefix: str = "run_", entropy: bytes | None = None) -> str:

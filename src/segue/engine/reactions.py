@@ -64,7 +64,10 @@ class Listeners:
 
     def watches_end(self, workspace: str, flow_id: str) -> bool:
         """See `Reactions.watches_end`."""
-        return any(one.watches_end(workspace, flow_id) for one in self._all)
+        for one in self._all:  # noqa: SIM110 - asked at each end of a run: a generator costs as much again
+            if one.watches_end(workspace, flow_id):
+                return True
+        return False
 
     async def run_ended(self, end: RunEnd) -> None:
         """See `Reactions.run_ended`."""

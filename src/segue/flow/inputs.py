@@ -27,11 +27,12 @@ def resolve_inputs(flow: Flow, given: Mapping[str, JsonValue]) -> RawMap:
     A flow that declares nothing takes any object. Raises InvalidInputError with one (path, sentence) pair a mistake,
     the nearest declared name for each unknown one. The given map is not changed.
     """
-    details = unfit_values(dict(given))
+    inputs = dict(given)
+    details = unfit_values(inputs)
     if not flow.inputs and not details:
-        return dict(given)
-    resolved = given if details else cast("RawMap", with_defaults(flow.inputs, dict(given)))
-    details = details or check_value(flow.inputs, cast("RawMap", resolved))
+        return inputs
+    resolved = inputs if details else with_defaults(flow.inputs, inputs)
+    details = details or check_value(flow.inputs, resolved)
     if details:
         count = "one mistake" if len(details) == 1 else f"{len(details)} mistakes"
         path, sentence = details[0]
@@ -44,6 +45,8 @@ def unfit_values(value: object) -> list[tuple[str, str]]:
     """One (path, sentence) pair for each thing within a value that no journal can keep: what is no JSON, numbers that
     are not finite or whose integer does not fit 64 bits; at most 50.
     """
+    if _is_flat(value):
+        return []
     found: list[tuple[str, str]] = []
     level: list[tuple[tuple[str, ...], object]] = [((), value)]
     for _ in range(MAX_DEPTH):
@@ -59,6 +62,16 @@ def unfit_values(value: object) -> list[tuple[str, str]]:
             return found[:MAX_DETAILS]
         level = inner
     return [(".".join(level[0][0][:1]), f"nests deeper than {MAX_DEPTH} levels")]
+
+
+def _is_flat(value: object) -> bool:
+    """Whether it is a map of texts and the like, as most inputs are: nothing to look for."""
+    if type(value) is not dict:
+        return False
+    for one in cast("dict[object, object]", value).values():
+        if one is not None and type(one) is not str and type(one) is not bool:
+            return False
+    return True
 
 
 def _unfit(one: object) -> str | None:

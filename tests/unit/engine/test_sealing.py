@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from segue import Segue
 from segue.engine.flow_source import RegisteredFlows
 from segue.engine.port import AttemptContext
 from segue.errors import RequestError
@@ -224,3 +226,21 @@ async def test_another_key_shows_the_run_and_opens_nothing(world: World) -> None
         shown = await view(engine, run_id)
         assert [step.status for step in shown.steps][-1] != "succeeded"
         assert leaks(await everything(world, engine, run_id)) == []
+
+
+@dataclass
+class _Message:
+    headers: dict[str, str]
+
+
+async def test_a_record_whose_headers_hold_credentials_can_be_kept_before_anything_was_sealed() -> None:
+    async with Segue("memory:") as segue:
+
+        @segue.action("ask")
+        async def ask() -> _Message:
+            return _Message({"Authorization": f"Bearer {CANARY}", "Accept": "*/*"})
+
+        result = await segue.run("flow: f\nsteps:\n  - a: {call: ask}\n")
+    assert result.status == "succeeded"
+    assert result.outputs["headers"]["Accept"] == "*/*"
+    assert CANARY not in str(result)
