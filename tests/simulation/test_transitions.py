@@ -61,6 +61,17 @@ def _loop_out_of_time_for_one_try() -> Play:
     return play.run()
 
 
+def _ending_while_paused() -> Play:
+    """The last failure comes while the run is paused, and what is cancelled for it cleans up after the pause."""
+    close = final(step("close"))
+    play = Play(flow(parallel("p", {"x": [step("a")], "y": [step("b", finally_=close)]}, join="any"), step("c")))
+    play.ok("a")
+    play.give(inp.PauseRun())
+    play.bad("c", "validation")
+    play.give(inp.ResumeRun())
+    return play.run()
+
+
 def _with_the_outside() -> list[Play]:
     """A sub-flow, an event, a person who is reminded: what drawn flows do not have."""
     child = Play(flow(step("sub", "flow", params={"flow": "other"})))
@@ -92,6 +103,12 @@ def _with_slots() -> list[Play]:
     tried.give(inp.SlotGiven(tried.step("a").id))
     tried.bad("a")
     tried.next_timer()
+    job = step("a", limits=one_at_once, callback=Callback(expires_seconds=9), fallback=(Fallback(use="b"),))
+    unanswered = Play(flow(job), check=False)
+    unanswered.give(inp.SlotGiven(unanswered.step("a").id))
+    unanswered.ok("a")
+    unanswered.later(9_000)
+    unanswered.give(inp.SlotGiven(unanswered.step("a").id))
     skipped = Play(flow(step("a", limits=one_at_once)), check=False)
     skipped.give(inp.SlotRefused(skipped.step("a").id, "skip", "no slot"))
     asked = Play(
@@ -102,7 +119,7 @@ def _with_slots() -> list[Play]:
     asked.next_timer()
     other = Play(flow(step("a", fallback=(Fallback(use="b"),))))
     other.bad("a", "validation")
-    return [tried, skipped, asked, other.run()]
+    return [tried, unanswered.run(), skipped, asked, other.run()]
 
 
 def _going_back() -> list[Play]:
@@ -126,7 +143,7 @@ def _going_back() -> list[Play]:
 @pytest.mark.req("BAR-4.transitions")
 def test_every_transition_is_taken() -> None:
     taken = TransitionsTaken()
-    named = (_loop_out_of_time_with_a_branch_left(), _loop_out_of_time_for_one_try())
+    named = (_loop_out_of_time_with_a_branch_left(), _loop_out_of_time_for_one_try(), _ending_while_paused())
     for play in (*named, *_with_the_outside(), *_queued(), *_with_slots(), *_going_back(), *map(_drawn, range(SEEDS))):
         taken.add(play.plan, "run_1", play.journal())
     print(f"\n{taken.table()}")

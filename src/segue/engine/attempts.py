@@ -27,7 +27,7 @@ from segue.engine.port import (
     LogLevel,
     LogSink,
 )
-from segue.engine.result_cache import ResultCache
+from segue.engine.result_cache import Earlier, ResultCache
 from segue.engine.sealing import Sealing
 from segue.engine.secrets import ResolvedSecret, SecretResolver
 from segue.engine.values import NotKeepableError, as_kept, as_shown, as_text
@@ -146,8 +146,8 @@ class AttemptMaker:
             is_secret = bool(secrets) or params is not kept or linked is not None
             if is_secret:
                 masker = masker.with_values(leaf for one in sealed_in(kept) for leaf in _long_leaves(one.plain))
-            earlier = None if self._results is None else await self._results.find(state, step, workspace, params)
-            if earlier is not None:
+            cache_key = None if self._results is None else self._results.key_of(state, step, workspace, params)
+            if cache_key is not None and (earlier := await self._earlier(cache_key, state)) is not None:
                 return AttemptEnded(step.id, number, earlier.output, cached_from=earlier.run_id)
             unsafe = _is_unsafe(action, step, params)
             context = AttemptContext(
@@ -158,10 +158,7 @@ class AttemptMaker:
             )  # fmt: skip
             output, masker = await self._run(action, params, context)
             value = await self._result(output, masker if is_secret else None, state, workspace)
-            ended = AttemptEnded(step.id, number, value)
-            if self._results is not None:
-                self._results.note(state, step, workspace, params)
-            return ended
+            return AttemptEnded(step.id, number, value, cache_key=cache_key)
         except ExprError as error:
             failure = Failure(category="expression", code=error.code, message=masker.mask_text(f"params: {error}"))
             return AttemptEnded(step.id, number, failure=failure)
@@ -176,6 +173,9 @@ class AttemptMaker:
             return _failed(
                 step.id, number, error, _with_hosts(masker, kept), unsafe=unsafe, retry_unclassified=retry_unclassified
             )
+
+    async def _earlier(self, cache_key: str, state: RunState) -> Earlier | None:
+        return None if self._results is None else await self._results.find(cache_key, state)
 
     async def _run(self, action: Action, params: dict[str, Any], context: AttemptContext) -> tuple[object, Masker]:
         """What the action gives, and what hides the secrets in it."""

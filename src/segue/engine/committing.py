@@ -154,7 +154,6 @@ class Committing:
             commit.messages_taken = tuple(taken)
             taken.clear()
         commit.also = also or commit.also
-        self._results.keep(run, given, commit)
         run.pending.append(Undecided(given, decision, ack, [step.attempt for step in decision.start]))
         run.committing += 1
         self._store.commit(commit, partial(self._committed, run))
@@ -238,6 +237,8 @@ class Committing:
             commit.callbacks_closed = [
                 (token_hash(self._callback_token(run.run_id, step)), how) for step, how in closed
             ]
+        if decision.outside is not None:
+            self._results.keep(run.run_id, decision.outside.results, commit)
         if decision.outside is not None or state.ended:
             outbox.fill(commit, run, decision, self._clock.now(), watches_end=self._watches_end)
         if state.plan.limited:

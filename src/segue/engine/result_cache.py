@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from segue.engine.clock import Clock
-from segue.engine.live_run import LiveRun
 from segue.errors import StoreUnavailableError
 from segue.expr.sealed import as_json, opened
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.evaluate import evaluated
-from segue.kernel.inputs import AttemptEnded, Input
 from segue.kernel.scope import SeededImpure, step_scope
 from segue.kernel.state import RunState, StepState
 from segue.store.port import CachedResult, Commit, Store
@@ -38,46 +36,20 @@ class Earlier(NamedTuple):
 
 
 class ResultCache:
-    """Looks results up before a call, and adds them to the commit of the success after it."""
+    """Looks results up before a call, and adds them to the commit of the success."""
 
     def __init__(self, store: Store, clock: Clock, server_key: Callable[[], bytes]) -> None:
         self._store = store
         self._clock = clock
         self._server_key = server_key
-        self._keys: dict[tuple[str, int, int], bytes] = {}
-        """Of calls that have ended well and whose commit is about to be made: by run id, step and attempt."""
 
-    async def find(self, state: RunState, step: StepState, workspace: str, params: dict[str, object]) -> Earlier | None:
-        """An earlier success that has not expired. A store out of reach is no reason not to call. Raises ExprError."""
-        if step.plan.step.cache is None or step.fallback:
+    def key_of(self, state: RunState, step: StepState, workspace: str, params: dict[str, object]) -> str | None:
+        """What the result of this attempt, or of the job that it starts, is kept under; None: it is not kept. Raises
+        ExprError.
+        """
+        asks = step.job is not None or step.polls > 0
+        if step.plan.step.cache is None or step.fallback or asks:
             return None
-        key = self._key_of(state, step, workspace, params)
-        try:
-            found = await self._store.cached_result(key, self._clock.now())
-        except StoreUnavailableError:
-            return None
-        return None if found is None else Earlier(ev.decode_value(found.data, state.box), found.run_id)
-
-    def note(self, state: RunState, step: StepState, workspace: str, params: dict[str, object]) -> None:
-        """The call has ended well. Raises ExprError."""
-        if step.plan.step.cache is not None and not step.fallback:
-            self._keys[state.run_id, step.id, step.attempt] = self._key_of(state, step, workspace, params)
-
-    def keep(self, run: LiveRun, given: Input, commit: Commit) -> None:
-        """Add the result to the commit of its success, if `given` is one that was noted."""
-        if not self._keys or not isinstance(given, AttemptEnded):
-            return
-        key = self._keys.pop((run.run_id, given.step, given.attempt), None)
-        if key is None or given.failure is not None:
-            return
-        cache = run.state.nodes[given.step].plan.step.cache
-        assert cache is not None
-        now = self._clock.now()
-        expires_at = now + round(cache.seconds * 1000)
-        data = _encode_kept(given.output)
-        commit.cached = (CachedResult(key=key, run_id=run.run_id, at=now, expires_at=expires_at, data=data),)
-
-    def _key_of(self, state: RunState, step: StepState, workspace: str, params: dict[str, object]) -> bytes:
         program = step.plan.programs.get("cache.key")
         key: object = params
         if program is not None:
@@ -85,4 +57,24 @@ class ResultCache:
             key = opened(evaluated(program, step_scope(state, step), impure))
         plan = step.plan
         what = [workspace, state.plan.flow.id, plan.full_name, plan.step.use or plan.kind, program is None, key]
-        return hmac.digest(self._server_key(), _encode(what), hashlib.sha256)
+        return hmac.digest(self._server_key(), _encode(what), hashlib.sha256).hex()
+
+    async def find(self, key: str, state: RunState) -> Earlier | None:
+        """An earlier success that has not expired. A store out of reach is no reason not to call."""
+        try:
+            found = await self._store.cached_result(bytes.fromhex(key), self._clock.now())
+        except StoreUnavailableError:
+            return None
+        return None if found is None else Earlier(ev.decode_value(found.data, state.box), found.run_id)
+
+    def keep(self, run_id: str, results: Iterable[tuple[StepState, str, JsonValue]], commit: Commit) -> None:
+        """Add what stands for later calls to the commit that says so."""
+        now = self._clock.now()
+        commit.cached = [
+            CachedResult(
+                key=bytes.fromhex(key), run_id=run_id, at=now, data=_encode_kept(output),
+                expires_at=now + round(cache.seconds * 1000),
+            )
+            for step, key, output in results
+            if (cache := step.plan.step.cache) is not None
+        ]  # fmt: skip

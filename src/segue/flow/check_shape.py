@@ -146,15 +146,12 @@ def _can_run(findings: Findings, step: Step) -> None:
 
 
 def _shares(findings: Findings, step: Step) -> None:
-    """What a call shares with other calls has no meaning where nothing is called, or not yet where that takes long."""
-    is_call = step.kind in _CALLS
-    waits = is_call and (step.poll is not None or step.callback is not None)
-    for key in ("limits", "cache", "fallback", "runs_on"):
-        if not getattr(step, key) or (is_call and not (waits and key in ("cache", "fallback"))):
-            continue
-        where = "on a step that waits for an outside job" if waits else f"on `{step.kind}`"
-        span, path = findings.key_place(step, key)
-        findings.add(codes.CANNOT_RUN, f"the engine cannot run `{key}` {where} yet", step=step, span=span, path=path)
+    """What a call shares with other calls has no meaning where nothing is called."""
+    for key in () if step.kind in _CALLS else ("limits", "cache", "fallback", "runs_on"):
+        if getattr(step, key):
+            span, path = findings.key_place(step, key)
+            message = f"the engine cannot run `{key}` on `{step.kind}` yet"
+            findings.add(codes.CANNOT_RUN, message, step=step, span=span, path=path)
 
 
 def _flow_can_run(findings: Findings) -> None:

@@ -213,11 +213,21 @@ def _slot_awaited(state: RunState, step: StepState, event: ev.SlotAwaited, _seq:
 
 
 def _fallback(state: RunState, step: StepState, event: ev.FallbackStarted, _seq: int, at: int) -> None:
+    """The fallback stands in for the whole job: nobody is asked about that any more, or waited for."""
+    begins = step.id in state.active or step.plan.step.limits is None  # else it has to get a slot first
     step.fallback = event.number
     step.error = event.error
-    step.attempt += 1
-    step.tries = 1
-    _limit_attempt(state, step, at)
+    step.status = StepStatus.RUNNING
+    step.callback = False
+    step.waits_on = step.until = step.expires_at = None
+    step.tries = 0
+    for kind in ("poll", "expiry"):
+        state.drop_timer(step.id, kind)
+    if begins:
+        step.attempt += 1
+        step.tries = 1
+        state.active[step.id] = step
+        _limit_attempt(state, step, at)
 
 
 def _attempt_failed(state: RunState, step: StepState, event: ev.AttemptFailed, _seq: int, _at: int) -> None:
@@ -251,6 +261,7 @@ def _wait_started(state: RunState, step: StepState, event: ev.WaitStarted, _seq:
     step.waits_on = event.on
     step.until = event.until
     step.answer = event.answer
+    step.cache_key = event.cache_key
     state.unschedule(step)
     if step.plan.kind not in WAIT_KINDS:  # their attempt is the wait itself
         state.drop_timer(step.id, "attempt")
@@ -277,6 +288,7 @@ def _poll(state: RunState, step: StepState, event: ev.PollAnswered, _seq: int, _
         step.job = event.answer
     else:
         step.polls += 1
+    step.cache_key = event.cache_key or step.cache_key
     step.answer = event.answer
     step.until = event.next_at
     state.unschedule(step)

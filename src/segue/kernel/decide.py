@@ -114,12 +114,23 @@ def _attempt_ended(decider: Decider, given: inp.AttemptEnded) -> None:
         decider.over.add(children.child_of(step))
     if given.failure is not None:
         _attempt_failed(decider, step, given.failure, given.retry_after_seconds, given.transient)
-    elif step.plan.step.poll is not None:
-        _polled(decider, step, given.output)
-    elif step.callback:
-        _await_callback(decider, step, given.output)
-    else:
+    elif step.fallback or given.cached_from is not None:
+        decider.close_callback(step)
         decider.succeed(step, given.output, reason=_given_by(step, given), cached_from=given.cached_from)
+    elif step.plan.step.poll is not None:
+        _polled(decider, step, given)
+    elif step.callback:
+        _await_callback(decider, step, given)
+    else:
+        _job_done(decider, step, given.output, given.cache_key)
+
+
+def _job_done(decider: Decider, step: StepState, output: JsonValue, cache_key: str | None = None) -> None:
+    """The step's own action, or the job that it started, gave its result."""
+    key = cache_key or step.cache_key
+    if key is not None:
+        decider.decision.speak().results.append((step, key, output))
+    decider.succeed(step, output)
 
 
 def _given_by(step: StepState, given: inp.AttemptEnded) -> str | None:
@@ -139,7 +150,8 @@ def _attempt_failed(
     retry_after: float | None = None,
     transient: bool | None = None,
 ) -> None:
-    failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt)
+    if _deliver(decider, step):
+        return
     due = None
     policy = step.plan.step.retry
     if policy is not None and step.started_at is not None:
@@ -149,14 +161,25 @@ def _attempt_failed(
             retry_after=retry_after, transient=transient,
         )  # fmt: skip
     if due is None:
-        if not decider.fall_back(step, failure):
-            decider.fail(step, failure)
+        _job_failed(decider, step, failure)
     else:
+        failure = _of_attempt(step, failure)
         decider.emit(step.id, ev.AttemptFailed(error=failure, retry_at=due))
 
 
-def _polled(decider: Decider, step: StepState, output: JsonValue) -> None:
-    poll = step.plan.step.poll
+def _of_attempt(step: StepState, failure: ev.Failure) -> ev.Failure:
+    return msgspec.structs.replace(failure, step=step.address, attempt=step.attempt)
+
+
+def _job_failed(decider: Decider, step: StepState, failure: ev.Failure) -> None:
+    """The call, or the job that it started, has failed for good: its fallbacks stand in, if it has any."""
+    failure = _of_attempt(step, failure)
+    if not decider.fall_back(step, failure):
+        decider.fail(step, failure)
+
+
+def _polled(decider: Decider, step: StepState, given: inp.AttemptEnded) -> None:
+    poll, output = step.plan.step.poll, given.output
     assert poll is not None
     starts = poll.use is not None and step.job is None
     use = poll.use if poll.use is not None and not starts else step.plan.step.use or step.plan.kind
@@ -164,41 +187,49 @@ def _polled(decider: Decider, step: StepState, output: JsonValue) -> None:
     if starts:
         due = decider.now + round(poll.interval_seconds * 1000)
         job = {} if answer is None else answer
-        return decider.emit(step.id, ev.PollAnswered(next_at=due, answer=job, started=True))
+        return decider.emit(step.id, ev.PollAnswered(next_at=due, answer=job, started=True, cache_key=given.cache_key))
     try:
         failure = step.plan.conditions.get("failure")
         if failure is not None and decider.condition(failure, step, "failure_condition", at_hand=answer)[0]:
             message = f"the poll's failure condition was met: {poll.failure_condition}"
-            return decider.fail(step, ev.Failure(category="validation", code="poll_failed", message=message))
+            return _job_failed(decider, step, ev.Failure(category="validation", code="poll_failed", message=message))
         success = step.plan.conditions.get("success")
         if success is None or decider.condition(success, step, "success_condition", at_hand=answer)[0]:
-            return decider.succeed(step, answer)
+            return _job_done(decider, step, answer, given.cache_key)
     except StopNow as stopped:
         return decider.fail(step, stopped.failure)
     asked = step.polls + 1
     if asked >= poll.max_attempts:
         message = f"asked {asked} times and the condition was never met: {poll.success_condition}"
-        return decider.fail(step, ev.Failure(category="timeout", code="poll_exhausted", message=message))
+        return _job_failed(decider, step, ev.Failure(category="timeout", code="poll_exhausted", message=message))
     pause = poll.interval_seconds * poll.multiplier ** min(step.polls, 64)
     if poll.max_interval_seconds is not None:
         pause = min(pause, poll.max_interval_seconds)
-    decider.emit(step.id, ev.PollAnswered(next_at=decider.now + round(pause * 1000), answer=answer))
+    decider.emit(
+        step.id,
+        ev.PollAnswered(next_at=decider.now + round(pause * 1000), answer=answer, cache_key=given.cache_key),
+    )
     return None
 
 
-def _await_callback(decider: Decider, step: StepState, answer: JsonValue) -> None:
+def _await_callback(decider: Decider, step: StepState, given: inp.AttemptEnded) -> None:
     """The outside job is started; its signal may have come before the answer to the call that started it."""
-    decider.emit(step.id, ev.WaitStarted(on="callback", until=step.until, answer=answer))
+    started = ev.WaitStarted(on="callback", until=step.until, answer=given.output, cache_key=given.cache_key)
+    decider.emit(step.id, started)
     _deliver(decider, step)
 
 
-def _deliver(decider: Decider, step: StepState) -> None:
-    callback = step.plan.step.callback
+def _deliver(decider: Decider, step: StepState) -> bool:
+    """Whether all signals that the step waits for are there, so that it is done: it may be that the call that started
+    the job fails when its job has answered already.
+    """
+    callback = step.plan.step.callback if step.callback else None
     signals = step.signals or []
-    if callback is not None and len(signals) >= callback.uses:
-        decider.decision.close_callback(step, "used")
-        output: JsonValue = signals[-1] if callback.uses == 1 else list(signals)
-        decider.succeed(step, output)
+    if callback is None or len(signals) < callback.uses:
+        return False
+    decider.decision.close_callback(step, "used")
+    _job_done(decider, step, signals[-1] if callback.uses == 1 else list(signals))
+    return True
 
 
 def _callback_arrived(decider: Decider, given: inp.CallbackArrived) -> None:
@@ -214,7 +245,7 @@ def _callback_arrived(decider: Decider, given: inp.CallbackArrived) -> None:
         raise ConflictError(f"`{step.address}` of run {state.run_id} has had its callback already")
     if step.status is StepStatus.WAITING and step.waits_on == "callback" and len(earlier) + 1 >= callback.uses:
         decider.decision.close_callback(step, "used")
-        return decider.succeed(step, given.payload if callback.uses == 1 else [*earlier, given.payload])
+        return _job_done(decider, step, given.payload if callback.uses == 1 else [*earlier, given.payload])
     return decider.emit(step.id, ev.CallbackReceived(payload=given.payload))
 
 
@@ -309,7 +340,8 @@ def _expired(decider: Decider, step: StepState) -> None:
     what = "decision" if step.plan.kind == "approve" else "callback"
     message = f"no {what} came within {callback.expires_seconds:g} s"
     failure = ev.Failure(category="timeout", code="callback_expired", message=message)
-    decider.fail(step, failure, deadline=True, expired=True)
+    if not decider.fall_back(step, _of_attempt(step, failure)):
+        decider.fail(step, failure, deadline=True, expired=True)
 
 
 def _remind(decider: Decider, step: StepState) -> None:

@@ -154,13 +154,10 @@ class Decider:
     def next_attempt(self, step: StepState) -> None:
         """A further call, as soon as the step's limits allow it. A step asks for its slot under one key for ever."""
         if step.plan.is_action and step.plan.step.limits is not None:
-            self.emit(step.id, ev.SlotAwaited(key=step.slot_key or ""))
-            self.decision.slots.append(step)
-            return
+            return self.await_slot_again(step)
         self.emit(step.id, ev.empty(ev.AttemptStarted))
         if step.plan.is_action:
-            self.decision.start.append(step)
-            return
+            return self.decision.start.append(step)
         try:
             if step.plan.kind in WAIT_KINDS:
                 await_anew(self, step)
@@ -168,6 +165,7 @@ class Decider:
                 composites.open_step(self, step)
         except StopNow as stopped:
             self.fail(step, stopped.failure)
+        return None
 
     def await_slot(self, step: StepState) -> None:
         """Ask for a slot before the first call. May raise `StopNow`."""
@@ -176,13 +174,22 @@ class Decider:
         self.emit(step.id, ev.SlotAwaited(key=key))
         self.decision.slots.append(step)
 
+    def await_slot_again(self, step: StepState) -> None:
+        """Ask for a slot before a further call."""
+        self.emit(step.id, ev.SlotAwaited(key=step.slot_key or ""))
+        self.decision.slots.append(step)
+
     def fall_back(self, step: StepState, failure: ev.Failure) -> bool:
         """Call the next fallback instead of failing. Not if the call before may have taken effect, or was stopped."""
         number = step.fallback + 1
         if number > len(step.plan.fallbacks) or failure.category in ("unknown_outcome", "cancelled"):
             return False
+        self.close_callback(step)
         self.emit(step.id, ev.FallbackStarted(number=number, error=failure))
-        self.decision.start.append(step)
+        if step.id in self.state.active:
+            self.decision.start.append(step)
+        else:
+            self.await_slot_again(step)
         return True
 
     def skip(self, step: StepState, reason: str) -> None:

@@ -53,6 +53,8 @@ class Outside(msgspec.Struct, eq=False):
     """The caller that waits for the run's response has it now."""
     correlations: dict[int, JsonValue] = {}
     """By step number: what the step calls the callback that it opens."""
+    results: list[tuple[StepState, str, JsonValue]] = []
+    """What stands for later calls from now on: the step, the key, what its action or its job gave."""
     remarks: list[tuple[StepState, str]] = []
     """What its readers should know of a step without its being an event: lines for the run's log."""
 

@@ -353,6 +353,8 @@ class WaitStarted(Event, frozen=True):
     """Events that came before this moment (ms since the epoch) do not count."""
     remind_at: int | None = None
     """When those who are to decide are reminded first."""
+    cache_key: str | None = None
+    """What the job's result will be kept under for later calls."""
 
 
 class CallbackReceived(Event, frozen=True):
@@ -370,6 +372,8 @@ class PollAnswered(Event, frozen=True):
     answer: JsonValue = None
     started: bool = False
     """The answer is that of the call that started the job; it is asked about from now on."""
+    cache_key: str | None = None
+    """As in `WaitStarted`."""
 
 
 class BlocksOpened(Event, frozen=True):

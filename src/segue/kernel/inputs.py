@@ -70,6 +70,8 @@ class AttemptEnded(msgspec.Struct):
     """The step's own when the attempt was begun: an attempt of before a rewind is not expected any more."""
     cached_from: str | None = None
     """The run whose earlier success stands for this one; no call was made."""
+    cache_key: str | None = None
+    """What the result is kept under for later calls, once there is one (`cache`)."""
 
 
 class TimersDue(msgspec.Struct):

@@ -78,12 +78,12 @@ class StepState:
     """One instance of a step."""
 
     __slots__ = (
-        "answer", "attempt", "block", "broken", "cached_from", "callback", "child", "children", "concluding",
-        "continued", "dead", "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at", "failing",
-        "fallback", "finishing", "generation", "handling", "id", "inner_generation", "items", "job", "keys", "live",
-        "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls", "reason", "reminded", "results",
-        "settled_seq", "signals", "since", "slot_key", "started_at", "started_seq", "status", "tolerated", "tries",
-        "undo_error", "undone", "until", "vars", "vars_after", "waiting", "waits_on",
+        "answer", "attempt", "block", "broken", "cache_key", "cached_from", "callback", "child", "children",
+        "concluding", "continued", "dead", "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at",
+        "failing", "fallback", "finishing", "generation", "handling", "id", "inner_generation", "items", "job",
+        "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls", "reason",
+        "reminded", "results", "settled_seq", "signals", "since", "slot_key", "started_at", "started_seq", "status",
+        "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:  # noqa: PLR0915 - a line a field
@@ -110,6 +110,8 @@ class StepState:
         """`inner_generation` is that of the blocks it opens: each try of a block makes new instances of its steps."""
         self.slot_key: str | None = None
         """What its attempts are counted by, as JSON, once it has asked for a slot."""
+        self.cache_key: str | None = None
+        """What the result of the job that it waits for will be kept under for later calls."""
         self.cached_from: str | None = None
         self.started_at: int | None = None
         self.ended_at: int | None = None

@@ -135,6 +135,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.IterationEnded: S.RUNNING,
         ev.ChildStarted: S.WAITING,
         ev.FallbackStarted: S.RUNNING,
+        ev.SlotAwaited: S.WAITING,  # a fallback that begins when no call is in flight
         ev.CallbackReceived: S.RUNNING,  # an early answer: kept until the step waits for it
     },
     S.RETRYING: {
@@ -158,6 +159,7 @@ STEP_TRANSITIONS: dict[StepStatus, dict[type[ev.Event], StepStatus]] = {
         ev.CallbackReceived: S.WAITING,
         ev.EventReceived: S.WAITING,
         ev.Reminded: S.WAITING,
+        ev.FallbackStarted: S.RUNNING,  # the outside job failed, or never answered
         ev.HandlerStarted: S.RUNNING,
         ev.BlocksOpened: S.RUNNING,
     },

@@ -66,6 +66,8 @@ def _take_up(decider: Decider) -> None:
             decider.next_attempt(step)
         elif step.status is StepStatus.RUNNING and _turn_was_told(step):
             composites.next_turn(decider, step)
+        elif step.status is StepStatus.RUNNING and step.fallback and step.plan.is_action and not step.tries:
+            decider.await_slot_again(step)
 
 
 def _cancel_in_closed(decider: Decider) -> None:

@@ -32,7 +32,7 @@ def _fingerprint(one: StepState) -> tuple[object, ...]:
         one.started_at, one.ended_at, one.started_seq, one.settled_seq, one.output, one.error, one.vars, one.waits_on,
         one.until, one.child, one.event, one.since, one.reminded, one.callback, one.signals, one.handling,
         one.open_blocks, one.next_item, one.results, one.keys, one.concluding, one.failing, one.finishing,
-        one.inner_generation, one.undone, one.undo_error, one.vars_after, one.slot_key, one.fallback,
+        one.inner_generation, one.undone, one.undo_error, one.vars_after, one.slot_key, one.fallback, one.cache_key,
     )  # fmt: skip
 
 

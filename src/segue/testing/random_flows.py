@@ -154,7 +154,7 @@ class FlowMaker:
         )
 
     def _sharing(self) -> dict[str, Any]:
-        """What a call shares with others, for calls that wait for nothing but their answer."""
+        """What a call shares with others."""
         found: dict[str, Any] = {}
         if self._one_in(6):
             found["cache"] = Cache(seconds=self._pick(1.0, 100.0, 100_000.0), key=self._pick(None, "inputs.n"))
@@ -173,8 +173,7 @@ class FlowMaker:
                 uses=self._pick(1, 1, 2),
                 on_timeout=self._pick("fail", "continue"),
             )
-        if callback is None:
-            settings |= self._sharing()
+        settings |= self._sharing()
         if self._one_in(4):
             settings["limits"] = self._limits()
         return Step(
@@ -191,7 +190,7 @@ class FlowMaker:
         )
         if self._one_in(4):
             settings["limits"] = self._limits()
-        return Step(kind="poll", use="sim.safe", poll=poll, retry=self._retry(), **settings)
+        return Step(kind="poll", use="sim.safe", poll=poll, retry=self._retry(), **self._sharing(), **settings)
 
     def _pure(self, _depth: int, settings: dict[str, Any]) -> Step:
         kind: StepKind = self._pick("set", "set", "set", "map", "map", "log", "log")

@@ -9,7 +9,7 @@ import pytest
 
 from segue.engine.port import AttemptContext
 from segue.errors import StepError
-from segue.flow.model import Block, Limits, Poll, Step
+from segue.flow.model import Block, Callback, Fallback, Limits, Poll, Step
 from segue.kernel.reasons import explain_run, explain_step
 from unit.engine.kit import World, flow, retry, scripted, settle, start, state_of, statuses, step
 
@@ -108,6 +108,26 @@ async def test_a_retry_and_a_poll_ask_for_a_slot_again(world: World) -> None:
         poll = limited(1, kind="poll", use="work", poll=Poll(success_condition="$ == 'done'", interval_seconds=5.0))
         state = await engine.wait(await start(engine, flow(poll, id="g")))
         assert (state.status, state.nodes[0].polls, state.nodes[0].tries) == ("succeeded", 2, 1)
+
+
+@pytest.mark.req("EXEC-5.step-limits", "EXEC-5.fallback")
+async def test_a_fallback_for_a_job_that_never_answered_waits_for_a_slot_of_its_own(world: World) -> None:
+    world.action(scripted({"id": 1}))
+    post = Crowd()
+    world.action(post, name="post")
+    callback, fallback = Callback(expires_seconds=60.0), (Fallback(use="post"),)
+    what = flow(limited(1, callback=callback, fallback=fallback, retry=retry(2)))
+    async with world.open() as engine:
+        ids = [await start(engine, what) for _ in range(3)]
+        await asyncio.sleep(61.0)
+        assert post.now == {None: 1}
+        assert sorted([(await reasons(engine, one))[1] for one in ids]) == ["run-in-flight"] + ["run-waiting-slot"] * 2
+        await world.kill(engine)
+    async with world.open() as engine:
+        ended = [await engine.wait(one) for one in ids]
+        assert [one.outputs for one in ended] == ["done"] * 3
+        assert [one.nodes[0].tries for one in ended] == [1, 1, 1]
+        assert post.most == {None: 1}
 
 
 @pytest.mark.req("EXEC-5.on-full")

@@ -76,8 +76,6 @@ def test_caches_fallbacks_and_labels_are_read() -> None:
         "flow: x\nsteps: [{a: {set: {x: 1}, cache: 1h}}]",
         "flow: x\nsteps: [{a: {log: x, fallback: http}}]",
         "flow: x\nsteps: [{a: {log: x, runs_on: gpu}}]",
-        STEP % "cache: 1h, wait: {callback: {}}",
-        STEP % "fallback: [http], wait: {callback: {}}",
     ],
 )
 def test_where_nothing_is_called_they_are_refused(text: str) -> None:
@@ -87,7 +85,8 @@ def test_where_nothing_is_called_they_are_refused(text: str) -> None:
 
 def test_all_of_it_runs_on_a_call() -> None:
     text = "limits: {concurrency: 1}, cache: 1h, fallback: [http], runs_on: [gpu]"
-    assert codes_of(STEP % text, runnable=True) == set()
+    for job in ("", ", wait: {callback: {}}", ", poll: {until: $.done}"):
+        assert codes_of(STEP % (text + job), runnable=True) == set()
 
 
 @pytest.mark.req("FLOW-2.text")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as some
 
 from segue.errors import ConflictError
-from segue.flow.model import Block, Callback, Edge, Flow, Handler, Poll, Retry, Step, Timeout
+from segue.flow.model import Block, Callback, Edge, Fallback, Flow, Handler, Poll, Retry, Step, Timeout
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.children import is_waited_for
@@ -107,6 +107,8 @@ class _Maker:
     def call(self, name: str, _depth: int, settings: dict[str, Any]) -> Step:
         if self.maybe(True, one_in=2):
             settings["retry"] = self.retry()
+        if self.maybe(True, one_in=6):
+            settings["fallback"] = (Fallback(use="other"),) * self.pick(1, 1, 2)
         if self.maybe(True, one_in=6):
             expires, uses = self.pick(1.0, 60.0), self.pick(1, 1, 2)
             settings["callback"] = Callback(
@@ -225,7 +227,7 @@ CATEGORIES = ("timeout", "http.500", "http.404", "dns", "adapter.odd")
 
 def outcome(seed: int, one: StepState, bad_in_8: int = 3) -> Any:
     """What an attempt gives: a function of the step and of which of its tries and polls this is, not of lost ones."""
-    drawn = crc32(f"{seed}/{one.address}/{one.generation}/{one.tries}/{one.polls}".encode())
+    drawn = crc32(f"{seed}/{one.address}/{one.generation}/{one.tries}/{one.polls}/{one.fallback}".encode())
     if drawn % 8 < bad_in_8:
         return ev.Failure(category=CATEGORIES[drawn // 8 % len(CATEGORIES)], message="drawn")
     return drawn // 8 % 4
