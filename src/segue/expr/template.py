@@ -5,6 +5,9 @@
    empty).
    `{{ "{{" }}` writes braces.
 3. Everything else, keys of maps included, is what it says. `$5 off` and `Dear $name` are texts.
+
+Where there is a value at hand (a step's `output`), `$`, `$.field`, `$[0]` and `$["key"]` alone in a text are references
+too. Elsewhere they are texts, such as the JSONPath query that an action is sent.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from segue.expr.text import to_text
 Path: TypeAlias = tuple[str | int, ...]
 _Make: TypeAlias = Callable[[Scope, Impure | None], Any]
 
-_REFERENCE: Final = re.compile(
-    r"""\$[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[[0-9]+\]|\["(?:[^"\\\n]|\\.)*"\]|\['(?:[^'\\\n]|\\.)*'\])*"""
-)
+_STEPS_DOWN: Final = r"""(?:\.[A-Za-z_]\w*|\[[0-9]+\]|\["(?:[^"\\\n]|\\.)*"\]|\['(?:[^'\\\n]|\\.)*'\])*"""
+_REFERENCE: Final = re.compile(r"\$[A-Za-z_]\w*" + _STEPS_DOWN)
+_REFERENCE_AT_HAND: Final = re.compile(r"\$(?:[A-Za-z_]\w*)?" + _STEPS_DOWN)
 _NOTHING: Final = object()
 _SPECIAL: Final = re.compile(r"\$\$|\$?\{\{")
 
@@ -56,21 +59,27 @@ class Value:
 
 
 def compile_value(
-    raw: object, *, budget: Budget = DEFAULT_BUDGET, placeholders: Mapping[str, str] | None = None
+    raw: object,
+    *,
+    budget: Budget = DEFAULT_BUDGET,
+    placeholders: Mapping[str, str] | None = None,
+    at_hand: bool = False,
 ) -> Value:
     """Compile a JSON value. Raises ExprSyntaxError, BudgetExceeded, with the path of the scalar and the offset in it.
 
     Each expression has its own budget. Objects that are no JSON are passed on as they are. Of an expression that reads
-    one of the names in `placeholders` nothing is computed: the placeholder stands for its value.
+    one of the names in `placeholders` nothing is computed: the placeholder stands for its value. `at_hand`: there is a
+    value at hand, so `$.field` alone in a text is a reference.
     """
-    compiler = _ValueCompiler(budget, placeholders or {})
+    compiler = _ValueCompiler(budget, placeholders or {}, _REFERENCE_AT_HAND if at_hand else _REFERENCE)
     constant, make = compiler.compile(raw, ())
     return Value(raw, constant, make, tuple(compiler.programs))
 
 
 class _ValueCompiler:
-    def __init__(self, budget: Budget, placeholders: Mapping[str, str]) -> None:
+    def __init__(self, budget: Budget, placeholders: Mapping[str, str], reference: re.Pattern[str]) -> None:
         self._budget = budget
+        self._reference = reference
         self._placeholders = placeholders
         self.programs: list[tuple[Path, Program]] = []
 
@@ -124,7 +133,7 @@ class _ValueCompiler:
         if "$" not in raw and "{{" not in raw:
             return raw, None
         try:
-            if _REFERENCE.fullmatch(raw):
+            if self._reference.fullmatch(raw):
                 check_length(raw, self._budget)
                 pieces = [build(raw, tokenize(raw), self._budget)]
             else:

@@ -251,7 +251,7 @@ def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> Non
     try:
         then = _then(decider, owner, block)
     except StopNow as stopped:
-        return decider.give_up(owner, stopped.failure)
+        return decider.stand_in(owner, stopped.failure)
     kind = owner.plan.kind
     waits = kind in WAIT_KINDS
     may_retry = (
@@ -264,7 +264,7 @@ def _handler_ended(decider: Decider, owner: StepState, block: BlockState) -> Non
     elif then == "retry" and may_retry:
         decider.emit(owner.id, ev.AttemptFailed(error=error, retry_at=decider.now + int(waits)))
     else:
-        decider.give_up(owner, error)
+        decider.stand_in(owner, error)
     return None
 
 
@@ -435,7 +435,7 @@ def on_block_failed(decider: Decider, block: BlockState) -> None:
     elif role == "finally":
         decider.finally_ended(owner, failure)
     elif role == "handler":
-        decider.give_up(owner, owner.error or failure)
+        decider.stand_in(owner, owner.error or failure)
     elif owner.concluding is not None or owner.failing is not None:
         return
     else:

@@ -24,6 +24,7 @@ from segue.kernel.evaluate import StopNow, compute, evaluated, expression_failur
 from segue.kernel.keeping import keep
 from segue.kernel.plan import COMPOSITE_KINDS, WAIT_KINDS
 from segue.kernel.pure_steps import PURE_STEPS, await_anew, end_run
+from segue.kernel.recovery import leaves_by_error_edge
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.slots import slot_key
@@ -261,7 +262,7 @@ class Decider:
         live: list[int] = []
         reason = None
         chosen: str | None = None
-        failed = step.status is StepStatus.RECOVERED and step.plan.has_error_edge and step.handling is None
+        failed = leaves_by_error_edge(step)
         try:
             if plan.kind == "branch" and step.status is StepStatus.SUCCEEDED:
                 chosen, reason = self.branch_label(step)
@@ -308,6 +309,12 @@ class Decider:
         if handler is not None:
             self.emit(step.id, ev.HandlerStarted(block=step.plan.handlers[handler].index, error=failure))
             return None
+        return self.stand_in(step, failure, deadline=deadline)
+
+    def stand_in(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
+        """No handler took the failure, or none could mend it: what the step says of it otherwise, or its block is
+        told.
+        """
         on_timeout = self.timeout_policy(step) if failure.category == "timeout" else self.failure_policy(step)
         if on_timeout != "fail":
             output = None

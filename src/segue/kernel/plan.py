@@ -227,7 +227,7 @@ class _Compiler:
         if step.when is not None:
             node.when = self.condition(step.when, step.path)
         if step.output is not None:
-            node.output = self.value(step.output, step.path)
+            node.output = self.value(step.output, step.path, at_hand=True)
         if step.has_default:
             node.default = self.value(step.default, step.path)
         if step.callback is not None and step.callback.correlate is not None:
@@ -337,9 +337,9 @@ class _Compiler:
             self.problem("PLN003", f"{error} in {raw!r}", path)
             return compile_expression("null")
 
-    def value(self, raw: object, path: str) -> Value:
+    def value(self, raw: object, path: str, *, at_hand: bool = False) -> Value:
         try:
-            return compile_value(raw)
+            return compile_value(raw, at_hand=at_hand)
         except ExprError as error:
             self.problem("PLN003", f"{error} in {raw!r}", path)
             return compile_value(None)

@@ -74,6 +74,7 @@ class ReasonCode(StrEnum):
     STEP_RECOVERED_BY_HANDLER = "step-recovered-by-handler"
     STEP_RECOVERED_BY_CATCH = "step-recovered-by-catch"
     STEP_RECOVERED_AFTER_TIMEOUT = "step-recovered-after-timeout"
+    STEP_RECOVERED_BY_DEFAULT = "step-recovered-by-default"
     STEP_RECOVERED_BY_ERROR_EDGE = "step-recovered-by-error-edge"
     STEP_SKIPPED_DISABLED = "step-skipped-disabled"
     STEP_SKIPPED_CONDITION = "step-skipped-condition"
@@ -157,6 +158,7 @@ MEANINGS: Final[dict[ReasonCode, str]] = {
     R.STEP_RECOVERED_BY_HANDLER: "It failed, and its `on_error` steps ended well.",
     R.STEP_RECOVERED_BY_CATCH: "Its `do` block failed, and its `catch` block ended well.",
     R.STEP_RECOVERED_AFTER_TIMEOUT: "Its time ran out, and `on_timeout` says to go on.",
+    R.STEP_RECOVERED_BY_DEFAULT: "It failed, and its `default` stands in for its output.",
     R.STEP_RECOVERED_BY_ERROR_EDGE: "It failed, and an edge for errors leads on.",
     R.STEP_SKIPPED_DISABLED: "It is disabled in the flow.",
     R.STEP_SKIPPED_CONDITION: "Its `when` did not hold.",

@@ -193,11 +193,18 @@ def _self(scope: RunScope) -> object:
 
 
 def _steps(scope: RunScope) -> object:
-    """All steps by id: a step's output; of a loop the list of its items, each a map of inner steps to outputs."""
-    frame = None if scope.state.root is None else scope.state.root.frame
-    past = None if scope.block is None else _past_of(scope.block.frame)
-    limit = scope.limit if past is None or past.as_of is None else min(scope.limit, past.as_of)
-    return {} if frame is None else _frame_outputs(frame, limit)
+    """All steps by id, those of the blocks around this place too, the nearest first: a step's output; of a loop the
+    list of its items, each a map of inner steps to outputs.
+    """
+    state, limit = scope.state, scope.limit
+    frame = scope.block.frame if scope.block is not None else None if state.root is None else state.root.frame
+    found: dict[str, object] = {}
+    while frame is not None:
+        found = _frame_outputs(frame, limit) | found
+        if frame.as_of is not None:
+            limit = min(limit, frame.as_of)
+        frame = frame.parent
+    return found
 
 
 def _frame_outputs(frame: Frame, limit: int) -> dict[str, object]:

@@ -22,6 +22,7 @@ from segue.kernel.reason_words import (
     turn_keepers,
     what_helps,
 )
+from segue.kernel.recovery import leaves_by_error_edge, mended_by
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, StepStatus
 
@@ -196,13 +197,17 @@ def _step_succeeded(state: RunState, step: StepState, _now: int) -> Reason:
 def _step_recovered(_state: RunState, step: StepState, _now: int) -> Reason:
     error = step.error
     what = "failed" if error is None else f"failed with {error.category}: {error.message}"
-    if step.handling is not None:
-        return Reason(R.STEP_RECOVERED_BY_HANDLER, f"{what}; its `on_error` steps ended well")
-    if step.plan.kind == "try":
-        return Reason(R.STEP_RECOVERED_BY_CATCH, f"{what}; its `catch` block ended well")
-    if error is not None and error.category == "timeout" and _on_timeout(step) != "fail":
+    if leaves_by_error_edge(step):
+        return Reason(R.STEP_RECOVERED_BY_ERROR_EDGE, f"{what}; the edge for errors was taken")
+    block = mended_by(step)
+    if block is None and error is not None and error.category == "timeout" and _on_timeout(step) != "fail":
         return Reason(R.STEP_RECOVERED_AFTER_TIMEOUT, f"{error.message}; `on_timeout: {_on_timeout(step)}`")
-    return Reason(R.STEP_RECOVERED_BY_ERROR_EDGE, f"{what}; the edge for errors was taken")
+    if block is None and step.plan.step.has_default:
+        return Reason(R.STEP_RECOVERED_BY_DEFAULT, f"{what}; its `default` stands in")
+    # Of a step that was kept from another run, what its blocks gave is known, and not always the blocks.
+    if step.plan.kind == "try" and (block is None or block.plan.role == "catch"):
+        return Reason(R.STEP_RECOVERED_BY_CATCH, f"{what}; its `catch` block ended well")
+    return Reason(R.STEP_RECOVERED_BY_HANDLER, f"{what}; its `on_error` steps ended well")
 
 
 def _on_timeout(step: StepState) -> str:

@@ -89,6 +89,18 @@ def test_steps_of_one_item_see_only_their_own_items_steps() -> None:
     assert Play(flow(foreach("each", [1, 2, 3], *body))).outputs == [1, 2, 3]
 
 
+@pytest.mark.req("EXEC-3.addresses")
+def test_steps_are_all_that_a_place_sees_the_nearest_of_a_name_first() -> None:
+    seen = {"inner": "$steps.inner[1].w", "near": "$steps.near", "top": "$steps.top", "w": "$steps.w"}
+    inner = foreach("inner", "[1, 2]", step("w", "map", params={"value": "{{ item * 10 }}"}))
+    look = step("look", "map", params={"value": seen})
+    near = step("near", "map", params={"value": "$item"})
+    handled = step("h", on_error=on_error(step("w", "map", params={"value": 7}), look))
+    top = step("top", "map", params={"value": "t"})
+    play = Play(flow(top, foreach("outer", "['a']", near, inner, handled))).run({"h": failure("http.500")})
+    assert play.outputs == [{"inner": 20, "near": "a", "top": "t", "w": 7}]
+
+
 @pytest.mark.req("EXEC-3.items")
 def test_items_steps_are_addressed_by_index_from_outside() -> None:
     see = step("see", "map", params={"value": "$steps.each[1].w"})

@@ -541,6 +541,13 @@ OF_STEPS: list[Row] = [
     (untaken, "k", "step-took-branch", "took `yes`", None),
     (untaken, "n", "step-skipped-path-not-taken", "skipped: no path to it was taken (after `k`): `k` took `yes`", None),
     (
+        lambda: Play(flow(step("a", default=1, has_default=True))).run({"a": failure("http.500")}),
+        "a",
+        "step-recovered-by-default",
+        "failed with http.500: no answer; its `default` stands in",
+        None,
+    ),
+    (
         error_edge,
         "a",
         "step-recovered-by-error-edge",

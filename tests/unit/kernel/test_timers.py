@@ -178,7 +178,7 @@ def test_what_undoes_a_step_sees_the_run_as_it_was_when_the_step_had_ended() -> 
     play.ok("b", "later")
     play.bad("c", "http.404", "gone")
     assert play.out("a.compensate.look") == {
-        "steps": {"s": {"n": 1}, "a": "done", "t": None, "b": None, "c": None},
+        "steps": {"s": {"n": 1}, "a": "done", "t": None, "b": None, "c": None, "look": None},
         "n": 1, "b": None, "out": "done", "why": "gone",
     }  # fmt: skip
 
