@@ -199,11 +199,11 @@ class Committing:
     def end_unsafe(self, run: LiveRun) -> None:
         """Attempts whose time is over and that must not be repeated blindly: nobody knows whether they took effect."""
         state, now = run.state, self._clock.now()
-        late = [number for number, kind in state.due_timers(now) if kind == "attempt"]
+        late = {number: kind for number, kind in state.due_timers(now) if kind in ("attempt", "total")}
         for step in [state.active[number] for number in late if number in state.active]:
             if self._maker.is_unsafe(state, step):
                 message = "its time ran out before an answer came; whether it took effect is not known"
-                failure = ev.Failure(category="unknown_outcome", code="attempt_timeout", message=message)
+                failure = ev.Failure(category="unknown_outcome", code=f"{late[step.id]}_timeout", message=message)
                 given = inp.AttemptEnded(step.id, step.attempt, failure=failure, generation=step.generation)
                 self.feed(run, given)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from segue.expr import Condition, Query
 from segue.expr.sealed import opened, shown, spread
+from segue.flow.durations import format_duration
 from segue.flow.model import Block, JsonValue, Step
 from segue.kernel import compensation
 from segue.kernel import events as ev
@@ -376,10 +377,12 @@ def _turn_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
             "timeout", f"{index + 1} turns were made and the loop's condition did not end it", "repeat_exhausted"
         )
     started = owner.started_at if owner.started_at is not None else decider.now
-    if "within" in params and decider.now - started >= _milliseconds(params["within"]):
-        raise stop("timeout", f"the loop's condition did not end it within {params['within']}", "repeat_exhausted")
     every = params.get("every")
     next_at = None if every is None else decider.now + _milliseconds(every)
+    within = _milliseconds(params["within"]) if "within" in params else None
+    if within is not None and (next_at or decider.now) - started >= within:
+        limit = format_duration(within / 1000)
+        raise stop("timeout", f"the loop's condition did not end it within {limit}", "repeat_exhausted")
     decider.emit(owner.id, ev.IterationEnded(index=index, next_at=next_at))
     if next_at is None:
         open_turn(decider, owner)

@@ -23,11 +23,6 @@ def sources_of(step: StepState) -> list[StepState]:
     return [step.block.nodes[local] for local in step.plan.sources]
 
 
-def goes_on_after_failures(state: RunState) -> bool:
-    """Whether the flow goes on without a step that failed."""
-    return state.plan.flow.on_error == "continue"
-
-
 def steps_being(state: RunState, *statuses: StepStatus) -> list[str]:
     """Addresses of the steps in one of these states."""
     return [step.address for step in state.standing if step.status in statuses]
@@ -60,8 +55,10 @@ def told_failure(error: Failure) -> str:
 def told_attempt(step: StepState) -> str:
     """Which attempt it is."""
     retry = step.plan.step.retry
-    most = f" of {retry.max_attempts}" if retry is not None and retry.max_attempts > 1 else ""
-    return f"attempt {step.tries if most else step.attempt}{most}"
+    if retry is None or retry.max_attempts <= 1:
+        return f"attempt {step.attempt}"
+    # A handler that says `then: retry` may add one to those that `retry` allows.
+    return f"attempt {step.tries}" + (f" of {retry.max_attempts}" if step.tries <= retry.max_attempts else "")
 
 
 def told_names(names: Iterable[str]) -> str:

@@ -25,7 +25,6 @@ from segue.kernel.reason_words import (
     SAME_TIME_AGAIN,
     START_AGAIN,
     counted,
-    goes_on_after_failures,
     steps_being,
     told_failure,
     told_names,
@@ -175,7 +174,7 @@ def _paused(state: RunState, _now: int) -> Reason:
 
 
 def _run_succeeded(state: RunState, _now: int) -> Reason:
-    failed = steps_being(state, *STEP_FAILED) if goes_on_after_failures(state) else []
+    failed = [step.address for step in state.standing if step.continued and step.status in STEP_FAILED]
     if state.stopped_by is not None:
         return Reason(R.RUN_ENDED_EARLY, f"ended well: `{state.stopped_by}` ended it")
     if failed:

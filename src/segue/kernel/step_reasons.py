@@ -249,7 +249,9 @@ def _step_failed(state: RunState, step: StepState, _now: int) -> Reason:
         return Reason(R.STEP_FAILED_LIMIT, f"failed: {error.message}", helps)
     retry = step.plan.step.retry
     if retry is not None and step.tries >= retry.max_attempts > 1:
-        sentence = f"failed after {step.tries} of {retry.max_attempts} tries with {error.category}: {error.message}"
+        # A handler that says `then: retry` may add one to those that `retry` allows.
+        most = f" of {retry.max_attempts}" if step.tries <= retry.max_attempts else ""
+        sentence = f"failed after {step.tries}{most} tries with {error.category}: {error.message}"
         return Reason(R.STEP_FAILED_AFTER_RETRIES, sentence, helps)
     return Reason(R.STEP_FAILED, f"failed with {error.category}: {error.message}", helps)
 
@@ -331,8 +333,8 @@ def _unopened_at_top(role: str, state: RunState) -> Reason:
 
 def _unopened_inside(owner: StepState, state: RunState) -> Reason:
     if owner.status in STEP_SETTLED or state.ended:
-        how = owner.status.replace("_", " ") if owner.status in STEP_SETTLED else "not reached"
-        return Reason(R.STEP_NOT_REACHED, f"not reached: `{owner.address}` was {how}")
+        how = f"ended as {owner.status.replace('_', ' ')}" if owner.status in STEP_SETTLED else "was not reached"
+        return Reason(R.STEP_NOT_REACHED, f"not reached: `{owner.address}` {how}")
     if owner.plan.kind in ("conditional", "switch") and owner.children:
         return Reason(R.STEP_BRANCH_NOT_TAKEN, f"not run: `{owner.address}` {owner.reason or 'took another branch'}")
     if owner.plan.kind == "parallel" and owner.children:

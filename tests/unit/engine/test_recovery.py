@@ -292,16 +292,18 @@ async def test_a_run_that_ends_while_it_is_loaded_does_not_stay_in_memory(world:
 
 
 @pytest.mark.req("DUR-5.unknown-outcome", "TIME-2.attempt")
+@pytest.mark.parametrize("limit", ["attempt", "total"])
 @pytest.mark.parametrize("how", ["action", "step", "at_most_once"])
-async def test_an_unsafe_attempt_whose_time_ran_out_is_not_made_again(world: World, how: str) -> None:
+async def test_an_unsafe_attempt_whose_time_ran_out_is_not_made_again(world: World, how: str, limit: str) -> None:
     world.action(never, effect="unsafe" if how == "action" else "keyed")
     settings: dict[str, Any] = {"step": {"idempotency": "unsafe"}, "at_most_once": {"at_most_once": True}}.get(how, {})
     async with world.open() as engine:
-        run_id = await start(engine, flow(step("a", retry=retry(5), timeout=timeout(5.0), **settings)))
+        limits = timeout(5.0) if limit == "attempt" else timeout(total=5.0)
+        run_id = await start(engine, flow(step("a", retry=retry(5), timeout=limits, **settings)))
         state = await engine.wait(run_id)
         assert statuses(state) == {"a": "unknown_outcome"}
         assert state.error is not None
-        assert (state.error.category, state.error.code) == ("unknown_outcome", "attempt_timeout")
+        assert (state.error.category, state.error.code) == ("unknown_outcome", f"{limit}_timeout")
         await settle()
         assert engine.statistics()["attempts_in_flight"] == 0
     assert world.called == ["a"]

@@ -313,7 +313,18 @@ def test_a_loop_that_is_not_ended_within_its_time_fails() -> None:
     play.later(10_000)
     play.now += 5_000
     play.ok("r[1].a", {"done": False})
-    assert (play.status, play.state.error and play.state.error.code) == ("failed", "repeat_exhausted")
+    error = play.state.error
+    assert error is not None
+    assert (play.status, error.code) == ("failed", "repeat_exhausted")
+    assert error.message == "the loop's condition did not end it within 15s"
+
+
+@pytest.mark.req("EXEC-4.within")
+def test_no_turn_is_begun_once_the_time_of_a_loop_is_over() -> None:
+    play = Play(flow(repeat("r", step("a"), until="$a.done", every="10s", within="15s")))
+    play.now += 6_000
+    play.ok("r[0].a", {"done": False})
+    assert (play.status, play.active, play.state.next_due()) == ("failed", [], None)
 
 
 @pytest.mark.req("EXEC-4.turns")

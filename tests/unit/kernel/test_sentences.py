@@ -247,6 +247,13 @@ OF_RUNS: list[Row] = [
         "mend the cause, then `segue retry run_1`",
     ),
     (
+        lambda: Play(flow(try_("t", [step("b")], [step("c")]), on_error="continue")).run({"b": failure("http.404")}),
+        RUN,
+        "run-recovered",
+        "ended well; 1 step failed and recovered: `t`",
+        None,
+    ),
+    (
         lambda: rewound("rewind"),
         RUN,
         "run-in-flight",
