@@ -277,6 +277,32 @@ def test_on_a_narrow_screen_the_lists_are_behind_a_button(page: Page) -> None:
     expect(page.get_by_role("heading", level=1, name="Without inputs")).to_be_visible()
 
 
+@pytest.mark.req("UI-4.unknown-run")
+def test_a_link_to_a_run_that_is_not_there_says_so(page: Page, site: Site, mistakes: Mistakes) -> None:
+    mistakes.allowed = ("status of 404",)
+    page.goto(f"{site.served.url}/#/runs/run_nowhere")
+    expect(page.get_by_role("heading", level=1, name="This cannot be shown")).to_be_visible()
+    expect(page.get_by_role("alert").get_by_text("no run has the id 'run_nowhere'")).to_be_visible()
+    expect(page.get_by_role("status").get_by_text("Connected")).to_be_visible()
+
+
+@pytest.mark.req("UI-4.refused-stream")
+def test_a_stream_that_is_refused_for_a_moment_is_taken_up_again(page: Page, site: Site, mistakes: Mistakes) -> None:
+    mistakes.allowed = ("status of 503",)
+    run_id = site.do(
+        site.served.start("flow: linked\nsteps:\n  - l: {log: hi}\n  - w: {wait: {callback: {expires: 1h}}}\n")
+    )
+    asked = []
+    page.route(
+        "**/events",
+        lambda route: (asked.append(1), route.fulfill(status=503) if len(asked) == 1 else route.continue_()),
+    )
+    page.goto(f"{site.served.url}/#/runs/{run_id}")
+    expect(page.locator(".title .badge").first).to_have_text("waiting")
+    expect(page.get_by_role("list", name="Log lines").get_by_text("hi")).to_have_count(1)
+    assert len(asked) == 2
+
+
 @pytest.mark.req("UI-4.offline")
 def test_a_server_that_stops_is_told_in_the_top_bar(page: Page, site: Site, mistakes: Mistakes) -> None:
     mistakes.allowed = ("net::ERR_",)

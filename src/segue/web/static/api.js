@@ -48,30 +48,53 @@ export async function api(method, path, body) {
   return value;
 }
 
+const GONE = new Set([403, 404, 410]);
+
 /** Follows a run. `on.log(line)`, `on.run(view)`, `on.end(status)`, `on.refused(why)`. Gives a function that stops following. */
 export function follow(id, on) {
-  const source = new EventSource(`/api/v1/runs/${encodeURIComponent(id)}/events`);
-  source.onopen = () => connection(true);
-  source.addEventListener("log", (event) => on.log(JSON.parse(event.data)));
-  source.addEventListener("run", (event) => on.run(JSON.parse(event.data)));
-  source.addEventListener("end", (event) => {
-    source.close();
-    on.end(JSON.parse(event.data).status);
-  });
-  source.addEventListener("refused", (event) => {
-    // The session is over, or the run may be watched no more.
-    source.close();
-    const problem = JSON.parse(event.data);
-    if (problem.status === 401) location.assign("/");
-    else on.refused(problem.detail);
-  });
-  source.onerror = () => {
-    // The browser asks again by itself with the last id, unless the server said that there is nothing to ask for.
-    connection(false);
-    if (source.readyState === EventSource.CLOSED) retry = setTimeout(() => api("GET", `/api/v1/runs/${encodeURIComponent(id)}`).then(on.run, () => {}), 1000);
-  };
+  const path = `/api/v1/runs/${encodeURIComponent(id)}`;
+  let source = null;
   let retry = null;
+  let stopped = false;
+  const seen = new Set();
+  const later = () => {
+    if (!stopped) retry = setTimeout(ask, 1000);
+  };
+  // Why a stream was refused its reader is not told, so the run itself is asked for.
+  const ask = () => api("GET", path).then(open, (error) => {
+    if (GONE.has(error.status)) on.refused(error.message);
+    else later();
+  });
+  function open() {
+    if (stopped) return;
+    source = new EventSource(`${path}/events`);
+    source.onopen = () => connection(true);
+    source.addEventListener("log", (event) => {
+      // A stream that is opened anew begins with the first line again.
+      if (!seen.has(event.lastEventId)) on.log(JSON.parse(event.data));
+      seen.add(event.lastEventId);
+    });
+    source.addEventListener("run", (event) => on.run(JSON.parse(event.data)));
+    source.addEventListener("end", (event) => {
+      source.close();
+      on.end(JSON.parse(event.data).status);
+    });
+    source.addEventListener("refused", (event) => {
+      // The session is over, or the run may be watched no more.
+      source.close();
+      const problem = JSON.parse(event.data);
+      if (problem.status === 401) location.assign("/");
+      else on.refused(problem.detail);
+    });
+    source.onerror = () => {
+      // The browser asks again by itself with the last id, unless it was refused.
+      if (source.readyState === EventSource.CLOSED) later();
+      else connection(false);
+    };
+  }
+  open();
   return () => {
+    stopped = true;
     clearTimeout(retry);
     source.close();
   };

@@ -23,7 +23,7 @@ async function show(moveFocus) {
   side.mark();
   try {
     if (side.off()) switchedOff(side.off());
-    else if (kind === "runs" && id) leave = runView(main, id, { again, changed: side.refresh });
+    else if (kind === "runs" && id) leave = runView(main, id, { again, changed: side.refresh, failed: cannotBeShown });
     else if (kind === "flows" && id) {
       const initial = begin?.flow === id ? begin.inputs : {};
       begin = null;
@@ -33,12 +33,17 @@ async function show(moveFocus) {
       return show(moveFocus);
     } else welcome();
   } catch (error) {
-    fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, error instanceof OfflineError ? "The server does not answer" : "This cannot be shown")),
-      h("p", { class: "notice s-failed", role: "alert" }, icon("failed"), h("span", {}, error.message)),
-      h("p", {}, h("button", { type: "button", class: "quiet framed", onclick: () => show(true) }, "Try again")));
+    cannotBeShown(error.message, error instanceof OfflineError ? "The server does not answer" : undefined);
   }
   if (moveFocus) main.querySelector("h1")?.focus();
   side.refresh();
+}
+
+function cannotBeShown(why, title = "This cannot be shown") {
+  document.title = `Segue: ${title}`;
+  fill(main, h("header", { class: "head" }, h("h1", { tabindex: "-1" }, title)),
+    h("p", { class: "notice s-failed", role: "alert" }, icon("failed"), h("span", {}, why)),
+    h("p", {}, h("button", { type: "button", class: "quiet framed", onclick: () => show(true) }, "Try again")));
 }
 
 function again(run) {

@@ -9,8 +9,9 @@ import { shown } from "/assets/values.js";
 const MOST_STEPS = 1000;
 const TRIGGERS = { manual: "by hand", api: "by the API", python: "from Python", cli: "from the command line" };
 
-/** Shows a run in `main`. Gives a function that stops following it. `again(run)` opens its flow with its inputs. */
-export function runView(main, id, { again, changed }) {
+/** Shows a run in `main`. Gives a function that stops following it. `again(run)` opens its flow with its inputs, `failed(why)`
+ *  says in its place why there is nothing to be shown. */
+export function runView(main, id, { again, changed, failed }) {
   const parts = {
     badge: h("span", { class: "badges" }), title: h("h1", { tabindex: "-1" }, "Run"), facts: h("p", { class: "facts" }), reason: h("p", { class: "lead", "aria-live": "polite" }),
     action: h("p", { class: "help" }), buttons: h("div", { class: "actions" }), callbacks: h("section", { class: "callbacks", "aria-label": "Waiting for an answer" }),
@@ -25,7 +26,7 @@ export function runView(main, id, { again, changed }) {
   const stop = follow(id, {
     log: log.add,
     run: (run) => draw(parts, view, run, again),
-    refused: (why) => fill(parts.reason, sentence(why)),
+    refused: (why) => (view.run ? fill(parts.reason, sentence(why)) : failed(why)),
     end: (status) => {
       changed();
       if (view.wasOver === false) toast(status, `${view.run?.flow ?? "The run"} ${status === "succeeded" ? "succeeded" : "ended: " + status.replace("_", " ")}`);
