@@ -85,6 +85,12 @@ async def test_a_change_of_the_file_is_the_next_run(served: Served, tmp_path: Pa
     assert problem(answer, 422, "invalid-flow")["problems"][0]["file"] == "greet.yaml"
 
 
+@pytest.mark.req("API-1.errors")
+async def test_a_text_that_cannot_be_read_has_no_name_to_be_called_by(served: Served) -> None:
+    answer = await served.client.post("/api/v1/runs", json={"flow": "flow: a\nsteps:\n\t- x"})
+    assert problem(answer, 422, "invalid-flow")["detail"].startswith("the flow has one error; the first: FLW001")
+
+
 @pytest.mark.req("API-1.pagination", "OBS-1.run-lists")
 async def test_runs_are_listed_in_pages_newest_first(served: Served) -> None:
     ids = [await served.start(GREET, {"name": str(number)}) for number in range(7)]

@@ -26,6 +26,7 @@ def test_keys_users_and_workspaces_are_made_at_rest_and_while_the_server_runs(co
     assert token not in made.err
     added = commands.segue("user", "add", "Olga@example.org", "--role", "owner", "--json").json
     assert added["user"]["email"] == "olga@example.org"
+    assert added["link"]["url"] == "http://127.0.0.1:8080" + added["link"]["url_path"]
     assert added["link"]["url_path"].startswith("/setup#")
 
     with commands.started("serve", "--port", "0", "--json") as server:
@@ -39,13 +40,26 @@ def test_keys_users_and_workspaces_are_made_at_rest_and_while_the_server_runs(co
         assert token not in listed.out
         assert me["id"] in listed.out
         assert "no keys" in commands.segue("key", "list").out
-        assert commands.segue("user", "reset-password", "olga@example.org").out.startswith("/setup#")
+        reset = commands.segue("user", "reset-password", "olga@example.org")
+        assert reset.out.startswith(f"{told['address']}/setup#")
         assert commands.segue("key", "revoke", me["id"], "--workspace", there).code == 0
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(request)
     unknown = commands.segue("key", "revoke", "key_x")
     assert unknown.code != 0
     assert "no key has the id 'key_x'" in unknown.err
+
+
+@pytest.mark.req("ACC-3.archived")
+def test_commands_say_that_a_workspace_is_archived_and_bring_it_back(commands: Commands) -> None:
+    there = commands.segue("workspace", "create", "Ships").out.strip()
+    assert commands.segue("workspace", "archive", there).out == f"{there} is archived\n"
+    for command in (("key", "list"), ("secret", "list"), ("flows",)):
+        refused = commands.segue(*command, "--workspace", there)
+        assert refused.code == 1, command
+        assert f"the workspace {there!r} is archived; `segue workspace restore {there}`" in refused.err, command
+    assert commands.segue("workspace", "restore", there).out == f"{there} is open\n"
+    assert commands.segue("key", "list", "--workspace", there).out == "no keys\n"
 
 
 @pytest.mark.req("ACC-1.first-owner")

@@ -42,6 +42,15 @@ class Workspaces:
         """Raises NotFoundError."""
         return await self._tables.ask(lambda sql: _get(sql, workspace_id))
 
+    async def get_open(self, workspace_id: str) -> Workspace:
+        """As `get`. Raises NotFoundError, which tells one that is archived from one that is not there."""
+        found = await self.get(workspace_id)
+        if found.archived_at is not None:
+            raise NotFoundError(
+                f"the workspace {workspace_id!r} is archived; `segue workspace restore {workspace_id}` brings it back"
+            )
+        return found
+
     async def create(self, name: str, owner: str | None) -> Workspace:
         """A new one; `owner` (an account) becomes its first member. Raises InvalidInputError."""
         name, now = checked_name(name), self._now()

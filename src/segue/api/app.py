@@ -117,7 +117,7 @@ def create_app(
         HealthRoutes(services.health),
         IdentityRoutes(access, identities, engine.now, None if vouching is None else vouching.name),
         OidcRoutes(access, identities, vouching),
-        WorkspaceRoutes(identities),
+        WorkspaceRoutes(access, identities),
         PageRoutes(gate, identities),
     ):
         app.include_router(routes.router())

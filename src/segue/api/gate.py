@@ -16,7 +16,6 @@ from segue.access.principal import DEFAULT_WORKSPACE, ROLES, Principal
 from segue.access.tokens import KEY_PREFIX
 from segue.api.access import LOOPBACK_NAMES, Access, cookie_name
 from segue.api.errors import UnauthenticatedError
-from segue.errors import NotFoundError
 
 WORKSPACE_HEADER: Final = "x-segue-workspace"
 IDENTITY_RATE: Final = Rate(200, 1_000)
@@ -126,5 +125,5 @@ class Gate:
         if workspace is None or workspace == principal.workspace:
             return principal
         if not await self._identities.has_workspace(workspace):
-            raise NotFoundError(f"no workspace has the id {workspace!r}")
+            await self._identities.workspaces.get_open(workspace)
         return replace(principal, workspace=workspace)

@@ -53,8 +53,11 @@ class UserList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PasswordLink(msgspec.Struct, frozen=True, kw_only=True):
-    """An address with which a person sets a password, once. Give it to that person only."""
+    """An address with which a person sets a password, once. Give it to that person only. `url` is the whole address, as
+    this server was asked or, behind a proxy, as others reach it.
+    """
 
+    url: str
     url_path: str
     expires_at: str
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from segue.access.identities import Identities
 from segue.access.principal import DEFAULT_WORKSPACE, Principal
 from segue.access.resting import SERVER
+from segue.api.access import Access
 from segue.api.answers import answer
 from segue.api.bodies import read_model
 from segue.api.documented import answers_with, body_of, errors_of
@@ -62,7 +63,8 @@ _NOTHING: Final[dict[int | str, dict[str, Any]]] = {204: {"description": "Done"}
 class WorkspaceRoutes:
     """`/api/v1/{users,roles,grants,workspaces,flags}`."""
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, access: Access, identities: Identities) -> None:
+        self._access = access
         self._identities = identities
 
     def router(self) -> Routes:
@@ -144,7 +146,7 @@ class WorkspaceRoutes:
         account_id = member.account.id
         is_foreign = not is_new and principal.workspace == DEFAULT_WORKSPACE
         needs_link = is_new or (is_foreign and await self._identities.accounts.renew(account_id))
-        link = await self._link(account_id) if needs_link else None
+        link = await self._link(request, account_id) if needs_link else None
         return answer(NewUser(user=user_of(member), link=link), 201)
 
     async def user(self, user_id: str, request: Request) -> Response:
@@ -183,11 +185,13 @@ class WorkspaceRoutes:
         if principal.kind != "server":
             _refuse_unless_server(principal)
         await self._refuse_stronger_role(principal, member.role)
-        return answer(await self._link(user_id), 201)
+        return answer(await self._link(request, user_id), 201)
 
-    async def _link(self, account_id: str) -> PasswordLink:
+    async def _link(self, request: Request, account_id: str) -> PasswordLink:
         token, until = await self._identities.accounts.new_link(account_id)
-        return PasswordLink(url_path=f"/setup#{token}", expires_at=when(until))
+        path = f"/setup#{token}"
+        base = self._access.public_url or str(request.base_url)
+        return PasswordLink(url=base.rstrip("/") + path, url_path=path, expires_at=when(until))
 
     async def _refuse_stronger_role(self, principal: Principal, role: str) -> None:
         refuse_stronger(principal, await self._identities.roles.permissions_of(principal.workspace, role))

@@ -63,7 +63,8 @@ def report_error(error: SegueError) -> int:
     print(f"segue: {printable(error.message)}", file=sys.stderr)
     if isinstance(error, InvalidInputError):
         for path, sentence in error.details:
-            print(printable(f"  {path}: {sentence}" if path else f"  {sentence}"), file=sys.stderr)
+            if len(error.details) > 1 or sentence not in error.message:
+                print(printable(f"  {path}: {sentence}" if path else f"  {sentence}"), file=sys.stderr)
     elif isinstance(error, InvalidFlowError):
         for problem in error.problems:
             print(printable(f"  {problem}"), file=sys.stderr)

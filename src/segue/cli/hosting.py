@@ -20,7 +20,7 @@ from segue.cli.engine_desk import EngineDesk
 from segue.cli.errors import notice
 from segue.cli.remote_desk import RemoteDesk
 from segue.client.records import HostLostError
-from segue.errors import ConflictError, RequestError, SegueError, StoreInUseError
+from segue.errors import RequestError, SegueError, StoreInUseError
 from segue.net.egress import ALLOW_SETTING, EgressPolicy, parse_allow
 from segue.store import open_store, store_for_reading
 from segue.store.host_lock import DatabaseHostedError, HostInfo, read_host
@@ -94,12 +94,10 @@ def egress_for_this_machine() -> EgressPolicy:
 
 
 async def open_workspace(host: Host, workspace: str) -> None:
-    """Raises NotFoundError for a workspace that is not there, ConflictError for one that is archived."""
+    """Raises NotFoundError for a workspace that is not there or is archived."""
     from segue.access.workspaces import Workspaces
 
-    found = await Workspaces(host.tables, host.engine.now, lambda: None).get(workspace)
-    if found.archived_at is not None:
-        raise ConflictError(f"the workspace {workspace!r} is archived")
+    await Workspaces(host.tables, host.engine.now, lambda: None).get_open(workspace)
 
 
 def remote_of(url: str) -> RemoteHost | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from segue.cli.flow_file import read_bytes
-from segue.errors import InvalidInputError, RequestError
+from segue.errors import InvalidFlowError, RequestError
 
 
 def gather_inputs(pairs: Iterable[str] | None, file: str | None, schema: dict[str, Any]) -> dict[str, Any]:
@@ -36,11 +36,10 @@ def _from_file(file: str) -> dict[str, Any]:
     document, problems = read_source(read_bytes(file, "input"), file=file)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        message = f"the inputs of {file} cannot be read: {errors[0].message}"
-        raise InvalidInputError(message, [(str(problem.path), problem.message) for problem in errors])
-    value = {} if document is None else document.root.plain()
-    if value is None:
+        raise InvalidFlowError(f"the inputs of {file} cannot be read", errors)
+    value = None if document is None else document.root.plain()
+    if document is None or value is None:
         return {}
     if not isinstance(value, dict):
-        raise RequestError(f"the inputs of {file} are a map of names and values, not {type(value).__name__}")
+        raise RequestError(f"the inputs of {file} are a map of names and values, not {document.root.kind_name()}")
     return value

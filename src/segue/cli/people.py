@@ -5,9 +5,11 @@ They go through the API (`segue.cli.through_api`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
 
 import typer
 
@@ -57,8 +59,6 @@ def key_revoke(
     database: DatabaseOption = None,
 ) -> int:
     """Let a key in no more, at once."""
-    from urllib.parse import quote
-
     ask(database, workspace, "DELETE", f"/api/v1/keys/{quote(key, safe='')}")
     return tell({"id": key, "revoked": True}, json=json, text=f"{key} is revoked")
 
@@ -73,13 +73,17 @@ def user_add(
 ) -> int:
     """Take a person into a workspace. For one who is new, the link with which a password is set is printed."""
     body = {"email": email, "role": role} | ({} if name is None else {"name": name})
-    made = ask(database, workspace, "POST", "/api/v1/users", body)
+
+    async def add(remote: RemoteHost) -> dict[str, Any]:
+        return await remote.ask("POST", "/api/v1/users", dict[str, Any], json=body)
+
+    made = through_api(database, workspace, add, at_rest=lambda made: _open_later(made["link"]))
     link = made["link"]
     if link is None:
         return tell(made, json=json, text=f"{made['user']['id']} is a member; the person has an account already")
     if not json:
-        notice(f"{made['user']['id']} sets a password at this path of the server, once, until {link['expires_at']}:")
-    return tell(made, json=json, text=link["url_path"])
+        notice(f"{made['user']['id']} sets a password at this address, once, until {link['expires_at']}:")
+    return tell(made, json=json, text=link["url"])
 
 
 def user_list(workspace: WorkspaceOption = "default", json: JsonOption = False, database: DatabaseOption = None) -> int:
@@ -111,10 +115,20 @@ def user_reset_password(
             cursor = f"&cursor={page['next_cursor']}"
         return await remote.ask("POST", f"/api/v1/users/{user_id}/password-link", dict[str, Any])
 
-    link = through_api(database, workspace, reset)
+    link = through_api(database, workspace, reset, at_rest=_open_later)
     if not json:
-        notice(f"a new password is set at this path of the server, once, until {link['expires_at']}:")
-    return tell(link, json=json, text=link["url_path"])
+        notice(f"a new password is set at this address, once, until {link['expires_at']}:")
+    return tell(link, json=json, text=link["url"])
+
+
+def _open_later(link: dict[str, Any] | None) -> None:
+    """Give a link the address of the server that is still to be started."""
+    from segue.cli.serve import DEFAULT_PORT
+
+    if link is not None:
+        base = os.environ.get("SEGUE_PUBLIC_URL") or f"http://127.0.0.1:{DEFAULT_PORT}"
+        link["url"] = base.rstrip("/") + link["url_path"]
+        notice("nobody runs this database now: the link opens once `segue serve` does, with the address that it prints")
 
 
 def workspace_create(
@@ -123,6 +137,30 @@ def workspace_create(
     """Make a workspace; its id is printed."""
     made = ask(database, "default", "POST", "/api/v1/workspaces", {"name": name})
     return tell(made, json=json, text=made["id"])
+
+
+def workspace_archive(
+    workspace: Annotated[str, typer.Argument(metavar="ID", help="A workspace's id.")],
+    json: JsonOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Close a workspace to everybody. Nothing in it is lost, and runs under way go on to their end."""
+    return _set_archived(workspace, True, json=json, database=database)
+
+
+def workspace_restore(
+    workspace: Annotated[str, typer.Argument(metavar="ID", help="A workspace's id.")],
+    json: JsonOption = False,
+    database: DatabaseOption = None,
+) -> int:
+    """Open an archived workspace again."""
+    return _set_archived(workspace, False, json=json, database=database)
+
+
+def _set_archived(workspace: str, is_archived: bool, *, json: bool, database: str | None) -> int:
+    path = f"/api/v1/workspaces/{quote(workspace, safe='')}"
+    changed = ask(database, "default", "PATCH", path, {"archived": is_archived})
+    return tell(changed, json=json, text=f"{changed['id']} is {'archived' if is_archived else 'open'}")
 
 
 def workspace_list(json: JsonOption = False, database: DatabaseOption = None) -> int:
@@ -141,9 +179,9 @@ user: Final[Mapping[str, Callable[..., int]]] = MappingProxyType(
 )
 """People: take them in, list them, give them a new password."""
 workspace: Final[Mapping[str, Callable[..., int]]] = MappingProxyType(
-    {"create": workspace_create, "list": workspace_list}
+    {"create": workspace_create, "list": workspace_list, "archive": workspace_archive, "restore": workspace_restore}
 )
-"""Workspaces: make and list them."""
+"""Workspaces: make, list, close and open them."""
 
 
 def _state(one: dict[str, Any]) -> str:

@@ -62,8 +62,10 @@ def run(
     if (file is None) != go_on:
         given = "not both of them" if go_on else "one of them"
         raise RequestError(f"name a flow's FILE, or --continue; {given}")
-    if go_on and (input or inputs or idempotency_key or detach or at or after or label):
+    if go_on and (input or inputs or idempotency_key is not None or detach or at or after or label):
         raise RequestError("--continue starts no run, so it takes nothing that says how a run is started")
+    if idempotency_key == "":
+        raise RequestError("--idempotency-key is empty: without a key nothing keeps a second run from beginning")
     begins_at(at, after, time.time_ns() // 1_000_000)
     if file == "-" and inputs == "-":
         raise RequestError("the flow and its inputs cannot both come from stdin")

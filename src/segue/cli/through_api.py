@@ -45,13 +45,18 @@ def through_api(
     work: Callable[[RemoteHost], Awaitable[dict[str, Any]]],
     *,
     starts: bool = False,
+    at_rest: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Several requests, and what comes of them."""
+    """Several requests, and what comes of them. `at_rest` gets that if no host runs the database: there is no server at
+    the address that was asked once this command has ended.
+    """
     found: dict[str, Any] = {}
 
     async def do() -> int:
         async with _api(database_url(database), workspace) as (remote, is_hosted):
             found.update(await work(remote))
+        if not is_hosted and at_rest is not None:
+            at_rest(found)
         if starts and not is_hosted:
             notice("kept; nobody runs this database now: `segue serve` or `segue run --continue` carries it out")
         return SUCCEEDED

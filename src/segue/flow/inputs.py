@@ -34,9 +34,9 @@ def resolve_inputs(flow: Flow, given: Mapping[str, JsonValue]) -> RawMap:
     resolved = inputs if details else with_defaults(flow.inputs, inputs)
     details = details or check_value(flow.inputs, resolved)
     if details:
-        count = "one mistake" if len(details) == 1 else f"{len(details)} mistakes"
+        count = "" if len(details) == 1 else f"{len(details)} mistakes; the first: "
         path, sentence = details[0]
-        message = f"inputs of {flow.id}: {count}; the first: {f'{path}: ' if path else ''}{sentence}"
+        message = f"inputs of {flow.id}: {count}{f'{path}: ' if path else ''}{sentence}"
         raise InvalidInputError(message, details)
     return cast("RawMap", resolved)
 

@@ -59,7 +59,7 @@ def _decode(text: str | bytes, file: str | None) -> tuple[str | None, Problem | 
             text = text.decode("utf-8")
         except UnicodeDecodeError as error:
             message = f"byte {error.start} is not UTF-8"
-            return None, Problem(code=codes.NOT_TEXT, message=message, file=file)
+            return None, Problem(code=codes.NOT_TEXT, message=message, suggestion="save the file as UTF-8", file=file)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -47,7 +47,8 @@ class ReadText:
         if self.flow is None or not self.is_runnable:
             errors = [problem for problem in self.problems if problem.severity == "error"]
             count = "one error" if len(errors) == 1 else f"{len(errors)} errors"
-            raise InvalidFlowError(f"the flow {self.id} has {count}; the first: {errors[0]}", self.problems)
+            name = f"the flow {self.id}".rstrip()
+            raise InvalidFlowError(f"{name} has {count}; the first: {errors[0]}", self.problems)
         return bind_flow(self.flow, self.catalogue)
 
 
@@ -119,7 +120,7 @@ class TextReader:
             found = await _off_loop(flow, lambda: read_flow(flow, file=file, saved=saved))
         else:
             found = read_document(flow, file=file, saved=saved)
-        id = found.flow.id if found.flow is not None else file or "flow"
+        id = found.flow.id if found.flow is not None else file or ""
         return await self._checked(workspace, id, flow if isinstance(flow, str) else "", found, is_stored=False)
 
     async def _checked(

@@ -143,7 +143,7 @@ def read_host(db_path: Path) -> HostInfo | None:
 
 def lock_path(db_path: Path) -> Path:
     """The file that the host of a database keeps locked."""
-    return db_path.with_name(db_path.name + ".host")
+    return db_path.parent / f"{db_path.name}.host"
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

@@ -58,7 +58,7 @@ def label_of(text: str) -> tuple[str, str]:
     """Name and value of `name:value` (or `name=value`). Raises InvalidInputError."""
     found = re.match(r"([^:=]+)[:=](.+)\Z", text)
     if found is None or LABEL_NAME.fullmatch(found[1]) is None:
-        message = f"{text[:80]!r} is no label; write name:value, the name {LABEL_NAME_RULE}"
+        message = f"{text[:80]!r} is no label; write NAME=VALUE (or NAME:VALUE), the name {LABEL_NAME_RULE}"
         raise InvalidInputError(message, [("label", message)])
     return found[1], found[2]
 
