@@ -1,4 +1,4 @@
-"""`segue key`, `user` and `workspace`, on a database at rest and through the host that runs it."""
+"""`segue key`, `user`, `workspace` and `connection`, on a database at rest and through the host that runs it."""
 
 from __future__ import annotations
 
@@ -73,3 +73,41 @@ def test_a_secret_whose_value_did_not_come_stays_as_it_is(commands: Commands) ->
     answer = commands.segue("secret", "set", "stripe", stdin="\n")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "segue: no value came on stdin for the secret 'stripe'; nothing is changed\n"
+
+
+@pytest.mark.req("ACC-5.connections")
+def test_connections_are_made_tried_changed_and_removed(commands: Commands) -> None:
+    made = commands.segue(
+        "connection", "add", "shop", "--field", "base_url=http://127.0.0.1:9/api", "--secret", "token",
+        stdin="canary-token\n",
+    )  # fmt: skip
+    assert made.out == "shop  unchecked\n  base_url: http://127.0.0.1:9/api\n  token: ***\n"
+    assert commands.segue("connection", "list").out == "shop  unchecked  http://127.0.0.1:9/api\n"
+    tried = commands.segue("connection", "check", "shop")
+    assert (tried.code, tried.out.startswith("shop: failing: connection")) == (1, True), tried.out
+    again = commands.segue("connection", "add", "shop")
+    assert (again.code, "shop" in again.err) == (1, True)
+    moved = commands.segue("connection", "set", "shop", "--field", "base_url=http://127.0.0.1:8")
+    assert moved.code == 2, "the secret would go to another origin"
+    assert "token" in moved.err
+    assert commands.segue("connection", "set", "shop", "--secret", "token", stdin="other\n").code == 0
+    assert commands.segue("connection", "show", "shop", "--json").json["version"] == 2
+    assert commands.segue("connection", "remove", "shop").out == "shop is removed\n"
+    assert commands.segue("connection", "list").out == "no connections\n"
+
+
+@pytest.mark.req("ACC-5.connections")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--secret", "token=abc"), "--secret token=…: write the name alone"),
+        (("--secret", "token"), "no value came on stdin for the field 'token'; nothing is changed"),
+        (("--field", "base_url"), "--field 'base_url': write NAME=VALUE"),
+    ],
+)
+def test_a_connections_secret_is_never_on_the_command_line(
+    commands: Commands, options: tuple[str, ...], said: str
+) -> None:
+    refused = commands.segue("connection", "add", "shop", *options, stdin="")
+    assert (refused.code, said in refused.err) == (2, True), refused.err
+    assert "abc" not in refused.err

@@ -14,6 +14,7 @@ from typing import Annotated, Final, NamedTuple
 import typer
 
 from segue.cli.errors import quiet_stdout, report_error
+from segue.cli.examples import epilog
 from segue.errors import SegueError
 
 
@@ -68,6 +69,7 @@ COMMANDS: Final = {
     "migrate": _Place("migrate", _SERVER),
     "engine": _Place("engine", _SERVER),
     "secret": _Place("credentials", _SERVER),
+    "connection": _Place("connections", _SERVER, "What is needed to reach other systems."),
     "keys": _Place("credentials", _SERVER),
 }
 
@@ -93,17 +95,17 @@ def application(names: Sequence[str]) -> typer.Typer:
         place = COMMANDS[name]
         found = getattr(import_module(f"segue.cli.{place.module}"), name.replace("-", "_"))
         if place.about is not None:
-            app.add_typer(_group(found), name=name, help=place.about, rich_help_panel=place.heading)
+            app.add_typer(_group(name, found), name=name, help=place.about, rich_help_panel=place.heading)
         else:
-            app.command(name, rich_help_panel=place.heading)(_ending(found))
+            app.command(name, rich_help_panel=place.heading, epilog=epilog(name))(_ending(found))
     return app
 
 
-def _group(commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
+def _group(named: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
     """A command that has commands of its own."""
     group = typer.Typer(no_args_is_help=True)
     for name, function in commands.items():
-        group.command(name)(_ending(function))
+        group.command(name, epilog=epilog(f"{named} {name}"))(_ending(function))
     return group
 
 

@@ -1,0 +1,81 @@
+"""Examples that end the help of each command, by the command's words. A test reads each of them as the command would."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
+    "run": (
+        "segue run examples/hello.yaml --input name=Ada",
+        "segue run order.yaml --inputs order.json --idempotency-key order-17",
+        "segue run --continue",
+    ),
+    "check": ("segue check flows/", "segue check order.yaml --actions actions.py"),
+    "fix": ("segue fix order.yaml", "segue fix --write order.yaml"),
+    "plan": ("segue plan order.yaml --input order=A-7", """segue plan order.yaml --mock 'charge={"paid": true}'"""),
+    "test": ("segue test flows/ --coverage-min 90", "segue test order.yaml --name declined --junit report.xml"),
+    "crash-test": ("segue crash-test order.yaml", "segue crash-test order.yaml --kills 200 --seed 7"),
+    "apply": ('segue apply flows/ -m "prices of May"', "segue apply flows/ --prune --dry-run"),
+    "diff": ("segue diff flows/", "segue diff flows/ --prune"),
+    "flows": ("segue flows -q invoice", "segue flows export invoice --format json"),
+    "eval": ("segue eval 'size(name) > 3' --bind name=Ada", "segue eval --batch < expressions.jsonl"),
+    "schema": ("segue schema --output flow.schema.json",),
+    "runs": ("segue runs --status failed", "segue runs --label team=billing --limit 50"),
+    "show": ("segue show last", "segue show last --at 17"),
+    "why": ("segue why last", "segue why last charge"),
+    "record": ('segue record last --name "a paid order"',),
+    "logs": ("segue logs last --level warning", "segue logs last --json"),
+    "cancel": ('segue cancel last --reason "wrong customer"',),
+    "pause": ("segue pause last",),
+    "resume": ("segue resume last",),
+    "undo": ("segue undo last --preview", "segue undo last"),
+    "rewind": ("segue rewind last charge",),
+    "retry": ("segue retry last",),
+    "rollback": ("segue rollback last",),
+    "replay": ("segue replay last --from charge", "segue replay last --inputs other.json"),
+    "fork": ("segue fork last --at 17",),
+    "callback": ("""segue callback TOKEN --data '{"approved": true}'""", "segue callback TOKEN --data @answer.json"),
+    "emit": ("""segue emit order.paid --data '{"order": 7}' --id payment-7""",),
+    "key create": ("segue key create ci --allow run:create --allow run:read --expires 90d",),
+    "key list": ("segue key list",),
+    "key revoke": ("segue key revoke key_…",),
+    "user add": ("segue user add olga@example.org --role editor",),
+    "user list": ("segue user list --workspace wsp_…",),
+    "user reset-password": ("segue user reset-password olga@example.org",),
+    "workspace create": ('segue workspace create "Billing"',),
+    "workspace list": ("segue workspace list",),
+    "workspace archive": ("segue workspace archive wsp_…",),
+    "workspace restore": ("segue workspace restore wsp_…",),
+    "trigger list": ("segue trigger list --kind webhook",),
+    "trigger show": ("segue trigger show paid/webhook",),
+    "trigger fire": ("""segue trigger fire paid --data '{"id": 7}'""",),
+    "trigger enable": ("segue trigger enable paid",),
+    "trigger disable": ("segue trigger disable paid",),
+    "schedule list": ("segue schedule list",),
+    "schedule next": ("segue schedule next report",),
+    "schedule pause": ("segue schedule pause report",),
+    "schedule resume": ("segue schedule resume report",),
+    "schedule run-now": ("segue schedule run-now report",),
+    "delivery list": ("segue delivery list --verdict refused",),
+    "delivery show": ("segue delivery show last",),
+    "delivery replay": ("segue delivery replay last",),
+    "event send": ("""segue event send order.paid --data '{"order": 7}' --workspace wsp_…""",),
+    "serve": ("segue serve --flows flows/", "segue serve --port 0 --json"),
+    "health": ("segue health",),
+    "migrate": ("segue migrate --check",),
+    "engine": ("segue engine --port 8081",),
+    "secret": ("segue secret set stripe < key.txt", "segue secret list"),
+    "keys": ("segue keys", "segue keys rotate"),
+    "connection add": ("segue connection add shop --field base_url=https://shop.example/api --secret token",),
+    "connection set": ("segue connection set shop --secret token < token.txt",),
+    "connection list": ("segue connection list",),
+    "connection show": ("segue connection show shop",),
+    "connection check": ("segue connection check shop",),
+    "connection remove": ("segue connection remove shop",),
+}
+
+
+def epilog(command: str) -> str:
+    """The examples of a command for the end of its help: one a line, its brackets as they are."""
+    lines = "\n\n".join(line.replace("[", r"\[") for line in EXAMPLES[command])
+    return f"Examples:\n\n{lines}"
