@@ -1,7 +1,7 @@
 """`segue connection`: what is needed to reach other systems, kept once for all flows of a workspace.
 
-The commands go through the API (`segue.cli.through_api`). Values of secret fields are read from stdin or asked for, never
-taken from the command line, which other users of the machine can see.
+The commands go through the API (`segue.cli.through_api`). Values of secret fields are read from stdin or asked for,
+never taken from the command line, which other users of the machine can see.
 """
 
 from __future__ import annotations

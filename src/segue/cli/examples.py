@@ -1,4 +1,4 @@
-"""Examples that end the help of each command, by the command's words. A test reads each of them as the command would."""
+"""Examples that end the help of each command, by its words. A test reads each of them as the command would."""
 
 from __future__ import annotations
 
