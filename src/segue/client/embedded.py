@@ -161,9 +161,10 @@ class Segue:
     ) -> str:
         """Start a run and return its id once it is kept. `at`: when it is to begin, as a moment with its zone or as a
         length of time from now. Raises InvalidFlowError, InvalidInputError, ConflictError; LimitReachedError if the
-        flow's `limits` refuse it.
+        flow's `limits` refuse it; EngineError before `open` and after `close`.
         """
         engine = self._host.engine
+        engine.refuse_if_closing()
         version = await self._version(flow)
         given = resolve_inputs(version.flow, dict(inputs or {}))
         started = await engine.start(

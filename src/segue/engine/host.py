@@ -422,8 +422,10 @@ class Engine:
 
     def refuse_if_closing(self) -> None:
         """Raises EngineError unless the engine takes work."""
-        if self._closing or not self._opened:
-            raise EngineError("the engine is not open" if not self._opened else "the engine is being closed")
+        if self._closing:
+            raise EngineError("the engine is being closed")
+        if not self._opened:
+            raise EngineError("the engine is not open yet; open it first, as `async with segue:` does")
 
     def in_background(self, work: Awaitable[None]) -> None:
         """Have it end with the host."""
