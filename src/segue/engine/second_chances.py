@@ -22,7 +22,7 @@ from segue.flow.model import JsonValue
 from segue.kernel import inputs as inp
 from segue.kernel import kept as keeping
 from segue.kernel.events import Origin
-from segue.kernel.rewind import RewindPlan
+from segue.kernel.rewind import plan_fork
 from segue.kernel.state import RunState
 from segue.kernel.status import RunStatus
 from segue.store.port import Commit, LogRow, RunRecord
@@ -114,11 +114,11 @@ class SecondChances:
         self, run_id: str, at: int | None = None, changes: Changes | None = None, asked: Asked | None = None
     ) -> NewRunOf:
         """Start a new run from the old one as of its event `at` (None: the last one): all that had settled is kept,
-        the rest is run. Errors as `replay`, and ConflictError if there is no such event.
+        but for what was undone by then; the rest is run. Errors as `replay`; ConflictError if there is no such event.
         """
         record = await self._engine.record(run_id)
         state = (await self.as_of(record, at))[0] if at is not None else await self._engine.state(record)
-        cut = Cut(keeping.record(state, RewindPlan()), {})
+        cut = Cut(keeping.record(state, plan_fork(state)), {})
         return await self._start(record, state, "fork", (), cut, changes or Changes(), asked)
 
     async def _start(

@@ -26,9 +26,9 @@ from segue.kernel.plan import WAIT_KINDS
 from segue.kernel.state import (
     RunState,
     StepState,
-    item_names,
     kept_of,
     makes_tries,
+    names_in,
     total_seconds,
 )
 from segue.kernel.status import StepStatus, failed_status
@@ -302,21 +302,15 @@ def _blocks_opened(state: RunState, step: StepState, event: ev.BlocksOpened, _se
     plan = step.plan
     for number in event.blocks:
         block = state.plan.blocks[number]
-        bindings: dict[str, object] | None = None
-        if block.role == "catch":
-            failures = [child.failure for child in step.children or () if child.failure is not None]
-            bindings = {"error": msgspec.to_builtins(failures[-1]) if failures else None}
-        elif plan.kind == "repeat":
-            bindings = {"index": event.first}
+        if plan.kind == "repeat":
             state.drop_timer(step.id, "every")
-        open_block(state, block, step, event.first, bindings).chosen = event.reason
+        open_block(state, block, step, event.first, names_in(step, block, event.first)).chosen = event.reason
     if event.items is not None:
         step.items, step.keys = event.items, event.keys
         forget_other_items(state, step)
     if plan.kind == "foreach":
         for index in range(event.first, event.first + event.count):
-            item = (step.items or [])[index]
-            open_block(state, plan.blocks[0], step, index, item_names(step, index, item))
+            open_block(state, plan.blocks[0], step, index, names_in(step, plan.blocks[0], index))
         step.next_item = event.first + event.count
     elif plan.kind == "parallel":
         step.next_item += len(event.blocks)

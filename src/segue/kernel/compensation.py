@@ -22,7 +22,7 @@ from segue.kernel import events as ev
 from segue.kernel.going_back import check, go_back
 from segue.kernel.inputs import RewindRun
 from segue.kernel.rewind import plan_rewind, taken_back
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, kept_of
 from segue.kernel.status import StepStatus
 
 if TYPE_CHECKING:
@@ -52,7 +52,14 @@ def due_compensations(state: RunState) -> list[StepState]:
         and step.undone != "done"
         and not _is_covered(step)
     ]
-    return sorted(found, key=lambda step: -step.settled_seq)
+    return sorted(found, key=lambda step: _when(state, step), reverse=True)
+
+
+def _when(state: RunState, step: StepState) -> tuple[bool, int, int]:
+    """When it ended: what is kept from another run before all that this one did, in the order of then."""
+    kept = None if state.keeping is None else kept_of(state.keeping, step)
+    order = step.kept_order if kept is None else kept.order
+    return (order < 0, step.settled_seq if order < 0 else order, step.id)
 
 
 def _is_covered(step: StepState) -> bool:

@@ -88,10 +88,14 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     items: list[JsonValue] | None = None
     keys: list[str] | None = None
     tolerated: list[int] | None = None
+    collected: dict[int, JsonValue] = {}
+    """Of a fan-out: what stands among its results for items that failed and were tolerated, by index."""
     blocks: list[KeptBlock] = []
     sets: list[tuple[int, RawMap]] = []
     """What `set` steps inside it gave that stand in none of its blocks (its handlers, earlier tries), by order."""
     continued: bool = False
+    dead: bool = False
+    """Nothing flows on from it: it stands on a path that was not taken."""
     deadline: bool = False
     held: StepFinallyStarted | None = None
 

@@ -7,17 +7,21 @@ import json
 from segue.flow.model import RawMap
 from segue.kernel.booking import close_block, open_block
 from segue.kernel.events import Kept
+from segue.kernel.outputs import block_output
 from segue.kernel.plan import NodePlan
-from segue.kernel.state import BlockState, Keeping, RunState, StepState, kept_of
+from segue.kernel.state import BlockState, Keeping, RunState, StepState, kept_of, names_in
 from segue.kernel.status import STEP_SETTLED, StepStatus, failed_status
 
 
 def graft(state: RunState, keeping: Keeping, step: StepState, kept: Kept, seq: int, at: int) -> None:
-    """Open the recorded blocks of a composite, their steps settled as they were. Nothing of it runs."""
+    """Open the recorded blocks of a composite, their steps settled as they were. Nothing of it runs; a rewind finds all
+    that it would find had it run.
+    """
     step.items, step.keys, step.tolerated = kept.items, kept.keys, kept.tolerated
+    step.results = dict(kept.collected) or None
     for one in kept.blocks:
         plan = next(block for block in step.plan.blocks if (block.label, block.role) == (one.label, one.role))
-        block = open_block(state, plan, step, one.index)
+        block = open_block(state, plan, step, one.index, names_in(step, plan, one.index))
         for inner in block.nodes:
             state.ready.pop(inner.id, None)
             inner.status = StepStatus.PENDING
@@ -29,8 +33,22 @@ def graft(state: RunState, keeping: Keeping, step: StepState, kept: Kept, seq: i
                 block.nodes[edge.target].waiting -= 1
         _close(state, block, one.failure is not None)
         block.failure = one.failure
+        if step.plan.kind == "foreach" and not block.remaining:
+            step.results = step.results or {}
+            step.results[block.index] = block_output(block)
+    step.next_item = _next_item(step, kept)
     for order, values in kept.sets:
         keep_vars(state, keeping, order, values)
+
+
+def _next_item(step: StepState, kept: Kept) -> int:
+    """The item, branch or turn that would be next, as if the blocks had been opened one after the other."""
+    children = step.children or ()
+    if step.plan.kind != "repeat" or not children:
+        return len(children)
+    # A turn counts once the loop has decided on another one: so it did if the last turn ended and the loop did not.
+    last = children[-1]
+    return last.index + (1 if not last.remaining and kept.status == "cancelled" else 0)
 
 
 def _settle(state: RunState, keeping: Keeping, step: StepState, kept: Kept, seq: int, at: int) -> None:
@@ -40,10 +58,14 @@ def _settle(state: RunState, keeping: Keeping, step: StepState, kept: Kept, seq:
     else:
         step.status = StepStatus(kept.status)
     step.output, step.error, step.reason = kept.output, kept.error, kept.reason
+    step.continued, step.dead = kept.continued, kept.dead
     step.edges_reason, step.edges_live = kept.edges_reason, live_edges(step.plan, kept)
     step.started_seq = step.settled_seq = seq
     step.started_at = step.ended_at = at
+    step.kept_order = kept.order
     step.vars = state.vars
+    if step.plan.compensation is not None:
+        step.vars_after = state.vars
     if step.plan.kind == "set" and step.status is StepStatus.SUCCEEDED and isinstance(step.output, dict):
         keep_vars(state, keeping, kept.order, step.output)
 

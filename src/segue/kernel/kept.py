@@ -94,8 +94,10 @@ def _with_blocks(step: StepState, kept: Kept, sets: dict[int, list[StepState]]) 
     """The record with what stands in the step's blocks, which have all come to their end."""
     children = [child for child in step.children or () if child.plan.role not in MODIFIER_ROLES]
     inside = [one for one in sets.get(step.id, ()) if not _stands_in(one, step, children)]
+    results = step.results or {}
     return msgspec.structs.replace(
         kept, items=step.items, keys=step.keys, tolerated=step.tolerated,
+        collected={index: results[index] for index in step.tolerated or () if index in results},
         blocks=[_block(child, sets) for child in children],
         sets=[(one.settled_seq, one.output) for one in inside if isinstance(one.output, dict)],
     )  # fmt: skip
@@ -113,7 +115,7 @@ def _settled(step: StepState, sets: dict[int, list[StepState]]) -> Kept:
     kept = Kept(
         kind=step.plan.kind, status="failed" if failed else step.status.value, output=step.output, error=step.error,  # pyright: ignore[reportArgumentType]
         reason=step.reason, edges=edges, edges_reason=step.edges_reason, order=step.settled_seq,
-        continued=step.continued, deadline=step.status is StepStatus.TIMED_OUT,
+        continued=step.continued, dead=step.dead, deadline=step.status is StepStatus.TIMED_OUT,
     )  # fmt: skip
     return _with_blocks(step, kept, sets)
 

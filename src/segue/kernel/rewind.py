@@ -135,7 +135,7 @@ def waiting_again(state: RunState, plan: RewindPlan) -> list[StepState]:
 def plan_rewind(state: RunState, to: Sequence[StepState]) -> RewindPlan:
     """What going back to these steps takes back; without steps the run goes on where it stopped."""
     search = _Search(state)
-    compensated = [one for one in state.standing if one.undone in ("done", "running")]
+    compensated = _compensated(state)
     search.stop_undoing([one for one in compensated if not has_name(one)])
     for step in [*to, *filter(has_name, compensated)]:
         search.anew(step)
@@ -144,6 +144,17 @@ def plan_rewind(state: RunState, to: Sequence[StepState]) -> RewindPlan:
         search.open_top(_stopped_in(state))
     search.run()
     return search.result()
+
+
+def plan_fork(state: RunState) -> RewindPlan:
+    """What of the run a fork does not keep although it had settled: what was undone, and all that depends on it."""
+    undone = [one for one in _compensated(state) if has_name(one)]
+    return plan_rewind(state, undone) if undone else RewindPlan()
+
+
+def _compensated(state: RunState) -> list[StepState]:
+    """Steps whose effect is no more, or may be no more."""
+    return [one for one in state.standing if one.undone in ("done", "running")]
 
 
 class _Search:

@@ -17,6 +17,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from segue.expr.sealed import Box
 from segue.flow.model import JsonValue, RawMap
 from segue.kernel import events as ev
@@ -81,9 +83,9 @@ class StepState:
         "answer", "attempt", "block", "broken", "cache_key", "cached_from", "callback", "child", "children",
         "concluding", "continued", "dead", "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at",
         "failing", "fallback", "finishing", "generation", "handling", "id", "inner_generation", "items", "job",
-        "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls", "reason",
-        "reminded", "results", "settled_seq", "signals", "since", "slot_key", "started_at", "started_seq", "status",
-        "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after", "waiting", "waits_on",
+        "kept_order", "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls",
+        "reason", "reminded", "results", "settled_seq", "signals", "since", "slot_key", "started_at", "started_seq",
+        "status", "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after", "waiting", "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:  # noqa: PLR0915 - a line a field
@@ -115,7 +117,8 @@ class StepState:
         self.cached_from: str | None = None
         self.started_at: int | None = None
         self.ended_at: int | None = None
-        self.started_seq = self.settled_seq = -1
+        self.started_seq = self.settled_seq = self.kept_order = -1
+        """`kept_order`: of a step inside a block that is kept from another run, its place in the order of then."""
         self.output: JsonValue = None
         self.error: ev.Failure | None = None
         self.reason: str | None = None
@@ -351,6 +354,16 @@ def item_names(step: StepState, index: int, item: JsonValue) -> dict[str, object
     return {
         "item": item, "index": index, str(names.get("as") or "item"): item, str(names.get("index") or "index"): index,
     }  # fmt: skip
+
+
+def names_in(step: StepState, block: BlockPlan, index: int) -> dict[str, object] | None:
+    """What the steps of a block that the step opens know of its item, its turn, or the error that it catches."""
+    if block.role == "catch":
+        failures = [child.failure for child in step.children or () if child.failure is not None]
+        return {"error": msgspec.to_builtins(failures[-1]) if failures else None}
+    if step.plan.kind == "foreach":
+        return item_names(step, index, (step.items or [])[index])
+    return {"index": index} if step.plan.kind == "repeat" else None
 
 
 # ---------------------------------------------------------------- questions

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from segue.errors import NotFoundError, RequestError
-from segue.flow.model import Flow
+from segue.flow.model import Flow, Step
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.kept import fit, record, replaced
 from segue.kernel.plan import compile_plan
-from segue.kernel.rewind import RewindPlan, plan_rewind, steps_at
+from segue.kernel.rewind import RewindPlan, plan_fork, plan_rewind, steps_at
 from segue.kernel.status import RunStatus
 from unit.kernel.builders import (
     Play,
+    compensate,
     conditional,
     failure,
     flow,
@@ -185,6 +186,93 @@ def test_a_replayed_run_can_be_rewound_and_then_really_runs_what_it_had_kept() -
     new.run()
     new.give(inp.RewindRun(("a",)))
     assert new.active == ["a"]
+
+
+def item_of(play: Play, address: str) -> dict[str, object]:
+    """What the step's expressions know of the block that it stands in."""
+    return dict(play.step(address).block.bindings or {})
+
+
+def test_in_a_loop_that_is_kept_one_item_can_be_rewound_to_later() -> None:
+    each = foreach("each", "$inputs.xs", step("x"), step("y"), **{"as": "one"})
+    old = Play(flow(each, step("end")), {"xs": [7, 8, 9]}).run(lambda one: one.address)
+    new = replay(old, "end")
+    new.run({"end": "done"})
+    new.give(inp.RewindRun(("each[1].x",)))
+    assert new.active == ["each[1].x"]
+    names = item_of(new, "each[1].x")
+    assert (names["item"], names["one"], names["index"]) == (8, 8, 1)
+    new.ok("each[1].x")
+    new.ok("each[1].y", "again")
+    assert new.active == ["end"]
+    assert new.out("each") == ["each[0].y", "again", "each[2].y"]
+
+
+def test_in_a_loop_that_is_kept_errors_that_were_collected_stay() -> None:
+    old = Play(flow(foreach("each", "[1, 2]", step("x"), tolerate="collect"), step("end")))
+    old.bad("each[0].x", "http.404")
+    old.run({"x": "fine"})
+    new = replay(old, "end")
+    new.run()
+    new.give(inp.RewindRun(("each[1].x",)))
+    new.ok("each[1].x", "finer")
+    assert new.out("each") == [old.out("each")[0], "finer"]
+
+
+def test_in_a_loop_that_is_kept_a_turn_can_be_rewound_to_later() -> None:
+    new = replay(Play(flow(repeat("loop", step("x"), max=3), step("end"))).run(), "end")
+    new.run()
+    new.give(inp.RewindRun(("loop[1].x",)))
+    assert (new.active, item_of(new, "loop[1].x")["index"]) == (["loop[1].x"], 1)
+    new.ok("loop[1].x")
+    assert new.active == ["loop[2].x"]
+    new.ok("loop[2].x")
+    assert new.active == ["end"]
+
+
+def test_in_a_try_that_is_kept_what_catches_knows_the_error_when_it_is_rewound_to() -> None:
+    old = Play(flow(try_("t", [step("x")], catch=[step("c")]), step("end")))
+    old.bad("x", "http.404")
+    old.run()
+    new = replay(old, "end")
+    new.run()
+    new.give(inp.RewindRun(("c",)))
+    assert new.active == ["c"]
+    assert item_of(new, "c") == item_of(old, "c") != {}
+
+
+def test_of_what_was_undone_a_fork_keeps_nothing() -> None:
+    old = Play(flow(step("look"), step("pay", compensate=compensate(step("refund"))), step("ship"), step("mail")))
+    old.ok("look")
+    old.ok("pay")
+    old.ok("ship")
+    old.give(inp.CancelRun())
+    old.run()
+    assert old.status is RunStatus.CANCELLED
+    kept = record(old.state, plan_fork(old.state))
+    assert sorted(kept) == ["look"]
+
+
+def test_what_is_kept_is_undone_in_the_order_of_then() -> None:
+    def paid(name: str) -> Step:
+        return step(name, compensate=compensate(step(f"un_{name}")))
+
+    inner = parallel("p", {"a": [paid("one"), paid("two")]})
+    old = Play(flow(root=graph([paid("x"), paid("y"), inner, step("end")], ["x>p", "y>p", "p>end"])))
+    old.ok("y")
+    old.ok("x")
+    old.run()
+    new = replay(old, "end")
+    new.run()
+    new.give(inp.UndoRun())
+    new.run()
+    assert new.order == [
+        "end",
+        "two.compensate.un_two",
+        "one.compensate.un_one",
+        "x.compensate.un_x",
+        "y.compensate.un_y",
+    ]
 
 
 # ---------------------------------------------------------------- another version, other data
