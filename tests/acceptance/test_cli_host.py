@@ -6,9 +6,11 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -446,3 +448,28 @@ def test_a_run_is_retried_rewound_and_replayed_by_commands(commands: Commands) -
     nothing = commands.segue("rollback", made["run_id"])
     assert (nothing.code, "nothing to roll back" in nothing.err) == (1, True)
     assert commands.segue("fork", made["run_id"], "--at", "99").code == 1
+
+
+@pytest.mark.req("DUR-6.rollback", "DUR-6.clear")
+def test_a_run_whose_journal_is_damaged_is_told_and_rolled_back_through_a_host_and_without(commands: Commands) -> None:
+    (commands.folder / "flows").mkdir()
+    commands.write("flows/two.yaml", "flow: two\nsteps:\n  - a: {set: {n: 1}}\n  - b: {log: hello}\n")
+    assert commands.segue("run", "flows/two.yaml").code == 0
+    run_id = commands.segue("show", "--json").json["id"]
+    with closing(sqlite3.connect(commands.database)) as database, database:
+        database.execute("DELETE FROM journal WHERE run_key = 1 AND seq = 3")
+
+    def told() -> None:
+        why = commands.segue("why", run_id, "b")
+        assert (why.code, "event 3 is missing" in why.out, f"segue rollback {run_id}" in why.out) == (0, True, True)
+        assert commands.segue("show", run_id, "--at", "2", "--json").json["last_event"] == 2
+        logs = commands.segue("logs", run_id)
+        assert (logs.code, "segue show RUN --at 2" in logs.err) == (3, True)
+
+    told()
+    with commands.started("serve", "--flows", "flows", "--port", "0", "--json") as server:
+        server.wait_for(r"\}\n")
+        told()
+        done = commands.segue("rollback", run_id)
+        assert (done.code, "rolled back to event 2" in done.err) == (0, True)
+        wait_until(lambda: commands.segue("show", run_id, "--json").json["status"] == "succeeded")

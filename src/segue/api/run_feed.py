@@ -157,7 +157,7 @@ class RunFeed:
                 except TimeoutError:
                     continue
         except JournalCorruptError as error:
-            view = quarantined_view(self._record, str(error))
+            view = quarantined_view(self._record, error)
             self._tell_view(Told("run", self.position, view), RunStatus.QUARANTINED.value)
         finally:
             engine.forget(run_id, self._changed)

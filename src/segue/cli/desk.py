@@ -142,6 +142,8 @@ async def find_run(desk: Desk, given: str) -> str:
 
     Raises NotFoundError, and RequestError if several runs fit.
     """
+    if not given:
+        raise RequestError("RUN is empty; `segue runs` lists the runs")
     if given == LAST:
         newest, _ = await desk.page(limit=1)
         if not newest:

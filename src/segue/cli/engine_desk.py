@@ -53,7 +53,7 @@ class EngineDesk:
         try:
             state = await self.engine.state(record)
         except JournalCorruptError as error:
-            return Snapshot(quarantined_view(record, error.message))
+            return Snapshot(quarantined_view(record, error))
         return Snapshot(view_of(state, record, self.engine.now()), self._links(state))
 
     async def logs(self, run_id: str) -> list[LogLine]:

@@ -14,6 +14,7 @@ from segue.errors import (
     GoneError,
     InvalidFlowError,
     InvalidInputError,
+    JournalCorruptError,
     LimitReachedError,
     NotFoundError,
     RequestError,
@@ -35,6 +36,8 @@ BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: whoever read our output has gone."""
 TERMINATED: Final = 143
 """128 + SIGTERM."""
+
+_SET_ASIDE: Final = "`segue show RUN --at {}` shows its last valid event, `segue rollback RUN` goes on from there"
 
 EXIT_CODES: Final[tuple[tuple[type[SegueError], int], ...]] = (
     # The first class that fits counts, so special ones stand before general ones.
@@ -65,6 +68,8 @@ def report_error(error: SegueError) -> int:
         for path, sentence in error.details:
             if len(error.details) > 1 or sentence not in error.message:
                 print(printable(f"  {path}: {sentence}" if path else f"  {sentence}"), file=sys.stderr)
+    elif isinstance(error, JournalCorruptError):
+        print(f"  what helps: {_SET_ASIDE.format(error.last_valid_seq)}", file=sys.stderr)
     elif isinstance(error, InvalidFlowError):
         for problem in error.problems:
             print(printable(f"  {problem}"), file=sys.stderr)

@@ -93,13 +93,15 @@ def why(
 
         snapshot = await desk.show(await find_run(desk, run))
         view = snapshot.view
-        steps = view.steps if step is None else _steps_named(view, step)
+        # Of a run that is set aside nothing is known of any step: why it is, is the answer.
+        named = None if view.status == "quarantined" and not view.steps else step
+        steps = view.steps if named is None else _steps_named(view, named)
         if json:
             about = {"run_id": view.id, "flow": view.flow, **_why(view)}
             print_json(about | {"steps": {one.id: _why(one) for one in steps}})
             return SUCCEEDED
         out = console()
-        if step is None:
+        if named is None:
             _print_why(f"{view.id} ({view.flow})", view)
         for one in steps:
             _print_why(one.id, one)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from segue.client.records import HostLostError, RunSummary
 from segue.engine.log_lines import LogLine
 from segue.engine.second_chances import NewRunOf, RolledBackTo
-from segue.engine.views import UndoView
-from segue.errors import NotFoundError, SegueError
+from segue.engine.views import UndoView, set_aside_view
+from segue.errors import JournalCorruptError, NotFoundError, SegueError
 
 if TYPE_CHECKING:
     from segue.client.remote import RemoteHost
@@ -38,11 +38,29 @@ class RemoteDesk:
             await self.remote.show(run_id)
         except NotFoundError:
             return False
+        except JournalCorruptError:
+            return True
         return True
 
     async def show(self, run_id: str, at: int | None = None) -> Snapshot:
-        """The run as the host shows it."""
-        view, callbacks = await self.remote.show(run_id, at=at)
+        """The run as the host shows it; one that is set aside as what the host's list says of it."""
+        try:
+            view, callbacks = await self.remote.show(run_id, at=at)
+        except JournalCorruptError as error:
+            rows, _ = await self.remote.runs(begins=run_id, limit=1)
+            if at is not None or not rows:
+                raise
+            row = rows[0]
+            return Snapshot(
+                set_aside_view(
+                    run_id,
+                    error,
+                    flow=row.flow,
+                    trigger=row.trigger,
+                    created_at=row.created_at,
+                    started_at=row.started_at,
+                )
+            )
         return Snapshot(view, tuple(CallbackLink(step=one.step, token=one.token, url=one.url) for one in callbacks))
 
     async def logs(self, run_id: str) -> list[LogLine]:

@@ -31,6 +31,7 @@ from segue.errors import (
     GoneError,
     InvalidFlowError,
     InvalidInputError,
+    JournalCorruptError,
     LimitReachedError,
     NotFoundError,
     RequestError,
@@ -108,6 +109,7 @@ class _Details(msgspec.Struct):
     type: str = ""
     problems: list[FlowProblem] = []
     errors: list[_FieldError] = []
+    last_valid_event: int | None = None
 
 
 class RemoteHost:
@@ -166,13 +168,17 @@ class RemoteHost:
 
     async def runs(
         self, *, statuses: tuple[str, ...] = (), flow: str | None = None, labels: tuple[tuple[str, str], ...] = (),
-        limit: int = 50, cursor: str | None = None,
+        begins: str | None = None, limit: int = 50, cursor: str | None = None,
     ) -> tuple[list[RunSummary], str | None]:  # fmt: skip
-        """Newest first, and where the next page begins."""
+        """Newest first, and where the next page begins. `begins`: of the beginning of an id."""
         found: list[RunSummary] = []
         while True:
             query = [("status", status) for status in statuses] + [("limit", str(min(limit - len(found), PAGE_MAX)))]
-            query += [(name, value) for name, value in (("flow", flow), ("cursor", cursor)) if value is not None]
+            query += [
+                (name, value)
+                for name, value in (("flow", flow), ("q", begins), ("cursor", cursor))
+                if value is not None
+            ]
             query += [("label", f"{name}:{value}") for name, value in labels]
             page = await self.ask("GET", "/api/v1/runs", _Runs, query=query)
             found += page.runs
@@ -181,7 +187,9 @@ class RemoteHost:
                 return found, cursor
 
     async def show(self, run_id: str, *, at: int | None = None) -> tuple[RunView, list[RemoteCallback]]:
-        """The run, and what its waiting steps wait for; `at`: as of that event. Raises NotFoundError, ConflictError."""
+        """The run, and what its waiting steps wait for; `at`: as of that event. Raises NotFoundError, ConflictError,
+        JournalCorruptError for one that is set aside.
+        """
         if at is not None:
             return await self.ask("GET", _run_path(run_id), RunView, query=[("at", str(at))]), []
         view = await self.ask("GET", _run_path(run_id), RunView)
@@ -244,7 +252,7 @@ class RemoteHost:
                 if response.status == 204:
                     return
                 if response.status != 200:
-                    raise _error_of(response.status, await response.read(), self.address)
+                    raise error_of(response.status, await response.read(), self.address)
                 fields: dict[str, bytes] = {}
                 async for line in response.content:
                     name, _, value = line.rstrip(b"\r\n").partition(b":")
@@ -252,7 +260,7 @@ class RemoteHost:
                         fields[name.decode("ascii", "replace")] = value.removeprefix(b" ")
                     elif fields.get("event") == b"refused":
                         told = fields.get("data", b"")
-                        raise _error_of(msgspec.json.decode(told, type=_Refusal).status, told, self.address)
+                        raise error_of(msgspec.json.decode(told, type=_Refusal).status, told, self.address)
                     elif "event" in fields and "data" in fields:
                         yield RunEvent(
                             kind=fields["event"].decode(), id=fields.get("id", b"").decode(),
@@ -306,7 +314,7 @@ class RemoteHost:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._lost(error) from error
         if status >= 300:
-            raise _error_of(status, body, self.address)
+            raise error_of(status, body, self.address)
         return kind, body
 
     def _client(self) -> aiohttp.ClientSession:
@@ -333,7 +341,7 @@ _CLASSES: Final[dict[int, type[SegueError]]] = {
 }  # fmt: skip
 
 
-def _error_of(status: int, body: bytes, address: str) -> SegueError:
+def error_of(status: int, body: bytes, address: str) -> SegueError:
     """The error that an answer tells, as the class that the host's own code raised."""
     try:
         told = msgspec.json.decode(body, type=_Details)
@@ -344,6 +352,8 @@ def _error_of(status: int, body: bytes, address: str) -> SegueError:
         return InvalidFlowError(message, [problem_of(problem) for problem in told.problems])
     if told.errors:
         return InvalidInputError(message, [(one.path, one.message) for one in told.errors])
+    if told.last_valid_event is not None:
+        return JournalCorruptError(message, last_valid_seq=told.last_valid_event)
     if status == 503:
         is_closing = told.type.endswith(":closing")
         return HostLostError(f"the host at {address} is being stopped") if is_closing else UnavailableError(message)

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from segue.engine.parents import parent_of
+from segue.errors import JournalCorruptError
 from segue.flow.model import JsonValue
 from segue.kernel import events as ev
 from segue.kernel.children import is_waited_for
 from segue.kernel.compensation import UndoPreview
 from segue.kernel.events import Origin
 from segue.kernel.plan import NodePlan
-from segue.kernel.reasons import explain_run, explain_step
+from segue.kernel.reasons import Reason, explain_quarantined, explain_run, explain_step
 from segue.kernel.state import RunState, StepState
 from segue.kernel.status import RunStatus, StepStatus
 from segue.kernel.step_reasons import explain_unopened
@@ -118,13 +119,14 @@ def masker_of(state: RunState) -> Masker:
 def view_of(state: RunState, record: RunRecord, now: int, *, as_of: bool = False) -> RunView:
     """The run at `now` (ms since the epoch); `as_of`: that is in its past, of which its row says nothing."""
     masker = masker_of(state)
-    reason = explain_run(state, now)
+    is_set_aside = record.status == RunStatus.QUARANTINED and not as_of
+    reason = _set_aside(state, record) if is_set_aside else explain_run(state, now)
     ended = state.finished_at if state.finished_at is not None else now
     return RunView(
         id=record.run_id,
         flow=record.flow_id,
         version=state.plan.flow.version,
-        status=record.status if record.status == RunStatus.QUARANTINED and not as_of else state.status.value,
+        status=record.status if is_set_aside else state.status.value,
         reason=masker.mask_text(reason.sentence),
         reason_code=reason.code,
         action=reason.action,
@@ -145,12 +147,29 @@ def view_of(state: RunState, record: RunRecord, now: int, *, as_of: bool = False
     )
 
 
-def quarantined_view(record: RunRecord, message: str) -> RunView:
+def _set_aside(state: RunState, record: RunRecord) -> Reason:
+    """Why a run is set aside whose journal folds: something else of it could not be carried out."""
+    what = record.error or "its journal does not fold"
+    return explain_quarantined(record.run_id, JournalCorruptError(what, last_valid_seq=state.seq - 1))
+
+
+def quarantined_view(record: RunRecord, error: JournalCorruptError) -> RunView:
     """What can be said of a run whose journal does not fold."""
+    return set_aside_view(
+        record.run_id, error, flow=record.flow_id, trigger=record.trigger, created_at=rfc3339(record.created_at),
+        started_at=rfc3339(record.started_at),
+    )  # fmt: skip
+
+
+def set_aside_view(
+    run_id: str, error: JournalCorruptError, *, flow: str, trigger: str, created_at: str | None, started_at: str | None
+) -> RunView:
+    """As `quarantined_view`, of what a list says of the run. Times are RFC 3339 (UTC)."""
+    reason = explain_quarantined(run_id, error)
     return RunView(
-        id=record.run_id, flow=record.flow_id, version=None, status=RunStatus.QUARANTINED.value, reason=message,
-        reason_code="run-quarantined", trigger=record.trigger, created_at=rfc3339(record.created_at),
-        started_at=rfc3339(record.started_at), error={"category": "internal", "message": message},
+        id=run_id, flow=flow, version=None, status=RunStatus.QUARANTINED.value, reason=reason.sentence,
+        reason_code=reason.code, action=reason.action, trigger=trigger, created_at=created_at, started_at=started_at,
+        last_event=error.last_valid_seq, error={"category": "internal", "message": error.message},
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ START_AGAIN = "start the flow again"
 RETRY = "mend the cause, then `segue retry %s`"
 GO_ON = "`segue retry %s` goes on where it stopped"
 SAME_TIME_AGAIN = "`segue retry %s` gives it the same time again"
-ROLL_BACK = "`segue rollback RUN` sets aside what follows on its last valid event (%d), and it goes on from there"
+ROLL_BACK = "`segue rollback %s` sets aside what follows on its last valid event (%d), and it goes on from there"
 FAULT = "if a present run stays so, it is a fault of the engine: please report it with the run's journal"
 
 

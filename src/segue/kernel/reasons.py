@@ -72,9 +72,9 @@ def explain_step(state: RunState, step: StepState, now: int) -> Reason:
     return STEPS[step.status](state, step, now)
 
 
-def explain_quarantined(error: JournalCorruptError) -> Reason:
+def explain_quarantined(run_id: str, error: JournalCorruptError) -> Reason:
     """Why a run whose journal does not fold cannot be shown."""
-    return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", ROLL_BACK % error.last_valid_seq)
+    return Reason(R.RUN_QUARANTINED, f"quarantined: {error.message}", ROLL_BACK % (run_id, error.last_valid_seq))
 
 
 # ---------------------------------------------------------------- runs
@@ -214,7 +214,7 @@ def _run_timed_out(state: RunState, _now: int) -> Reason:
 
 def _run_quarantined(state: RunState, _now: int) -> Reason:
     sentence = f"quarantined: its journal does not fold after event {state.seq - 1}"
-    return Reason(R.RUN_QUARANTINED, sentence, ROLL_BACK % (state.seq - 1))
+    return Reason(R.RUN_QUARANTINED, sentence, ROLL_BACK % (state.run_id, state.seq - 1))
 
 
 _RUNS: dict[RunStatus, Callable[[RunState, int], Reason]] = {

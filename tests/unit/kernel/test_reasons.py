@@ -230,7 +230,9 @@ def test_a_paused_step_that_is_due_says_that_the_pause_holds_it() -> None:
 
 @pytest.mark.req("DUR-6.error")
 def test_a_quarantined_run_says_up_to_where_its_journal_is_good() -> None:
-    reason = explain_quarantined(JournalCorruptError("the journal of run run_1 does not fold", last_valid_seq=7))
+    reason = explain_quarantined(
+        "run_1", JournalCorruptError("the journal of run run_1 does not fold", last_valid_seq=7)
+    )
     assert (reason.code, "(7)" in (reason.action or "")) == ("run-quarantined", True)
 
 
