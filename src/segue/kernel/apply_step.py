@@ -24,11 +24,13 @@ from segue.kernel.graft import forget_other_items, graft, keep_vars
 from segue.kernel.outputs import derived_output
 from segue.kernel.plan import WAIT_KINDS
 from segue.kernel.state import (
+    MAKERS,
     RunState,
     StepState,
     kept_of,
     makes_tries,
     names_in,
+    set_by,
     total_seconds,
 )
 from segue.kernel.status import StepStatus, failed_status
@@ -76,12 +78,21 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
     step.output = derived_output(state, step) if event.derived else event.output
     step.reason = event.reason
     step.cached_from = event.cached_from
-    if step.plan.kind == "set" and isinstance(step.output, dict):
-        _set_vars(state, step, step.output)
-    elif step.plan.kind == "respond" and state.response is None and isinstance(event.output, dict):
-        state.response = event.output
+    if step.plan.kind in MAKERS:
+        step.answer = event.made
+        if step.plan.kind == "set":
+            _set_vars(state, step, set_by(step))
+        else:
+            _respond(state, event)
     step.callback = False
     settle(state, step, StepStatus.SUCCEEDED, seq, at)
+
+
+def _respond(state: RunState, event: ev.StepSucceeded | ev.StepFinallyStarted) -> None:
+    """The first answer to the run's caller counts."""
+    answer = event.output if event.made is None else event.made
+    if state.response is None and isinstance(answer, dict):
+        state.response = answer
 
 
 def _set_vars(state: RunState, step: StepState, values: RawMap) -> None:
@@ -364,6 +375,8 @@ def _step_finally(state: RunState, step: StepState, event: ev.StepFinallyStarted
         step.callback = False
         state.unschedule(step)
         drop_timers(state, step)
+    if step.plan.kind == "respond" and event.ends == "succeeded":
+        _respond(state, event)
     final = step.plan.final
     if final is None:
         return

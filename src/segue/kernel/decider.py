@@ -28,7 +28,7 @@ from segue.kernel.recovery import leaves_by_error_edge
 from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.slots import slot_key
-from segue.kernel.state import RUN_STEP, BlockState, Keeping, RunState, StepState, is_shielded, kept_of
+from segue.kernel.state import MAKERS, RUN_STEP, BlockState, Keeping, RunState, StepState, is_shielded, kept_of
 from segue.kernel.status import UNSETTLED, StepStatus
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -208,16 +208,18 @@ class Decider:
         cached_from: str | None = None,
     ) -> None:
         """End well; the step's `output:` transformation is applied here."""
+        made: JsonValue = None
         if step.plan.output is not None:
+            made = output if step.plan.kind in MAKERS else None
             try:
                 value = composites.derived_or(self.state, step, output, derived=derived)
                 output, derived = self.value(step.plan.output, step, "output", at_hand=value), False
             except StopNow as stopped:
                 self.fail(step, stopped.failure)
                 return
-        if derived or output is not None or reason is not None:
+        if derived or output is not None or reason is not None or made is not None:
             output = None if derived else output
-            last = ev.StepSucceeded(output=output, derived=derived, reason=reason, cached_from=cached_from)
+            last = ev.StepSucceeded(output=output, derived=derived, reason=reason, cached_from=cached_from, made=made)
         else:
             last = ev.empty(ev.StepSucceeded)
         self.conclude(step, last)
@@ -249,8 +251,9 @@ class Decider:
             self.recover(step, held.output, derived=held.derived, error=held.error)
         else:
             last = ev.StepSucceeded(
-                output=held.output, derived=held.derived, reason=held.reason, cached_from=held.cached_from
-            )
+                output=held.output, derived=held.derived, reason=held.reason, cached_from=held.cached_from,
+                made=held.made,
+            )  # fmt: skip
             self.conclude(step, last)
             end_run(self, step)
 
@@ -554,7 +557,7 @@ def _held(last: ev.StepSucceeded | ev.StepRecovered | ev.StepFailed) -> ev.StepF
     if isinstance(last, ev.StepRecovered):
         return ev.StepFinallyStarted(ends="recovered", output=last.output, derived=last.derived, error=last.error)
     return ev.StepFinallyStarted(
-        output=last.output, derived=last.derived, reason=last.reason, cached_from=last.cached_from
+        output=last.output, derived=last.derived, reason=last.reason, cached_from=last.cached_from, made=last.made
     )
 
 

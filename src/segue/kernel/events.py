@@ -98,6 +98,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Nothing flows on from it: it stands on a path that was not taken."""
     deadline: bool = False
     held: StepFinallyStarted | None = None
+    made: JsonValue = None
+    """See `StepSucceeded`."""
 
 
 class RunAccepted(Event, frozen=True):
@@ -286,6 +288,8 @@ class StepSucceeded(Event, frozen=True):
     reason: str | None = None
     cached_from: str | None = None
     """The run whose result was used again instead of a call."""
+    made: JsonValue = None
+    """Of a `set` or `respond` whose `output:` changed its output: what it sets, and what it answers."""
 
 
 class StepFailed(Event, frozen=True, kw_only=True):
@@ -468,6 +472,7 @@ class StepFinallyStarted(Event, frozen=True):
     deadline: bool = False
     continues: bool = False
     cached_from: str | None = None
+    made: JsonValue = None
 
 
 class StepCompensationStarted(Event, frozen=True):

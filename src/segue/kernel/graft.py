@@ -9,7 +9,7 @@ from segue.kernel.booking import close_block, open_block
 from segue.kernel.events import Kept
 from segue.kernel.outputs import block_output
 from segue.kernel.plan import NodePlan
-from segue.kernel.state import BlockState, Keeping, RunState, StepState, kept_of, names_in
+from segue.kernel.state import BlockState, Keeping, RunState, StepState, kept_of, names_in, set_by
 from segue.kernel.status import STEP_SETTLED, StepStatus, failed_status
 
 
@@ -66,8 +66,9 @@ def _settle(state: RunState, keeping: Keeping, step: StepState, kept: Kept, seq:
     step.vars = state.vars
     if step.plan.compensation is not None:
         step.vars_after = state.vars
-    if step.plan.kind == "set" and step.status is StepStatus.SUCCEEDED and isinstance(step.output, dict):
-        keep_vars(state, keeping, kept.order, step.output)
+    if step.plan.kind == "set" and step.status is StepStatus.SUCCEEDED:
+        step.answer = kept.made
+        keep_vars(state, keeping, kept.order, set_by(step))
 
 
 def _close(state: RunState, block: BlockState, failed: bool) -> None:

@@ -35,7 +35,7 @@ def keep(decider: Decider, step: StepState, kept: ev.Kept) -> None:
     if kept.status == "recovered":
         decider.emit(step.id, ev.StepRecovered(output=kept.output, error=kept.error))
     else:
-        decider.emit(step.id, ev.StepSucceeded(output=kept.output, reason=reason))
+        decider.emit(step.id, ev.StepSucceeded(output=kept.output, reason=reason, made=kept.made))
     return _edges(decider, step, kept)
 
 

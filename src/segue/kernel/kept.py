@@ -21,7 +21,7 @@ from segue.flow.model import JsonValue
 from segue.kernel.events import Kept, KeptBlock, Origin
 from segue.kernel.plan import COMPOSITE_KINDS, NodePlan, Plan
 from segue.kernel.rewind import MODIFIER_ROLES, RewindPlan
-from segue.kernel.state import BlockState, RunState, StepState
+from segue.kernel.state import MAKERS, BlockState, RunState, StepState, set_by
 from segue.kernel.status import STEP_FAILED, STEP_SETTLED, StepStatus
 
 ENDS_RUN: Final = frozenset({"return", "stop"})
@@ -99,7 +99,7 @@ def _with_blocks(step: StepState, kept: Kept, sets: dict[int, list[StepState]]) 
         kept, items=step.items, keys=step.keys, tolerated=step.tolerated,
         collected={index: results[index] for index in step.tolerated or () if index in results},
         blocks=[_block(child, sets) for child in children],
-        sets=[(one.settled_seq, one.output) for one in inside if isinstance(one.output, dict)],
+        sets=[(one.settled_seq, set_by(one)) for one in inside],
     )  # fmt: skip
 
 
@@ -116,6 +116,7 @@ def _settled(step: StepState, sets: dict[int, list[StepState]]) -> Kept:
         kind=step.plan.kind, status="failed" if failed else step.status.value, output=step.output, error=step.error,  # pyright: ignore[reportArgumentType]
         reason=step.reason, edges=edges, edges_reason=step.edges_reason, order=step.settled_seq,
         continued=step.continued, dead=step.dead, deadline=step.status is StepStatus.TIMED_OUT,
+        made=step.answer if step.plan.kind in MAKERS else None,
     )  # fmt: skip
     return _with_blocks(step, kept, sets)
 
@@ -206,7 +207,7 @@ def replaced(kept: dict[str, Kept], outputs: dict[str, JsonValue]) -> dict[str, 
             raise NotFoundError(f"the new run keeps no output of `{address}` that could be replaced")
         if one.status not in ("succeeded", "recovered"):
             raise RequestError(f"`{address}` has no output that could be replaced: it is kept as {one.status}")
-        found[address] = msgspec.structs.replace(one, output=output)
+        found[address] = msgspec.structs.replace(one, output=output, made=None)
     return found
 
 

@@ -43,7 +43,7 @@ def emit_step(decider: Decider, step: StepState) -> None:
     if size > MAX_EVENT_BYTES:
         raise stop("validation", f"data: {size:,} bytes as JSON are more than {MAX_EVENT_BYTES:,}", "event_too_large")
     decider.succeed(step, {"id": event_id(decider, step, "emit"), "event": name})
-    if step.status is StepStatus.SUCCEEDED:
+    if step.status is StepStatus.SUCCEEDED or (step.concluding is not None and step.concluding.ends == "succeeded"):
         announce(decider, step, name, "emit", params.get("data"))
 
 
@@ -111,9 +111,7 @@ def _wants(decider: Decider, step: StepState, given: inp.EventArrived) -> bool:
     if step.status is not StepStatus.WAITING or step.waits_on != "event" or step.event != given.name:
         return False
     since = step.since or 0
-    if given.source == decider.state.run_id and since == step.started_at:
-        since += 1  # what the run itself sent before it began to wait came before, also within the same millisecond
-    if given.at < since or (step.plan.index, given.id) in decider.state.taken:
+    if given.at < since or _is_older(decider, step, given) or (step.plan.index, given.id) in decider.state.taken:
         return False
     where = step.plan.conditions.get("where")
     if where is None:
@@ -127,3 +125,15 @@ def _wants(decider: Decider, step: StepState, given: inp.EventArrived) -> bool:
         message = f"the event {given.name} ({given.id}) was not taken: {stopped.failure.message}"
         decider.decision.speak().remarks.append((step, message))
         return False
+
+
+def _is_older(decider: Decider, step: StepState, given: inp.EventArrived) -> bool:
+    """Whether the run itself sent the event before the step, which has no buffer, began to wait. Within the millisecond
+    in which it did the journal tells.
+    """
+    if given.source != decider.state.run_id or step.since != step.started_at or given.at != step.started_at:
+        return False
+    for one in decider.state.nodes:
+        if one.plan.kind == "emit" and one.started_at == given.at and event_id(decider, one, "emit") == given.id:
+            return one.started_seq < step.started_seq
+    return True

@@ -6,7 +6,7 @@ from copy import copy
 
 from segue.kernel.booking import drop_timers, follow, make_ready
 from segue.kernel.rewind import RewindPlan
-from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, makes_tries, total_seconds
+from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, makes_tries, set_by, total_seconds
 from segue.kernel.status import STEP_SETTLED, UNSETTLED, StepStatus
 
 
@@ -197,8 +197,7 @@ def _reset_run(state: RunState, plan: RewindPlan, at: int) -> None:
     sets = [one for one in state.standing if one.plan.kind == "set" and one.status is StepStatus.SUCCEEDED]
     state.vars = dict(state.first_vars)
     for step in sorted(sets, key=lambda one: one.settled_seq):
-        if isinstance(step.output, dict):
-            state.vars.update(step.output)
+        state.vars.update(set_by(step))
     seconds = state.plan.flow.timeout_seconds
     if seconds is not None and (RUN_STEP, "run") not in state.timers:
         state.set_timer(RUN_STEP, "run", at + round(seconds * 1000))

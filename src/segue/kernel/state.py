@@ -49,6 +49,10 @@ class Frame:
         self.vars: RawMap | None = None
 
 
+MAKERS: Final = frozenset(("set", "respond"))
+"""Kinds whose result means something besides their output, which `output:` may change."""
+
+
 class BlockState:
     """An opened block. `bindings` are names that it gives to its steps (item, index, error)."""
 
@@ -380,6 +384,12 @@ def total_seconds(step: StepState) -> float | None:
     if timeout is None or timeout.total_seconds is not None:
         return None if timeout is None else timeout.total_seconds
     return None if makes_tries(step) else timeout.attempt_seconds
+
+
+def set_by(step: StepState) -> RawMap:
+    """What a `set` step has set, whatever its `output:` made of that."""
+    made = step.output if step.answer is None else step.answer
+    return made if isinstance(made, dict) else {}
 
 
 def makes_tries(step: StepState) -> bool:

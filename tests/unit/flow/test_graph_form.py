@@ -269,6 +269,40 @@ def test_condition_nodes_choose_the_labels_of_their_edges() -> None:
     assert edges_of(result.flow) == {("if", "a", "then"), ("if", "b", "else"), ("if", "c", "else"), ("a", "c", None)}
 
 
+@pytest.mark.req("FLOW-2.condition")
+@pytest.mark.parametrize("type", ["Condition", "conditional_node", "if"])
+@pytest.mark.parametrize("key", ["if", "condition", "when"])
+def test_branches_that_stand_in_a_node_are_taken(type: str, key: str) -> None:
+    branches = {"then": [{"a": {"set": {"x": 1}}}], "else": [{"b": {"set": {"x": 2}}}]}
+    step = one_node(type, {key: "inputs.n > 2", **branches, "timeout": "5s"})
+    assert (step.kind, [(one.label, one.when, one.steps[0].id) for one in step.blocks]) == (
+        "conditional", [("then", "inputs.n > 2", "a"), ("else", None, "b")],
+    )  # fmt: skip
+    assert step.timeout == Timeout(attempt_seconds=5)
+
+
+@pytest.mark.req("FLOW-2.condition")
+def test_cases_that_stand_in_a_switch_node_are_taken() -> None:
+    cases = {"cases": {"bug": [{"a": {"set": {"x": 1}}}]}, "default": [{"b": {"set": {"x": 2}}}]}
+    step = one_node("switch", {"on": "inputs.kind", **cases})
+    assert (step.kind, step.params, step.has_default) == ("switch", {"on": "inputs.kind"}, False)
+    assert [(one.label, one.case, one.steps[0].id) for one in step.blocks] == [
+        ("case:bug", "bug", "a"), ("default", None, "b"),
+    ]  # fmt: skip
+
+
+@pytest.mark.req("FLOW-2.approve")
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_an_approval_decides_when_its_time_is_over_may_stand_beside_it(inside: bool) -> None:
+    own = {"timeout": "2h", "on_timeout": "reject"}
+    text = {"approve": {"to": "ann", **own}} if inside else {"approve": {"to": "ann"}, **own}
+    flow = read_document({"flow": "f", "steps": [{"ask": text}]}).flow
+    assert flow is not None
+    step = one_node("approve", {"to": "ann", **own})
+    for found in (flow.root.steps[0], step):
+        assert (found.callback.expires_seconds, found.callback.on_timeout, found.timeout) == (7200, "reject", None)
+
+
 @pytest.mark.req("EXEC-2.switch")
 def test_nodes_with_several_conditions_and_switches_choose_by_label() -> None:
     nodes = [

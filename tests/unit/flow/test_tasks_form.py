@@ -8,6 +8,7 @@ import pytest
 from tests.unit.flow.kit import edges_of, step_of
 
 from segue.flow import ReadResult, StaticCatalogue, check_flow, read_document
+from segue.flow.forms.tasks import results_as_steps
 from segue.flow.model import Edge, Retry
 
 
@@ -97,13 +98,25 @@ def test_conditional_tasks_take_in_the_tasks_they_name() -> None:
     )
     choice = step_of(flow, "c")
     assert [(block.label, block.when, [step.id for step in block.steps]) for block in choice.blocks] == [
-        ("then", "steps.t1.ok == true && vars.n > 2", ["t2", "t3"]), ("else", None, ["t4"]),
+        ("then", "t1.ok == true && vars.n > 2", ["t2", "t3"]), ("else", None, ["t4"]),
     ]  # fmt: skip
     assert choice.blocks[0].edges == (Edge("t2", "t3"),)
     assert [step.id for step in flow.root.steps] == ["t1", "c", "t0", "t5"]
     assert edges_of(flow) == {("t1", "c", None), ("t0", "c", None), ("c", "t5", None)}
     catalogue = StaticCatalogue(())
     assert {problem.code for problem in check_flow(flow, catalogue, runnable=False)} == {"FLW012"}
+
+
+@pytest.mark.req("FLOW-3.fan_out")
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("results.t1 + results.t2.n", "t1 + t2.n"), ("has(results.t1) and $results.t1[0]", "has(steps.t1) and $t1[0]"),
+        ("results['a-1'].n", "steps['a-1'].n"), ("size(results)", "size(steps)"), ("results .t1", "t1"),
+    ],
+)  # fmt: skip
+def test_results_are_what_tasks_gave(written: str, read: str) -> None:
+    assert results_as_steps(written) == read
 
 
 @pytest.mark.req("FLOW-3.fan_out", "EXEC-3.foreach")
@@ -142,7 +155,7 @@ def test_parameters_may_refer_to_results() -> None:
             "b", dependencies=["a"], parameters={"x": "$results.a.id", "y": ["{{ results.a.n + 1 }}"], "z": "results"}
         ),
     )
-    assert step_of(flow, "b").params == {"x": "$steps.a.id", "y": ["{{ steps.a.n + 1 }}"], "z": "results"}
+    assert step_of(flow, "b").params == {"x": "$a.id", "y": ["{{ a.n + 1 }}"], "z": "results"}
 
 
 @pytest.mark.parametrize(

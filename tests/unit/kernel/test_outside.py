@@ -12,7 +12,7 @@ from segue.kernel import inputs as inp
 from segue.kernel.decision import Child, Decision, Outside
 from segue.kernel.events import Failure
 from segue.kernel.status import RunStatus, StepStatus
-from unit.kernel.builders import NOW, Play, flow, foreach, on_error, parallel, repeat, step
+from unit.kernel.builders import NOW, Play, final, flow, foreach, graph, on_error, parallel, repeat, step
 
 RETRIED = Retry(max_attempts=2, initial_delay_seconds=1.0, jitter="none")
 
@@ -250,6 +250,36 @@ def test_an_event_without_a_name_fails_its_step() -> None:
     assert "an event's name" in play.state.error.message
 
 
+@pytest.mark.req("EXEC-9.emit")
+def test_an_event_is_sent_although_its_step_has_a_finally() -> None:
+    steps = [step("go"), step("e", "emit", params={"event": "x"}, finally_=final(step("close"))), step("b")]
+    play = Play(flow(*steps))
+    sent = out(play.ok("go")).emitted
+    assert ([one.name for one in sent], play.active) == (["x"], ["e.finally.close"])
+    assert out(play.ok("e.finally.close")).emitted == []
+    assert play.out("e") == {"id": sent[0].id, "event": "x"}
+
+
+@pytest.mark.req("EXEC-9.emit")
+def test_an_event_whose_step_fails_is_not_sent() -> None:
+    play = Play(flow(step("e", "emit", params={"event": "x"}, output="{{ 1 / 0 }}", finally_=final(step("close")))))
+    assert play.active == ["e.finally.close"]
+    assert out(play.ok("e.finally.close")).emitted == []
+    assert play.status == "failed"
+
+
+@pytest.mark.req("EXEC-9.wait-event")
+@pytest.mark.parametrize("first", ["w", "e"])
+def test_of_what_a_run_sends_to_itself_a_wait_takes_what_came_after_it_began(first: str) -> None:
+    waiting, sending = step("w", "wait", params={"event": "x"}), step("e", "emit", params={"event": "x"})
+    steps = [step("go"), *((waiting, sending) if first == "w" else (sending, waiting))]
+    play = Play(flow(root=graph(steps, [f"go>{one.id}" for one in steps[1:]])))
+    sent = out(play.ok("go")).emitted[0]
+    one = play.step("w")
+    play.give(inp.EventArrived(one.id, one.generation, sent.id, "x", sent.at, source="run_1"))
+    assert play.of("w") == ("succeeded" if first == "w" else "waiting")
+
+
 # ---------------------------------------------------------------- answers to the caller
 
 
@@ -367,3 +397,21 @@ def test_people_are_reminded_until_the_time_is_over() -> None:
     assert play.state.next_due() == NOW + 3_600_000, "no reminder comes after the end"
     play.call_back("ask", says("approve"))
     assert play.status is RunStatus.SUCCEEDED
+
+
+@pytest.mark.req("EXEC-9.respond")
+def test_what_an_output_transformation_gives_is_not_the_answer() -> None:
+    answer = {"status": 202, "body": "hi"}
+    play = Play(flow(step("go"), step("r", "respond", params=answer, output="$.status"), step("b")))
+    assert out(play.ok("go")).responded
+    assert (play.state.response, play.out("r")) == ({"status": 202, "body": "hi"}, 202)
+
+
+@pytest.mark.req("EXEC-9.respond")
+def test_the_caller_does_not_wait_for_the_finally_of_the_answer() -> None:
+    steps = [step("go"), step("r", "respond", params={"body": 1}, output="$.body", finally_=final(step("close")))]
+    play = Play(flow(*steps))
+    assert out(play.ok("go")).responded
+    assert (play.state.response, play.active) == ({"status": 200, "body": 1}, ["r.finally.close"])
+    play.run()
+    assert play.outputs == 1

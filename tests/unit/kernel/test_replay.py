@@ -19,6 +19,7 @@ from unit.kernel.builders import (
     compensate,
     conditional,
     failure,
+    final,
     flow,
     foreach,
     graph,
@@ -309,3 +310,20 @@ def test_recorded_outputs_can_be_replaced_where_they_are_a_steps_own() -> None:
         replaced(kept_from(old, "end"), {"each[0].x": 1})
     with pytest.raises(NotFoundError, match="`end`"):
         replaced(kept_from(old, "end"), {"end": 1})
+
+
+@pytest.mark.req("EXEC-9.set")
+def test_variables_are_what_was_set_whatever_the_output_is() -> None:
+    steps = [
+        step("s", "set", params={"n": 5, "m": 1}, output="{{ $.n * 2 }}", finally_=final(step("close"))),
+        conditional("c", ("true", [step("t", "set", params={"m": 2}, output={"other": "$.m"})])),
+        step("go"),
+        step("end", "map", params={"value": {"n": "$vars.n", "m": "$vars.m", "other": "$vars.other", "s": "$s"}}),
+    ]
+    old = Play(flow(*steps)).run()
+    assert old.outputs == {"n": 5, "m": 2, "other": None, "s": 10}
+    for again in (replay(old), replay(old, "go").run(), replay(old, "t").run()):
+        assert again.outputs == old.outputs
+    old.give(inp.RewindRun(("go",)))
+    assert old.state.vars == {"n": 5, "m": 2}
+    assert old.run().outputs == {"n": 5, "m": 2, "other": None, "s": 10}

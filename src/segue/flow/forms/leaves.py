@@ -251,6 +251,28 @@ def _beside(entries: dict[str, Node], *keys: str) -> dict[str, Node]:
     return {key: entries[key] for key in keys if key in entries}
 
 
+def with_own_timeout(verb: str, entries: dict[str, Node]) -> dict[str, Node]:
+    """The step's keys, with those in its `approve` that were written beside it and can only mean the decision: how long it
+    may take, and what is decided then.
+    """
+    approve = entries.get("approve")
+    if verb != "approve" or approve is None or approve.entries is None:
+        return entries
+    inner = dict(approve.entries)
+    for key, child in entries.items():
+        is_time = key == "timeout" and child.entries is None and not child.is_null
+        is_verdict = key in ("on_timeout", "onTimeout") and child.text in ("approve", "reject")
+        if (is_time and "timeout" not in inner) or (is_verdict and first_of(inner, "on_timeout", "onTimeout") is None):
+            inner[key] = child
+    if len(inner) == len(approve.entries):
+        return entries
+    made = Node(entries=inner, start=approve.start, end=approve.end)
+    made.parent, made.key = approve.parent, approve.key
+    made.key_start, made.key_end = approve.key_start, approve.key_end
+    moved = inner.keys() - approve.entries.keys()
+    return {key: made if key == "approve" else child for key, child in entries.items() if key not in moved}
+
+
 def _approve(reader: Reader, node: Node, entries: dict[str, Node], path: str) -> Parts:
     inner = reader.map_of(node, "approve") or {}
     inner = reader.check_keys(inner, keys_of(VERBS["approve"].keys), "approve")

@@ -19,7 +19,7 @@ from segue.flow.http_params import read_http
 from segue.flow.model import Block, JsonValue, RawMap, Step
 from segue.flow.policies import read_callback, read_poll
 from segue.flow.reader import Reader, as_expression, first_of
-from segue.flow.verbs import HTTP_KEYS, MODIFIERS, VERBS
+from segue.flow.verbs import HTTP_KEYS, MODIFIERS, VERBS, keys_of
 
 _GENERIC_TYPES: Final = frozenset(
     ("custom", "customnode", "default", "orchestratornode", "step", "node", "action", "task")
@@ -132,6 +132,8 @@ def _parallel(reader: Reader, node: Node, settings: Settings) -> Made:
 
 
 def _condition(reader: Reader, node: Node, settings: Settings) -> Made:
+    if first_of(settings.rest, "then", "else", "elif") is not None:
+        return _block_verb(reader, node, settings, "conditional")
     choices = first_of(settings.rest, "branches", "conditions")
     if choices is not None and choices.items is not None:
         found = [_choice(reader, item, index, settings.path) for index, item in enumerate(choices.items)]
@@ -166,6 +168,9 @@ def _choice(reader: Reader, item: Node, index: int, path: str) -> dict[str, Json
 
 
 def _switch(reader: Reader, node: Node, settings: Settings) -> Made:
+    cases = settings.rest.get("cases")
+    if "default" in settings.own or (cases is not None and cases.entries is not None):
+        return _block_verb(reader, node, settings, "switch")
     on = first_of(settings.rest, "on", "value", "expression")
     expression = "null" if on is None else reader.expression(on, "on") or "null"
     if on is None:
@@ -173,7 +178,6 @@ def _switch(reader: Reader, node: Node, settings: Settings) -> Made:
     else:
         reader.place(settings.path, "params.branches[0]", on)
     branches: list[JsonValue] = []
-    cases = settings.rest.get("cases")
     for case in (cases.items or []) if cases is not None else []:
         value = case.get("value") or case
         branches.append({
@@ -183,6 +187,18 @@ def _switch(reader: Reader, node: Node, settings: Settings) -> Made:
         reader.missing(node, "a switch node", "cases")
     branches.append({"label": "default", "when": None})
     return _branching(reader, node, settings, branches)
+
+
+def _block_verb(reader: Reader, node: Node, settings: Settings, verb: str) -> Made:
+    """A node that chooses among steps which stand in its own settings, instead of by its out-edges."""
+    keys = keys_of(VERBS[verb].keys)
+    own = {key: child for key, child in settings.own.items() if key in keys or key not in MODIFIERS}
+    if verb == "conditional" and "if" not in own:
+        condition = first_of(own, "condition", "expression") or settings.modifiers.pop("when", None)
+        own = {key: child for key, child in own.items() if child is not condition}
+        own |= {} if condition is None else {"if": condition}
+    rest = {key: child for key, child in settings.modifiers.items() if child not in own.values()}
+    return _body(reader, node, settings, settings.view({verb: settings.view(own), **rest}))
 
 
 def _branching(reader: Reader, node: Node, settings: Settings, branches: list[JsonValue]) -> Made:

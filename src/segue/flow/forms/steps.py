@@ -16,7 +16,7 @@ from typing import Any, Final
 from segue.flow import codes
 from segue.flow.document import Node, join_path
 from segue.flow.forms.blocks import BLOCK_VERBS, read_block_verb
-from segue.flow.forms.leaves import Parts, is_composite_key, read_leaf_verb
+from segue.flow.forms.leaves import Parts, is_composite_key, read_leaf_verb, with_own_timeout
 from segue.flow.forms.modifiers import read_modifiers
 from segue.flow.forms.slips import missing_dash, with_loose_params, with_verb, with_verb_for_name, with_when
 from segue.flow.model import Block, Edge, Step
@@ -392,6 +392,7 @@ def _make_step(reader: Reader, source: Source) -> tuple[Step, Node | None] | Non
     id = source.id
     if id is None:
         id = _id_of(reader, verb, entries, source.path)
+    entries = with_own_timeout(verb, entries)
     if verb in BLOCK_VERBS:
         parts = read_block_verb(reader, verb, entries, source.path, read_block)
     else:

@@ -48,6 +48,8 @@ _FAN_OUT_KEYS: Final = frozenset(
     ("inputData", "input_data", "taskTemplate", "task_template", "aggregator", "concurrency")
 )
 _TEMPLATE = re.compile(r"\{\{(?P<inside>(?:(?!\{\{|\}\}).)*)\}\}", re.DOTALL)
+_FIELD: Final = re.compile(r"\s*\.\s*(?P<name>[A-Za-z_]\w*)")
+_HAS: Final = re.compile(r"\bhas\s*\(\s*\$?\Z")
 _WRAPPER_KEYS: Final = frozenset(("definition", "metadata", "status", "workspace_id", "created_at"))
 
 
@@ -301,7 +303,10 @@ def _assemble(
 
 
 def results_as_steps(expression: str) -> str:
-    """The expression with document D's `results.t1` read as `steps.t1`. One that does not compile stays."""
+    """The expression with document D's `results.t1` read as what the step `t1` gave. One that does not compile stays.
+
+    `steps.t1` is not that for a fan-out, whose items' steps it holds.
+    """
     try:
         references = compile_expression(expression).references
     except ExprError:
@@ -310,8 +315,18 @@ def results_as_steps(expression: str) -> str:
         if reference.root == "results":
             start = expression.find("results", reference.start)
             if start >= 0:
-                expression = f"{expression[:start]}steps{expression[start + len('results') :]}"
+                expression = f"{expression[:start]}{_step_of(expression, start)}"
     return expression
+
+
+def _step_of(expression: str, start: int) -> str:
+    """The rest of an expression from its `results` on, which reads a step there."""
+    rest = expression[start + len("results") :]
+    named = _FIELD.match(rest)
+    # `has(…)` asks for a field.
+    if named is None or _HAS.search(expression[:start]) is not None:
+        return f"steps{rest}"
+    return named["name"] + rest[named.end() :]
 
 
 def _with_results(node: Node) -> Node:
@@ -332,5 +347,5 @@ def _with_results(node: Node) -> Node:
 def _result_text(text: str) -> str:
     """A text with `results` as `steps` where it refers: a lone reference, or inside `{{ }}`."""
     if text.startswith(("$results.", "$results[")):
-        return "$steps" + text.removeprefix("$results")
+        return "$" + _step_of(text, 1)
     return _TEMPLATE.sub(lambda found: "{{ " + results_as_steps(found["inside"].strip()) + " }}", text)
