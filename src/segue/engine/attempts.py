@@ -160,7 +160,7 @@ class AttemptMaker:
             value = await self._result(output, masker if is_secret else None, state, workspace)
             return AttemptEnded(step.id, number, value, cache_key=cache_key)
         except ExprError as error:
-            failure = Failure(category="expression", code=error.code, message=masker.mask_text(f"params: {error}"))
+            failure = Failure(category="expression", code=error.code, message=masker.mask_text(error.at("params")))
             return AttemptEnded(step.id, number, failure=failure)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()

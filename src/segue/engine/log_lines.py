@@ -103,7 +103,7 @@ def _ended_badly(event: ev.RunFailed | ev.RunTimedOut, _step: None) -> _Told:
 
 
 def _succeeded(event: ev.StepSucceeded, step: StepState) -> _Told:
-    output = event.output
+    output = event.output if event.made is None else event.made
     if step.plan.kind == "log" and isinstance(output, dict):
         data = output.get("data")
         return _level(output), str(output.get("message", "")), data if isinstance(data, dict) else None

@@ -69,6 +69,11 @@ class ExprError(Exception):
         self.suggestion = suggestion
         self.path = path
 
+    def at(self, label: str) -> str:
+        """The error with its place: what `label` names, and where in that."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
+        return f"{label}{''.join(steps)}: {self}"
+
     def __str__(self) -> str:
         place = f" (at {self.start})" if self.start >= 0 else ""
         hint = f"; {self.suggestion}" if self.suggestion else ""

@@ -82,7 +82,7 @@ def _succeeded(state: RunState, step: StepState, event: ev.StepSucceeded, seq: i
         step.answer = event.made
         if step.plan.kind == "set":
             _set_vars(state, step, set_by(step))
-        else:
+        elif step.plan.kind == "respond":
             _respond(state, event)
     step.callback = False
     settle(state, step, StepStatus.SUCCEEDED, seq, at)

@@ -24,7 +24,7 @@ def stop(category: str, message: str, code: str | None = None) -> StopNow:
 
 def expression_failure(error: ExprError, label: str) -> Failure:
     """`label` names the place: when, params, outputs, …"""
-    return Failure(category="expression", code=error.code, message=f"{label}: {error}")
+    return Failure(category="expression", code=error.code, message=error.at(label))
 
 
 def evaluated(value: Value | Program, scope: RunScope, impure: SeededImpure | None) -> JsonValue:

@@ -289,7 +289,7 @@ class StepSucceeded(Event, frozen=True):
     cached_from: str | None = None
     """The run whose result was used again instead of a call."""
     made: JsonValue = None
-    """Of a `set` or `respond` whose `output:` changed its output: what it sets, and what it answers."""
+    """Of a `set`, `respond` or `log` whose `output:` changed its output: what it sets, answers, writes."""
 
 
 class StepFailed(Event, frozen=True, kw_only=True):

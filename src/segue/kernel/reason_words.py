@@ -40,7 +40,7 @@ _HELP = {
     "auth": "check the connection's credentials",
     "dns": "check the host name in the step's address",
     "tls": "check the certificate of the host that is called",
-    "expression": "mend the expression in the flow; `segue check` names its place",
+    "expression": "mend the expression in the flow, or what it is given",
     "validation": "compare the values with what the step expects",
     "connection": "check that the outside system is up and can be reached from here",
 }

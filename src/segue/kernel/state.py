@@ -49,7 +49,7 @@ class Frame:
         self.vars: RawMap | None = None
 
 
-MAKERS: Final = frozenset(("set", "respond"))
+MAKERS: Final = frozenset(("set", "respond", "log"))
 """Kinds whose result means something besides their output, which `output:` may change."""
 
 

@@ -42,6 +42,12 @@ async def seen(world: World, text: str, inputs: dict[str, Any], **settings: Any)
         return state, shown + repr([vars(world.store), rows, state.outputs])
 
 
+@pytest.mark.req("EXEC-9.log")
+async def test_a_line_of_the_log_is_what_was_to_be_logged_whatever_the_output_is(world: World) -> None:
+    state, shown = await seen(world, "steps: [{l: {log: {message: hello, level: warn}, output: $.level}}]\n", {})
+    assert (state.outputs, '"level":"warning","msg":"hello"' in shown) == ("warn", True)
+
+
 @pytest.mark.parametrize("kind", ["{type: string, format: password}", "password", "{type: string, secret: true}",
                                   "{type: string, writeOnly: true}"])  # fmt: skip
 async def test_an_input_that_is_a_password_is_kept_sealed_and_computed_with(world: World, kind: str) -> None:

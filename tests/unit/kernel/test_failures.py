@@ -23,7 +23,7 @@ FAILURES: list[tuple[Step, str, str, str | None, str]] = [
         "s",
         "expression",
         "EXP105",
-        "params: EXP105 division by zero (at 3)",
+        "params.value: EXP105 division by zero (at 3)",
     ),
     (
         step("e", "emit", params={"event": " "}),
@@ -313,7 +313,7 @@ FAILURES: list[tuple[Step, str, str, str | None, str]] = [
         "r",
         "expression",
         "EXP105",
-        "params: EXP105 division by zero (at 3)",
+        "params.value: EXP105 division by zero (at 3)",
     ),
     (
         parallel("p", {"a": [step("f", "fail")], "b": [step("g", "fail")]}, fail="wait"),

@@ -269,6 +269,13 @@ def test_where_no_value_is_at_hand_a_dollar_with_a_path_is_a_text() -> None:
     assert play.outputs == {"query": "$.items[0]", "one": "$"}
 
 
+def test_an_expression_that_fails_says_where_it_stands() -> None:
+    params = {"value": {"lines": [1, {"net price": "{{ inputs.n / 0 }}"}]}}
+    play = Play(flow(step("m", "map", params=params)), {"n": 1})
+    assert play.state.error is not None
+    assert play.state.error.message == "params.value.lines[1].net price: EXP105 division by zero (at 3)"
+
+
 def test_an_output_transformation_that_fails_fails_the_step() -> None:
     play = Play(flow(step("a", output="{{ $.n + 'x' }}"))).run({"a": {"n": 1}})
     assert (play.status, play.of("a")) == ("failed", "failed")

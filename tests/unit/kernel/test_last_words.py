@@ -286,7 +286,7 @@ def test_edges_that_were_chosen_without_a_condition_have_no_reason() -> None:
         ("http.401", "check the connection's credentials"), ("http.403", "check the connection's credentials"),
         ("auth", "check the connection's credentials"), ("dns", "check the host name in the step's address"),
         ("tls", "check the certificate of the host that is called"),
-        ("expression", "mend the expression in the flow; `segue check` names its place"),
+        ("expression", "mend the expression in the flow, or what it is given"),
         ("validation", "compare the values with what the step expects"),
         ("connection", "check that the outside system is up and can be reached from here"),
         ("http.500", "mend the cause, then `segue retry run_1`"),

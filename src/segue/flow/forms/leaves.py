@@ -252,8 +252,8 @@ def _beside(entries: dict[str, Node], *keys: str) -> dict[str, Node]:
 
 
 def with_own_timeout(verb: str, entries: dict[str, Node]) -> dict[str, Node]:
-    """The step's keys, with those in its `approve` that were written beside it and can only mean the decision: how long it
-    may take, and what is decided then.
+    """The step's keys, with those in its `approve` that were written beside it and can only mean the decision: how long
+    it may take, and what is decided then.
     """
     approve = entries.get("approve")
     if verb != "approve" or approve is None or approve.entries is None:
