@@ -23,7 +23,7 @@ FAILURES: list[tuple[Step, str, str, str | None, str]] = [
         "s",
         "expression",
         "EXP105",
-        "params.value: EXP105 division by zero (at 3)",
+        "params.n: EXP105 division by zero (at 3)",
     ),
     (
         step("e", "emit", params={"event": " "}),
