@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from msgspec import structs
+import msgspec
 
 from segue.bootstrap import build_host
 from segue.engine.later import begins_at
@@ -40,8 +40,7 @@ FlowSource = Flow | str | Path | Mapping[str, Any]
 """A flow that has been read, its YAML or JSON text, the path of its file, or a parsed document."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended. `status` is succeeded, failed, cancelled or timed_out; `recovered`: some step failed and was
     handled.
     """
@@ -51,7 +50,7 @@ class RunResult:
     outputs: Any = None
     error: Failure | None = None
     recovered: bool = False
-    steps: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    steps: Mapping[str, Any] = {}
     """Output of each settled step by its address."""
 
     @property
@@ -168,7 +167,11 @@ class Segue:
         version = await self._version(flow)
         given = resolve_inputs(version.flow, dict(inputs or {}))
         started = await engine.start(
-            version, given, trigger={"kind": "python"}, idempotency_key=idempotency_key, at=_begins(at, engine.now())
+            version,
+            given,
+            trigger={"kind": "python"},
+            idempotency_key=idempotency_key,
+            at=None if at is None else _begins(at, engine.now()),
         )
         return started.run_id
 
@@ -344,14 +347,14 @@ class Segue:
         version = await engine.versions.keep(loaded, flow if isinstance(flow, str) else "", engine.now())
         if key is not None and len(self._versions) < 1_000:
             # The very object is kept, so that its id stays its own.
-            self._versions[key] = version if version.flow is loaded else structs.replace(version, flow=loaded)
+            self._versions[key] = version if version.flow is loaded else msgspec.structs.replace(version, flow=loaded)
         return version
 
 
-def _begins(at: datetime | timedelta | None, now: int) -> int | None:
+def _begins(at: datetime | timedelta, now: int) -> int | None:
     if isinstance(at, timedelta):
         return begins_at(None, f"{at.total_seconds():.3f}s", now)
-    return None if at is None else begins_at(at.isoformat(), None, now)
+    return begins_at(at.isoformat(), None, now)
 
 
 def _is_path(text: str) -> bool:

@@ -75,8 +75,7 @@ class AttemptPool:
         task.add_done_callback(self._landed)
 
     async def _make(self, run: LiveRun, step: StepState, attempt: int) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        task = run.tasks[step.id]  # its own: the one before, if any, was cancelled before it began
         given = None
         is_due = step.attempt == attempt
         try:

@@ -220,7 +220,7 @@ class Committing:
         commit = Commit(run_key=run.key, rows=rows)
         state = run.state
         status = state.status
-        wake_at = state.wake_at
+        wake_at = None if status is RunStatus.RUNNING else state.wake_at
         if status != run.status or wake_at != run.wake_at:
             run.status, run.wake_at = status, wake_at
             commit.head = _head(state, wake_at)

@@ -68,8 +68,9 @@ class HostEffects:
         if run.interrupted and not state.paused:
             # A word other than `resume` has ended the pause, and what was in flight goes on (a compensation, say).
             self._engine.loading.take_up(run)
-        due = state.wake_at if state.status is RunStatus.QUEUED else state.next_due()
-        if not run.committing and not run.tasks and state.status in _AT_REST and self._is_far(due, state.status):
+        status = state.status
+        due = state.wake_at if status is RunStatus.QUEUED else state.next_due()
+        if not run.committing and not run.tasks and status in _AT_REST and self._is_far(due, status):
             # A run that waits for long leaves; its row says when it is to come back.
             self._engine.logs.flush(run)
             self.let_go(run)

@@ -116,7 +116,7 @@ class Starting:
         self, run: LiveRun, begin: inp.Begin, *, at: int | None = None, due: Callable[[], bool] = lambda: True
     ) -> bool:
         """Have the run kept: begun, queued or skipped. False if it is not `due` any more, so that nothing was done."""
-        now, new, box = self._engine.now(), run.new_run, run.state.box
+        new, box = run.new_run, run.state.box
         if box is not None:
             if run.state.plan.declared:
                 begin.inputs = sealed_inputs(begin.inputs, run.state.plan, box)
@@ -128,6 +128,7 @@ class Starting:
             if box.used or run.state.plan.declared:
                 await self._engine.sealing.ready(run.workspace)
         assert new is not None
+        now = new.created_at
         key = _limit_key(run.state.plan, run.run_id, begin, now)
         if key is not None:
             run.limit_key, run.new_run = key, msgspec.structs.replace(new, limit_key=key)
