@@ -86,7 +86,8 @@ ROWS = (
 )
 
 GOALS: tuple[tuple[str, str, float, str], ...] = (
-    ("W1 flows/s, no event log", "share", 0.29, "≥ 29 % of the bare loop"),
+    ("W1 flows/s, 100 in flight", "share", 0.29, "≥ 29 % of the bare loop, both with the event log"),
+    ("W1 flows/s, no event log", "share", 0.29, "≥ 29 % of the bare loop, both without"),
     ("start: first step, ms p50", "value", 2.0, "≤ 2 ms"),
     ("W2 1,000 parallel steps, s", "value", 0.15, "≤ 0.15 s"),
     ("W3 ms a step, 50 in a chain", "times", 1.5, "at most 1.5 times the bare loop"),
@@ -167,6 +168,9 @@ def _noise(lines: list[Line]) -> str:
     others = [line["others_cores"] for line in lines if "others_cores" in line]
     syncs = [line["fdatasync_ms"] for line in lines if "fdatasync_ms" in line]
     said = f"Rounds: {len({line['round'] for line in lines})}."
+    if python := next((line["python"] for line in lines if "python" in line), None):
+        work = [line["mixed_work_ms"] for line in lines if "mixed_work_ms" in line]
+        said += f" Python {python}: {median(work):.0f} ms for the fixed work of `bench/kit/interpreter.py`."
     if others:
         said += f" Cores kept busy by others meanwhile: median {median(others):.2f}, most {max(others):.2f}."
     if syncs:

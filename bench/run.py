@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from bench import report
 from bench.kit.events import EventLog, executions
+from bench.kit.interpreter import mixed_work_ms
 from bench.kit.program import INTERRUPTED_RUNS
 from bench.kit.workloads import Figure
 from bench.peers import setup
@@ -255,6 +257,7 @@ def measure(plan: Plan, system: System, workload: str) -> Iterator[Figure]:
 
 def _rounds(plan: Plan, systems: list[System]) -> Iterator[dict[str, object]]:
     for round_ in range(plan.rounds):
+        interpreter = {"python": platform.python_version(), "mixed_work_ms": mixed_work_ms()}
         for workload in plan.workloads:
             if workload == "syncs" and round_ > 0:
                 continue  # a count, not a time: once is enough
@@ -263,7 +266,7 @@ def _rounds(plan: Plan, systems: list[System]) -> Iterator[dict[str, object]]:
                 head = {"round": round_, "system": system.name, "workload": workload, "at": round(time.time(), 1)}
                 try:
                     for figure in measure(plan, system, workload):
-                        yield head | figure
+                        yield head | interpreter | figure
                 except ActionFailed as error:
                     yield head | {"failed": str(error)}
 
