@@ -53,8 +53,8 @@ class Starts(Protocol):
         """
         ...
 
-    async def replay_of(self, inside: Inside, parent: str) -> ReplayOf:
-        """What the run begins with if it replays another one. Raises SegueError."""
+    async def replay_of(self, inside: Inside, parent: str) -> ReplayOf | None:
+        """What the run begins with if it replays another one; None if it begins anew. Raises SegueError."""
         ...
 
 
@@ -143,6 +143,9 @@ class Children:
         if inputs is not None and not isinstance(inputs, dict):
             raise InvalidInputError("a sub-flow's inputs are a map", [("inputs", "this is no map")])
         given = resolved(version.flow, cast("RawMap", inputs or {}), state.box or Box(None))
+        if replay is not None and replay.inputs not in (None, given):
+            version, replay = await self._find(params.get("flow"), params.get("version"), workspace), None
+            given = resolved(version.flow, cast("RawMap", inputs or {}), state.box or Box(None))
 
         def due() -> bool:
             return run.lost is None and run.state.active.get(step.id) is step and step.attempt == attempt
@@ -155,9 +158,13 @@ class Children:
         return _began(step, attempt, child, version.flow.id, version.flow.version)
 
     async def _replay(self, state: RunState, step: StepState) -> ReplayOf | None:
-        """What the child begins with if this run is a replay that goes back to a step in it; fitted to its flow."""
-        inside = None if state.keeping is None else state.keeping.origin.inside.get(step.address)
-        if inside is None or step.generation:
+        """What the child begins with if this run is a replay that goes back to a step in it, or was retried since the
+        child before it had failed; fitted to its flow.
+        """
+        inside = None if state.keeping is None or step.generation else state.keeping.origin.inside.get(step.address)
+        if step.resumes is not None:
+            inside = Inside(run_id=step.resumes, to=(), retries=True)
+        if inside is None:
             return None
         return await self._starts.replay_of(inside, state.run_id)
 

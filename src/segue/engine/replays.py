@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from segue.engine.versions import Version
 from segue.errors import ConflictError, RequestError
-from segue.flow.model import JsonValue
+from segue.flow.model import JsonValue, RawMap
 from segue.kernel import kept as keeping
 from segue.kernel.events import Inside, Kept, Origin
-from segue.kernel.rewind import plan_rewind, steps_at
+from segue.kernel.rewind import plan_fork, plan_rewind, steps_at, steps_to_retry
 from segue.kernel.state import RunState
+from segue.kernel.status import RunStatus
 
 if TYPE_CHECKING:
     from segue.engine.host import Engine
@@ -39,6 +40,8 @@ class ReplayOf(NamedTuple):
     kept: dict[str, Kept]
     origin: Origin
     seed: str
+    inputs: RawMap | None = None
+    """With other inputs nothing is kept; None: with any."""
 
 
 class Replays:
@@ -73,18 +76,37 @@ class Replays:
             raise RequestError(f"{message} (`{outer}/…`)")
         return Cut({} if plan is None else keeping.record(state, plan), inside)
 
-    async def begin(self, inside: Inside, parent: str) -> ReplayOf:
-        """What the replay of a sub-flow's run begins with. Raises what `cut` does, and JournalCorruptError."""
+    async def begin(self, inside: Inside, parent: str) -> ReplayOf | None:
+        """What the replay of a sub-flow's run begins with; None if that has not ended yet, and is to be gone on from.
+        Raises what `cut` does, and JournalCorruptError.
+        """
         engine = self._engine
         record = await engine.record(inside.run_id)
         state = await engine.state(record)
-        cut = await self.cut(state, inside.to, inside.outputs, latest=inside.latest)
+        if inside.retries and not state.ended:
+            return None
+        cut = _retried(state) if inside.retries else None
+        cut = cut or await self.cut(state, inside.to, inside.outputs, latest=inside.latest)
         origin = Origin(
             run_id=record.run_id, to=inside.to, event=state.seq - 1, reason=f"for a step of run {parent}",
             inside=cut.inside,
         )  # fmt: skip
         version = None if inside.latest else await engine.versions.get(record.flow_version)
-        return ReplayOf(version, keeping.replaced(cut.kept, own_outputs(inside.outputs)), origin, state.seed)
+        kept = keeping.replaced(cut.kept, own_outputs(inside.outputs))
+        return ReplayOf(version, kept, origin, state.seed, state.inputs if inside.retries else None)
+
+
+def _retried(state: RunState) -> Cut:
+    """What is kept of a run that is over if what failed in it, or was cut off, is run again; all if it ended well."""
+    if state.root is None:
+        return Cut({}, {})
+    if state.status is RunStatus.SUCCEEDED:
+        return Cut(keeping.record(state, plan_fork(state)), {})
+    stopped = steps_to_retry(state)
+    deeper = {
+        step.address: Inside(run_id=step.child, to=(), retries=True) for step in stopped if step.child is not None
+    }
+    return Cut(keeping.record(state, plan_rewind(state, stopped)), deeper)
 
 
 def own_outputs(outputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

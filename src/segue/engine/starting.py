@@ -184,7 +184,7 @@ class Starting:
             begin = inp.Begin(given, trigger, replay.seed, replay.origin, kept)
         return await self._accept(run, begin, due=due)
 
-    async def replay_of(self, inside: Inside, parent: str) -> ReplayOf:
+    async def replay_of(self, inside: Inside, parent: str) -> ReplayOf | None:
         """See `segue.engine.children.Starts`."""
         return await self._engine.replays.begin(inside, parent)
 

@@ -117,7 +117,7 @@ def _rewound(state: RunState, event: ev.Rewound, at: int) -> None:
         to = [state.nodes[number] for number in event.to]
     except IndexError:
         raise corrupt(state, state.seq - 1, f"Rewound speaks of steps {event.to}, not all of which exist") from None
-    book_rewind(state, plan_rewind(state, to), at)
+    book_rewind(state, plan_rewind(state, to), at, retries=event.how == "retry")
     names = tuple(step.address for step in to)
     state.rewound = Rewinding(event.how, names, event.taken_back, event.by, event.reason, at)
 

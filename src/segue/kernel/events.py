@@ -45,6 +45,8 @@ class Inside(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: dict[str, JsonValue] = {}
     latest: bool = False
     """On the flow as it is now; else on the version that the run had."""
+    retries: bool = False
+    """It goes on where the run had failed or was cut off; `to` says nothing then."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,11 +7,13 @@ from copy import copy
 from segue.kernel.booking import drop_timers, follow, make_ready
 from segue.kernel.rewind import RewindPlan
 from segue.kernel.state import RUN_STEP, BlockState, RunState, StepState, makes_tries, set_by, total_seconds
-from segue.kernel.status import STEP_SETTLED, UNSETTLED, StepStatus
+from segue.kernel.status import STEP_FAILED, STEP_SETTLED, UNSETTLED, StepStatus
 
 
-def book_rewind(state: RunState, plan: RewindPlan, at: int) -> None:
-    """Bring the state to where it goes on from. `at` is in milliseconds."""
+def book_rewind(state: RunState, plan: RewindPlan, at: int, *, retries: bool = False) -> None:
+    """Bring the state to where it goes on from. `at` is in milliseconds; `retries`: what failed in sub-flows' runs goes
+    on there, and what ended well in them is kept.
+    """
     state.reopened += 1
     state.generation = state.reopened
     for waiting in (state.ended_blocks, state.failed_blocks, state.resumed, state.won):
@@ -20,6 +22,8 @@ def book_rewind(state: RunState, plan: RewindPlan, at: int) -> None:
         _leave(state, block)
     for step in plan.anew.values():
         _begin_anew(state, step)
+        if retries and (step.status in STEP_FAILED or step.status is StepStatus.CANCELLED):
+            state.nodes[step.id].resumes = step.child or step.resumes
     for step, blocks in plan.again.values():
         _run_again(state, step, blocks, at)
     _earlier_tries(state, plan)

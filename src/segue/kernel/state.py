@@ -88,8 +88,9 @@ class StepState:
         "concluding", "continued", "dead", "edges_live", "edges_reason", "ended_at", "error", "event", "expires_at",
         "failing", "fallback", "finishing", "generation", "handling", "id", "inner_generation", "items", "job",
         "kept_order", "keys", "live", "live_from", "lost", "next_item", "open_blocks", "output", "plan", "polls",
-        "reason", "reminded", "results", "settled_seq", "signals", "since", "slot_key", "started_at", "started_seq",
-        "status", "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after", "waiting", "waits_on",
+        "reason", "reminded", "results", "resumes", "settled_seq", "signals", "since", "slot_key", "started_at",
+        "started_seq", "status", "tolerated", "tries", "undo_error", "undone", "until", "vars", "vars_after", "waiting",
+        "waits_on",
     )  # fmt: skip
 
     def __init__(self, number: int, plan: NodePlan, block: BlockState) -> None:  # noqa: PLR0915 - a line a field
@@ -137,6 +138,8 @@ class StepState:
         self.signals: list[JsonValue] | None = None
         self.child: str | None = None
         """The run of a sub-flow that the step started last."""
+        self.resumes: str | None = None
+        """After a retry: the sub-flow's run that had failed or was cut off, and that the next one goes on from."""
         self.event: str | None = None
         """The name of the event that it waits for, of those that came at `since` (ms) or later."""
         self.since: int | None = None

@@ -8,11 +8,11 @@ from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
 from segue.engine.second_chances import Asked, Changes
 from segue.engine.views import view_of
-from segue.errors import ConflictError, EngineError, NotFoundError, RequestError
+from segue.errors import ConflictError, EngineError, NotFoundError, RequestError, StepError
 from segue.flow.model import Flow
 from segue.kernel import events as ev
 from segue.store.port import JournalRow
-from unit.engine.kit import World, flow, scripted, settle, start, state_of, step, token_of, wait_callback
+from unit.engine.kit import World, block, flow, scripted, settle, start, state_of, step, token_of, wait_callback
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +109,76 @@ async def test_a_replay_inside_of_a_sub_flow_takes_other_outputs_and_outlives_it
         await engine.callback(await token_of(engine, child, "ask"), None)
         assert (await engine.wait(made.run_id)).outputs == {"got": {"n": 2}}
     assert world.called == ["a", "b", "b"]
+
+
+@pytest.mark.req("BAR-1.retry-sub-flow")
+async def test_a_retry_runs_again_what_failed_in_a_sub_flow_and_keeps_what_ended_well_there(world: World) -> None:
+    top, known = nested()
+    world.action(scripted(1, 2, 3, StepError("no", category="http.404"), 4, 5, 6))
+    async with world.open(flows=known) as engine:
+        run_id = await start(engine, top)
+        assert (await engine.wait(run_id)).status == "failed"
+        assert world.called == ["first", "a", "x", "y"]
+        del world.calls[:]
+        old = (await state_of(engine, run_id)).nodes[1].child
+        await engine.second_chances.retry(run_id)
+        await settle()
+        await world.kill(engine)
+    async with world.open(flows=known) as engine:
+        assert (await engine.wait(run_id)).outputs == 6
+        child = (await state_of(engine, run_id)).nodes[1].child or ""
+        keeping = (await state_of(engine, child)).keeping
+        assert keeping is not None
+        assert keeping.origin.run_id == old != child
+    assert world.called == ["y", "b", "last"]
+
+
+@pytest.mark.req("BAR-1.retry-sub-flow")
+async def test_a_retry_takes_what_a_sub_flow_that_was_retried_by_itself_gave(world: World) -> None:
+    top, known = nested()
+    world.action(scripted(1, 2, 3, 4, StepError("no", category="http.404"), 5, 6))
+    async with world.open(flows=known) as engine:
+        run_id = await start(engine, top)
+        await engine.wait(run_id)
+        child = (await state_of(engine, run_id)).nodes[1].child or ""
+        await engine.second_chances.retry(child)
+        assert (await engine.wait(child)).status == "succeeded"
+        await engine.second_chances.retry(run_id)
+        assert (await engine.wait(run_id)).outputs == 6
+    assert world.called == ["first", "a", "x", "y", "b", "b", "last"]
+
+
+@pytest.mark.req("BAR-1.retry-sub-flow")
+async def test_a_sub_flow_that_was_cut_off_with_its_run_goes_on_where_it_stopped(world: World) -> None:
+    known = RegisteredFlows()
+    known.add(flow(step("a"), wait_callback("ask"), step("b"), id="mid"))
+    world.action(scripted(1, 2))
+    async with world.open(flows=known) as engine:
+        run_id = await start(engine, flow(step("mid", kind="flow", params={"flow": "mid"})))
+        await settle()
+        await engine.cancel(run_id)
+        await settle()
+        await engine.second_chances.retry(run_id)
+        await settle()
+        child = (await state_of(engine, run_id)).nodes[0].child or ""
+        await engine.callback(await token_of(engine, child, "ask"), None)
+        assert (await engine.wait(run_id)).outputs == 2
+    assert world.called == ["a", "b"]
+
+
+@pytest.mark.req("BAR-1.retry-sub-flow")
+async def test_a_sub_flow_that_gets_other_inputs_after_a_retry_begins_anew(world: World) -> None:
+    known = RegisteredFlows()
+    known.add(flow(step("a"), step("b"), id="mid", inputs={"type": "object", "properties": {"n": {}}}))
+    undone = step("first", compensate=block(step("un"), label="compensate"))
+    mid = step("mid", kind="flow", params={"flow": "mid", "inputs": {"n": "$first"}})
+    world.action(scripted(1, 2, StepError("no", category="http.404"), "undone", 10, 20, 30))
+    async with world.open(flows=known) as engine:
+        run_id = await start(engine, flow(undone, mid))
+        assert (await engine.wait(run_id)).status == "failed"
+        await engine.second_chances.retry(run_id)
+        assert (await engine.wait(run_id)).outputs == 30
+    assert world.called == ["first", "a", "b", "first.compensate.un", "first", "a", "b"]
 
 
 @pytest.mark.req("BAR-1.replay-sub-flow")
