@@ -136,7 +136,8 @@ def plan_rewind(state: RunState, to: Sequence[StepState]) -> RewindPlan:
     """What going back to these steps takes back; without steps the run goes on where it stopped."""
     search = _Search(state)
     compensated = _compensated(state)
-    search.stop_undoing([one for one in compensated if not has_name(one)])
+    about_to = [one for one in state.standing if one.undone == "running" and one not in compensated]
+    search.stop_undoing([*about_to, *(one for one in compensated if not has_name(one))])
     for step in [*to, *filter(has_name, compensated)]:
         search.anew(step)
         search.open(step.block)
@@ -153,8 +154,20 @@ def plan_fork(state: RunState) -> RewindPlan:
 
 
 def _compensated(state: RunState) -> list[StepState]:
-    """Steps whose effect is no more, or may be no more."""
-    return [one for one in state.standing if one.undone in ("done", "running")]
+    """Steps whose effect is no more, or may be no more: of what undoes them an attempt has been made."""
+    return [
+        one for one in state.standing if one.undone == "done" or (one.undone == "running" and _is_being_undone(one))
+    ]
+
+
+def _is_being_undone(step: StepState) -> bool:
+    blocks = [block for block in step.children or () if block.plan.role == "compensate"][-1:]
+    while blocks:
+        for inner in blocks.pop().nodes:
+            if inner.attempt:
+                return True
+            blocks += inner.children or ()
+    return False
 
 
 class _Search:
@@ -189,7 +202,9 @@ class _Search:
             self.open(top)
 
     def stop_undoing(self, steps: list[StepState]) -> None:
-        """Steps of earlier tries of a block: what undoes them is cut off with the end that asked for it."""
+        """What undoes these steps is cut off with the end that asked for it: of those of earlier tries of a block, and
+        of one that has not been called yet.
+        """
         self._left = [one for step in steps for one in step.children or () if one.plan.role == "compensate"]
 
     def run(self) -> None:

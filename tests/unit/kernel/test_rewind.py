@@ -350,6 +350,25 @@ def test_what_was_undone_begins_anew_wherever_the_run_goes_back_to() -> None:
     assert (play.status, play.outputs, play.step("a").undone) == (RunStatus.SUCCEEDED, 3, None)
 
 
+def test_what_was_about_to_be_undone_when_the_run_goes_back_is_not_done_again() -> None:
+    play = Play(flow(step("pay", compensate=compensate(step("refund"))), step("ship"), step("mail"))).run()
+    play.give(inp.UndoRun(), starts=False)
+    assert (play.step("pay").undone, play.of("pay.compensate.refund")) == ("running", "ready")
+    assert to(play, "ship") == ["ship"]
+    assert play.step("pay").undone is None
+    play.run()
+    assert play.status is RunStatus.SUCCEEDED
+    play.give(inp.UndoRun())
+    play.run()
+    assert [one for one in play.order if one.startswith("pay")] == ["pay", "pay.compensate.refund"]
+
+
+def test_what_was_being_undone_when_the_run_goes_back_is_done_again() -> None:
+    play = Play(flow(step("pay", compensate=compensate(step("refund"))), step("ship"))).run()
+    play.give(inp.UndoRun())
+    assert to(play, "ship") == ["pay"], "nobody knows whether it was refunded"
+
+
 def test_what_goes_on_in_the_background_still_holds_up_the_end_after_a_rewind() -> None:
     play = Play(flow(parallel("p", {"a": [step("x")], "b": [step("y")]}, join="any"), step("end"), step("last")))
     play.ok("x")
