@@ -147,7 +147,8 @@ def _new_run(
         if json:
             print_json({"run_id": made.run_id, "kept": made.kept, "not_kept": not_kept})
         else:
-            print(f"{made.run_id}: {made.kept} recorded outcomes are kept")
+            kept = "1 recorded outcome is" if made.kept == 1 else f"{made.kept} recorded outcomes are"
+            print(f"{made.run_id}: {kept} kept")
             for one in made.not_kept:
                 print(f"  not kept: {one.step}: {one.why}")
         if not is_hosted:
