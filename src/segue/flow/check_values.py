@@ -377,6 +377,8 @@ class _Checker:
         if not others:
             self._unknown_name(place, reference, name, through_steps=through_steps)
             return
+        if through_steps and any(place.frame.is_within(site.inner_frame) for site in others):
+            return  # the turns of the loop around this place that have been made
         document = self.findings.document
         own = self.scopes.by_step.get(id(place.step)) if place.step is not None else None
         unsure = (document is not None and document.loose_ends) or (own is not None and own.number in self.scopes.stuck)

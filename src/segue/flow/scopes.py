@@ -34,6 +34,13 @@ class Frame(msgspec.Struct, eq=False):
             frame = frame.parent
         return found
 
+    def is_within(self, other: Frame | None) -> bool:
+        """Whether this is the other frame, or lies in it."""
+        frame: Frame | None = self
+        while frame is not None and frame is not other:
+            frame = frame.parent
+        return frame is not None
+
     @property
     def in_loop(self) -> bool:
         """Whether `item` and `index` mean something here."""

@@ -228,6 +228,7 @@ class Decider:
         self, step: StepState, output: JsonValue = None, *, derived: bool = False, error: ev.Failure | None = None
     ) -> None:
         """End well although it failed."""
+        self.close_callback(step)
         self.conclude(step, ev.StepRecovered(output=output, derived=derived, error=error))
 
     def conclude(self, step: StepState, last: ev.StepSucceeded | ev.StepRecovered | ev.StepFailed) -> None:

@@ -222,7 +222,7 @@ def _skipped(_state: RunState, step: StepState, _now: int) -> Reason:
         return Reason(R.STEP_SKIPPED_DISABLED, "skipped: it is disabled", "take `disabled` off the step")
     if step.slot_key is not None:
         return Reason(R.STEP_SKIPPED_LIMIT, f"skipped: {step.reason}")
-    if step.live or not step.plan.in_degree:
+    if not step.dead:
         return Reason(R.STEP_SKIPPED_CONDITION, f"skipped: {step.reason or 'its condition was not met'}")
     sources = sources_of(step)
     failed = [source.plan.step.id for source in sources if source.status in STEP_FAILED]

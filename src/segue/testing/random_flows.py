@@ -103,6 +103,8 @@ class FlowMaker:
             settings["join"] = self._pick("any", "first", 1, 2)
         settings["priority"] = self._pick(0, 0, 5, 10)
         if self._one_in(8):
+            settings |= {"default": self._pick(None, {"n": 7}, "{{ 1 / 0 }}"), "has_default": True}
+        if self._one_in(8):
             settings["finally_"] = self._block("finally", depth - 1, least=1, most=2)
         if self._one_in(5):
             settings["compensate"] = self._block("compensate", depth - 1, least=1, most=2)
@@ -123,6 +125,9 @@ class FlowMaker:
         made = self._random.choice(kinds)(depth - 1, settings)
         if made.kind in (*COMPOSITE_KINDS, *WAIT_KINDS) and self._one_in(3):
             made = msgspec.structs.replace(made, retry=self._retry())
+        # What calls, signals and sub-flows give is compared with what was given.
+        if made.kind in (*COMPOSITE_KINDS, "set", "map", "log", "emit", "respond") and self._one_in(4):
+            made = msgspec.structs.replace(made, output=self._pick("$", "$.n", {"was": "$"}, "{{ $.n + 1 }}"))
         return made
 
     def _handler(self, depth: int) -> Handler:

@@ -285,3 +285,23 @@ def test_poll_conditions_may_be_json_path_queries() -> None:
     poll = "flow: x\nsteps: [{a: {poll: {url: 'https://x', success_condition: '%s'}}}]"
     assert codes_of(poll % "$.items[?@.done]", runnable=True) == set()
     assert codes_of(poll % "$.items[?@.done", runnable=True) == {"FLW030"}
+
+
+@pytest.mark.req("FLOW-5.scopes")
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("{{ steps.turns[index - 1].a.n }}", set[str]()), ("{{ size(steps.turns) }}", set[str]()),
+        ("$turns", {"FLW032"}), ("$steps.later", {"FLW032"}), ("$steps.b", {"FLW032"}),
+    ],
+)  # fmt: skip
+def test_a_turn_sees_the_turns_before_it(value: str, found: set[str]) -> None:
+    text = f"""
+      steps:
+        - turns:
+            repeat:
+              max: 3
+              do: [{{a: {{set: {{n: 1}}}}}}, {{b: {{if: "true", then: [{{c: {{set: {{x: "{value}"}}}}}}]}}}}]
+        - later: {{log: x}}
+    """
+    assert codes_of(text) == found

@@ -366,6 +366,20 @@ def test_a_callback_that_expired_is_closed_once_and_not_tried_again() -> None:
 
 
 @pytest.mark.req("CALL-1.expiry")
+@pytest.mark.parametrize("then", ["retry", "{{ h == 1 ? 'continue' : 'retry' }}"])
+def test_a_callback_is_closed_when_there_is_no_other_try_after_all(then: str) -> None:
+    callback = Callback(expires_seconds=10)
+    play = Play(flow(step("a", on_error=on_error(step("h"), then=then), callback=callback, default=7, has_default=True)))
+    play.bad("a", "http.401")
+    assert play.closed == []
+    if then == "retry":
+        play.bad("a.on_error.h", "http.404")
+    else:
+        play.ok("a.on_error.h", 1)
+    assert (play.status, play.outputs, play.closed) == ("succeeded", 7 if then == "retry" else 1, [("a", "cancelled")])
+
+
+@pytest.mark.req("CALL-1.expiry")
 def test_handlers_without_retry_close_the_callback() -> None:
     play = Play(flow(step("a", on_error=on_error(step("h")), callback=Callback(expires_seconds=10))))
     play.bad("a", "http.500")

@@ -20,6 +20,7 @@ from unit.kernel.builders import (
     final,
     flow,
     foreach,
+    graph,
     on_error,
     parallel,
     seq,
@@ -537,6 +538,15 @@ OF_STEPS: list[Row] = [
         None,
     ),
     (let_go, "b1", "step-cancelled", "cancelled: `p` failed; its `finally` steps are running", None),
+    (
+        lambda: Play(flow(root=graph([step("a"), step("b"), step("c")], ["a>c", "b>c"]), on_error="continue")).run(
+            {"a": failure("http.404")}
+        ),
+        "c",
+        "step-skipped-dependency-failed",
+        "skipped: `a`, which it depends on, failed",
+        None,
+    ),
     (continued, "b", "step-skipped-dependency-failed", "skipped: `a`, which it depends on, failed", None),
     (
         continued,
