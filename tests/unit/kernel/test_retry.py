@@ -368,8 +368,8 @@ def test_a_callback_that_expired_is_closed_once_and_not_tried_again() -> None:
 @pytest.mark.req("CALL-1.expiry")
 @pytest.mark.parametrize("then", ["retry", "{{ h == 1 ? 'continue' : 'retry' }}"])
 def test_a_callback_is_closed_when_there_is_no_other_try_after_all(then: str) -> None:
-    callback = Callback(expires_seconds=10)
-    play = Play(flow(step("a", on_error=on_error(step("h"), then=then), callback=callback, default=7, has_default=True)))
+    settings: dict[str, Any] = {"callback": Callback(expires_seconds=10), "default": 7, "has_default": True}
+    play = Play(flow(step("a", on_error=on_error(step("h"), then=then), **settings)))
     play.bad("a", "http.401")
     assert play.closed == []
     if then == "retry":
