@@ -18,7 +18,7 @@ import msgspec
 from segue.errors import ConflictError
 from segue.expr import ExprError
 from segue.flow.model import JsonValue, RawMap
-from segue.kernel import approvals, children, compensation, composites, messages, rewind, undecided
+from segue.kernel import approvals, children, compensation, loops, messages, rewind, undecided
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.decider import Decider
@@ -358,7 +358,7 @@ _TIMERS: dict[TimerKind, Callable[[Decider, StepState], None]] = {
     "attempt": _attempt_timeout,
     "total": _total_timeout,
     "expiry": _expired,
-    "every": composites.next_turn,
+    "every": loops.next_turn,
     "remind": _remind,
 }
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from segue.errors import ConflictError
-from segue.kernel import compensation, composites, rewind
+from segue.kernel import compensation, composites, loops, rewind
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.kept import ENDS_RUN
@@ -65,7 +65,7 @@ def _take_up(decider: Decider) -> None:
         elif step.status is StepStatus.RETRYING and step.waits_on == "lost":
             decider.next_attempt(step)
         elif step.status is StepStatus.RUNNING and _turn_was_told(step):
-            composites.next_turn(decider, step)
+            loops.next_turn(decider, step)
         elif step.status is StepStatus.RUNNING and step.fallback and step.plan.is_action and not step.tries:
             decider.await_slot_again(step)
 
