@@ -1,11 +1,12 @@
 """One decision in the making: how a step begins, ends, fails, and what that means for the steps after it.
 
-`segue.kernel.composites` opens and closes blocks, `segue.kernel.pure_steps` does the steps that need no host.
+Which step begins stands in `segue.kernel.turns`, how blocks are opened and closed in `segue.kernel.composites`, the
+steps that need no host in `segue.kernel.pure_steps`, what a failure leads to in `segue.kernel.after_failure`, and which
+edges live after an end in `segue.kernel.edges`.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import Any
 
@@ -16,20 +17,21 @@ from segue.expr.sealed import spread
 from segue.flow.model import JsonValue
 from segue.kernel import compensation, composites
 from segue.kernel import events as ev
+from segue.kernel.after_failure import failure_policy, handler_of, timeout_policy, whole_again_at
 from segue.kernel.apply import apply
 from segue.kernel.booking import keeps_callback
-from segue.kernel.children import abandon, waits_for_child
+from segue.kernel.children import abandon
 from segue.kernel.decision import Child, Decision, Row
+from segue.kernel.edges import choose_edges
 from segue.kernel.evaluate import StopNow, compute, evaluated, expression_failure, holds, refuse_sealed
 from segue.kernel.keeping import keep
 from segue.kernel.plan import COMPOSITE_KINDS, WAIT_KINDS
 from segue.kernel.pure_steps import PURE_STEPS, await_anew, end_run
-from segue.kernel.recovery import leaves_by_error_edge
-from segue.kernel.retry import matches, retry_at
 from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.slots import slot_key
-from segue.kernel.state import MAKERS, RUN_STEP, BlockState, Keeping, RunState, StepState, is_shielded, kept_of
+from segue.kernel.state import MAKERS, RUN_STEP, BlockState, RunState, StepState, is_shielded, kept_of
 from segue.kernel.status import UNSETTLED, StepStatus
+from segue.kernel.turns import next_ready
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
@@ -73,42 +75,10 @@ class Decider:
                 self.emit(step.id, ev.StepSkipped(reason=_dead_reason(step), dead=True))
             elif state.ended_blocks:
                 composites.on_block_ended(self, state.ended_blocks.popleft())
-            elif state.ready and (step := self.next_ready()) is not None:
+            elif state.ready and self.starts and (step := next_ready(state)) is not None:
                 self.start(step)
             else:
                 return
-
-    def next_ready(self) -> StepState | None:
-        """The ready step whose turn it is under the flow's strategy, or None if all must wait for a slot."""
-        state, flow = self.state, self.state.plan.flow
-        if state.paused or not self.starts:
-            return None
-        if state.keeping is not None and (step := self.next_kept(state.keeping)) is not None:
-            return step
-        if flow.strategy == "parallel" and flow.concurrency is None:
-            return next(iter(state.ready.values()))
-        limit = 1 if flow.strategy == "sequential" else flow.concurrency
-        # What waits for a slot of its own limits has had its turn: it is in flight as soon as it gets one.
-        busy = limit is not None and len(state.active) + len(state.awaiting) >= limit
-        if flow.strategy == "sequential" and not busy:
-            # A step keeps its turn until it is settled: what is retried or asked again has not ended.
-            busy = state.turns > 0 or waits_for_child(state)
-        if flow.strategy == "priority":
-            while state.heap and state.heap[0][1] not in state.ready:
-                heapq.heappop(state.heap)
-            step = state.ready[state.heap[0][1]] if state.heap else None
-        else:
-            step = next(iter(state.ready.values()))
-        return step if step is None or not busy or not step.plan.is_action else None
-
-    def next_kept(self, keeping: Keeping) -> StepState | None:
-        """A ready step that is kept from another run: it takes no slot and goes before all others."""
-        while keeping.ready:
-            step = next(iter(keeping.ready.values()))
-            if self.state.ready.get(step.id) is step:
-                return step
-            del keeping.ready[step.id]
-        return None
 
     def start(self, step: StepState) -> None:
         """Begin a ready step: its condition, then what its kind asks for."""
@@ -196,7 +166,7 @@ class Decider:
     def skip(self, step: StepState, reason: str) -> None:
         """Settle a step that is not run; its path stays alive."""
         self.emit(step.id, ev.StepSkipped(reason=reason))
-        self.choose_edges(step)
+        choose_edges(self, step)
 
     def succeed(
         self,
@@ -238,7 +208,7 @@ class Decider:
             return
         self.emit(step.id, last)
         if not isinstance(last, ev.StepFailed):
-            self.choose_edges(step)
+            choose_edges(self, step)
 
     def finally_ended(self, step: StepState, failure: ev.Failure | None) -> None:
         """The step's `finally` steps are over: it settles as was decided before them, or fails with them."""
@@ -258,56 +228,20 @@ class Decider:
             self.conclude(step, last)
             end_run(self, step)
 
-    def choose_edges(self, step: StepState) -> None:
-        """Journal which out-edges live, where that is a decision (`branch`, conditions on edges, an error edge)."""
-        plan = step.plan
-        if not plan.is_chooser:
-            return
-        live: list[int] = []
-        reason = None
-        chosen: str | None = None
-        failed = leaves_by_error_edge(step)
-        try:
-            if plan.kind == "branch" and step.status is StepStatus.SUCCEEDED:
-                chosen, reason = self.branch_label(step)
-            for number, edge in enumerate(plan.out):
-                if failed or (edge.label == "error" and plan.kind != "branch"):
-                    lives = failed and edge.label == "error"
-                else:
-                    lives = plan.kind != "branch" or edge.label in (None, chosen)
-                if lives and edge.when is not None:
-                    lives, why = self.condition(edge.when, step, f"edge{number}", at_hand=step.output)
-                    reason = reason or why
-                if lives:
-                    live.append(number)
-        except StopNow as stopped:
-            # The step itself is settled: an edge that cannot be judged is dead, and the reason says why.
-            live, reason = [], f"a condition on its edges failed: {stopped.failure.message}"
-        self.emit(step.id, ev.EdgesChosen(live=tuple(live), reason=reason))
-
-    def branch_label(self, step: StepState) -> tuple[str, str | None]:
-        """The label that a `branch` step chooses, with the sentence that says so."""
-        for label, when in step.plan.choices:
-            if when is None:
-                return label, f"took `{label}`: no condition before it held"
-            if self.condition(when, step, label, at_hand=step.output)[0]:
-                return label, f"took `{label}`"
-        return "", "no branch was taken: no condition held"
-
     # ------------------------------------------------------------ going wrong
 
     def fail(self, step: StepState, failure: ev.Failure, *, deadline: bool = False, expired: bool = False) -> None:
         """The step's last try failed: its handlers, its default, its error edge, or its block is told. `deadline`: its
         time is over; `expired`: that of this try.
         """
-        handler = self.handler_of(step, failure.category)
+        handler = handler_of(step, failure.category)
         kept = handler is not None and keeps_callback(step, handler, self.now)
         self.close_inside(step, f"`{step.plan.step.id}` failed", keep_callback=kept)
         if failure.step is None:  # else it comes from a step inside this one, which stays its origin
             failure = msgspec.structs.replace(failure, step=step.address, attempt=step.attempt or None)
         if step.finishing:
             return self.emit(step.id, ev.StepFailing(error=failure, deadline=deadline))
-        again_at = None if deadline and not expired else self.whole_again_at(step, failure)
+        again_at = None if deadline and not expired else whole_again_at(self, step, failure)
         if again_at is not None:
             return self.emit(step.id, ev.AttemptFailed(error=failure, retry_at=again_at))
         if handler is not None:
@@ -319,7 +253,7 @@ class Decider:
         """No handler took the failure, or none could mend it: what the step says of it otherwise, or its block is
         told.
         """
-        on_timeout = self.timeout_policy(step) if failure.category == "timeout" else self.failure_policy(step)
+        on_timeout = timeout_policy(step) if failure.category == "timeout" else failure_policy(step)
         if on_timeout != "fail":
             output = None
             if on_timeout == "default" and step.plan.default is not None:
@@ -333,33 +267,6 @@ class Decider:
             return self.recover(step, msgspec.to_builtins(failure), error=failure)
         return self.give_up(step, failure, deadline=deadline)
 
-    def whole_again_at(self, step: StepState, failure: ev.Failure) -> int | None:
-        """When a block that failed is tried again as a whole, or a wait that was in vain, by its `retry`; None: it is
-        not.
-        """
-        policy, waits = step.plan.step.retry, step.plan.kind in WAIT_KINDS
-        if policy is None or not (waits or step.plan.kind in COMPOSITE_KINDS) or step.concluding is not None:
-            return None
-        if step.started_at is None or not step.tries:  # whether it is to be run at all could not be computed
-            return None
-        share = self.impure(step, "jitter").random()
-        due = retry_at(policy, failure, tries=step.tries, started_at=step.started_at, now=self.now, share=share)
-        # What closes a wait and what opens the next one are two decisions: each try has a token of its own.
-        return max(due, self.now + 1) if waits and due is not None else due
-
-    def handler_of(self, step: StepState, category: str) -> int | None:
-        """The number of the step's first handler that takes errors of this category.
-
-        A step is handled once; one whose handler had it tried again is handled as long as its `retry` has tries left.
-        """
-        retry = step.plan.step.retry
-        if step.handling is not None and (retry is None or not 0 < step.tries < retry.max_attempts):
-            return None
-        for number, handler in enumerate(step.plan.step.on_error):
-            if not handler.match or any(matches(category, one) for one in handler.match):
-                return number
-        return None
-
     def give_up(self, step: StepState, failure: ev.Failure, *, deadline: bool = False) -> None:
         """The step has failed for good; under `on_error: continue` the flow goes on without it and its dependants."""
         flow = self.state.plan.flow
@@ -370,21 +277,6 @@ class Decider:
             failure = msgspec.structs.replace(failure, step=step.address)
         self.close_callback(step)
         self.conclude(step, ev.StepFailed(error=failure, deadline=deadline, continues=continues))
-
-    def timeout_policy(self, step: StepState) -> str:
-        """What the step does when its time is over."""
-        plan = step.plan.step
-        if plan.timeout is not None and plan.timeout.on_timeout != "fail":
-            return plan.timeout.on_timeout
-        chosen = plan.callback.on_timeout if plan.callback is not None else "fail"
-        return "default" if chosen == "fail" and step.plan.default is not None else chosen
-
-    def failure_policy(self, step: StepState) -> str:
-        """A `default` stands in for any failure, unless it is said to be for timeouts (`on_timeout: default`)."""
-        plan = step.plan.step
-        said = [one.on_timeout for one in (plan.timeout, plan.callback) if one is not None]
-        only_timeouts = any(policy != "fail" for policy in said)
-        return "default" if step.plan.default is not None and not only_timeouts else "fail"
 
     def close_inside(self, step: StepState, reason: str, *, keep_callback: bool = False, force: bool = False) -> None:
         """Cancel what still runs within the step, and its own attempt and callback. Its `finally` goes on, unless

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segue.kernel import events as ev
+from segue.kernel.edges import choose_edges
 from segue.kernel.graft import live_edges
 from segue.kernel.state import StepState
 
@@ -43,6 +44,6 @@ def _edges(decider: Decider, step: StepState, kept: ev.Kept) -> None:
     """The edges that it chose then; those of another version are judged anew."""
     live = live_edges(step.plan, kept)
     if live is None:
-        decider.choose_edges(step)
+        choose_edges(decider, step)
     elif step.plan.is_chooser:
         decider.emit(step.id, ev.EdgesChosen(live=live, reason=kept.edges_reason))

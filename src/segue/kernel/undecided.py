@@ -14,6 +14,7 @@ from segue.errors import ConflictError
 from segue.kernel import compensation, composites, loops, rewind
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
+from segue.kernel.edges import choose_edges
 from segue.kernel.kept import ENDS_RUN
 from segue.kernel.pure_steps import end_run
 from segue.kernel.rewind import MODIFIER_ROLES, has_name
@@ -37,7 +38,7 @@ def go_on(decider: Decider, given: inp.GoOn) -> None:
     for step in owing:
         decider.emit(step.id, ev.StepFinallyStarted(ends="cancelled"))
     for step in [one for one in state.standing if _has_not_chosen(one) and has_name(one)]:
-        decider.choose_edges(step)
+        choose_edges(decider, step)
     _cancel_in_closed(decider)  # first, since what is closed on their account waits for their `finally` steps
     if not _end_as_asked(decider):
         _take_up(decider)
