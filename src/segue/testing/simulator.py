@@ -20,37 +20,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from segue.engine.bus import KEPT_MS
 from segue.engine.flow_source import RegisteredFlows
 from segue.engine.host import Engine
-from segue.engine.ids import call_id, idempotency_key, new_run_id
-from segue.engine.live_run import LiveRun
-from segue.engine.parents import child_run_id, parent_of
+from segue.engine.ids import new_run_id
 from segue.errors import ConflictError, EngineError, GoneError, LimitReachedError, NotFoundError
 from segue.flow.model import Flow, JsonValue
 from segue.kernel import events as ev
-from segue.kernel import inputs as inp
-from segue.kernel.apply import fold
-from segue.kernel.children import child_of, is_waited_for
-from segue.kernel.plan import Plan, compile_plan
-from segue.kernel.slots import name_of
-from segue.kernel.state import RunState, StepState
-from segue.kernel.status import StepStatus
-from segue.store.port import Commit, JournalRow, LimitGroup, RunRecord
-from segue.store.rules import IDEMPOTENCY_KEY_MS, UNDER_WAY_STATUSES
-from segue.store.tables import Sql
+from segue.store.rules import IDEMPOTENCY_KEY_MS
 from segue.testing.fake_clock import DEFAULT_START, FakeClock, run_in_virtual_time
-from segue.testing.invariants import InvariantError, check_attempt, check_fold, check_growth, check_reason
-from segue.testing.memory_store import MemoryStore
+from segue.testing.invariants import InvariantError, check_fold
 from segue.testing.random_flows import EVENTS, INPUTS, FlowMaker
 from segue.testing.simulated_world import Call, Line, Outside
+from segue.testing.simulation_checks import NotingStore, Watch, check_feeds
 
 SERVER_KEY: Final = b"the key of simulated callback tokens"
 FORWARD_SECONDS: Final = 400 * 86_400.0
 _LAST_LINES: Final = 40
-_GOING_BACK: Final = (ev.Rewound.KIND, ev.UndoRequested.KIND)
 _PAUSES_SECONDS: Final = (0.0, 0.0, 0.0, 0.001, 0.001, 0.01, 0.01, 0.1, 0.5, 0.5, 3.0, 10.0, 45.0, 4_000.0)
 _CLIENT_ERRORS: Final = (ConflictError, GoneError, NotFoundError, EngineError, LimitReachedError)
 
@@ -86,73 +72,11 @@ def simulate(seed: int, *, acts: int = 150) -> Report:
         log.level = level
 
 
-class _NotingStore(MemoryStore):
-    """Tells what is kept."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        super().__init__()
-        self._note = note
-
-    def _apply(self, commit: Commit) -> BaseException | None:
-        error = super()._apply(commit)
-        events = " ".join(f"{row.seq}:{ev.BY_KIND[row.kind].__name__}@{row.step}" for row in commit.rows)
-        self._note(f"commit {commit.run_key} [{events}] {type(error).__name__ if error else 'kept'}")
-        return error
-
-    def mend(self) -> None:
-        """No commit fails any more."""
-        self._failures.clear()
-
-    def journal(self, key: int) -> list[JournalRow]:
-        """What is kept of a run now."""
-        return list(self._journals.get(key, ()))
-
-    def run_keys(self) -> Iterable[int]:
-        """All runs."""
-        return list(self._runs)
-
-    def version_of(self, key: int) -> tuple[int, bytes, str]:
-        """Version key, model and run id of a run."""
-        run = self._runs[key]
-        return run.flow_version, self._flow_versions[run.flow_version].model, run.run_id
-
-    def has_event(self, id: str) -> bool:
-        """Whether an event is kept."""
-        return id in self._events
-
-    def records(self) -> list[RunRecord]:
-        """The rows of all runs."""
-        return list(self._runs.values())
-
-    def key_of(self, run_id: str) -> int | None:
-        """The key of a run that is kept."""
-        return self._run_keys_by_id.get(run_id)
-
-
 @dataclass
 class _Host:
     engine: Engine
     line: Line
     clock: FakeClock
-
-
-def _check_feeds(engine: Engine, tell: Callable[[InvariantError], None]) -> None:
-    """A word to an object that was let go would be decided on beside the next one that is loaded."""
-    committing, residents = engine.committing, engine.residents
-    feed = committing.feed
-
-    def checked(
-        run: LiveRun,
-        given: inp.Input,
-        ack: asyncio.Future[None] | None = None,
-        taken: list[str] | None = None,
-        also: Callable[[Sql], None] | None = None,
-    ) -> None:
-        if not run.state.ended and residents.by_key.get(run.key) is not run:
-            tell(InvariantError(f"{type(given).__name__} is told to an object of run {run.run_id} that was let go"))
-        feed(run, given, ack, taken, also)
-
-    committing.feed = checked
 
 
 @dataclass
@@ -169,21 +93,21 @@ class Simulation:
         self._named: list[str] = []
         self._known = RegisteredFlows()
         self._maker = FlowMaker(self._random, sub_flows=self._named)
-        self._store = _NotingStore(self._note)
+        self._store = NotingStore(self._note)
         self._outside = Outside(self._random, self._check_call, self._note)
+        self._watch = Watch(self._store, self._outside, self._note)
         self._flows: list[Flow] = []
-        self._plans: dict[int, Plan] = {}
-        self._accepted: dict[str, None] = {}
         self._published: dict[str, int] = {}
         """When an event of this id was sent first (ms)."""
         self._tokens: list[str] = []
-        self._seen: dict[int, list[JournalRow]] = {}
         self._shift = 0
         self._signals = 0
         self._clients: dict[asyncio.Task[None], None] = {}
         self._host: _Host | None = None
-        self._broken: InvariantError | None = None
         self._crashes = self._restarts = 0
+
+    def _check_call(self, call: Call) -> None:
+        self._watch.check_call(call)
 
     @property
     def _engine(self) -> Engine:
@@ -204,7 +128,7 @@ class Simulation:
             if done is not None:
                 await done
             await asyncio.sleep(self._random.choice(_PAUSES_SECONDS))
-            self._check()
+            self._watch.check(self._engine)
         await self._run_forward()
         return await self._report()
 
@@ -218,12 +142,9 @@ class Simulation:
             entropy=self._random.randbytes, max_attempts_in_flight=self._random.choice((1, 3, 100)),
             callback_base_url=lambda: "http://127.0.0.1:1", flows=self._known,
         )  # fmt: skip
-        _check_feeds(engine, self._break)
+        check_feeds(engine, self._watch.found)
         await engine.open()
         self._host = _Host(engine, line, clock)
-
-    def _break(self, error: InvariantError) -> None:
-        self._broken = self._broken or error
 
     async def _crash(self) -> None:
         """Nothing of the host goes on; the store keeps what was flushed."""
@@ -286,9 +207,9 @@ class Simulation:
             except _CLIENT_ERRORS as error:
                 self._note(f"{what}: {type(error).__name__}")
             except InvariantError as error:
-                self._broken = self._broken or error
+                self._watch.found(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, a caller must not get it
-                self._broken = self._broken or InvariantError(f"{what}: {error!r}")
+                self._watch.found(InvariantError(f"{what}: {error!r}"))
             else:
                 self._note(f"{what}: done")
 
@@ -323,7 +244,7 @@ class Simulation:
                 raise InvariantError(f"one key started {len(set(ids))} runs: {ids}")
             if self._store.key_of(started.run_id) is None:
                 raise InvariantError(f"run {started.run_id} was accepted, but it is not kept")
-            self._accepted[started.run_id] = None
+            self._watch.accepted[started.run_id] = None
 
         for _ in range(times):
             self._client(f"start {flow.id}", start)
@@ -333,8 +254,8 @@ class Simulation:
 
     def _any_run(self, *, ended: float = 0.1) -> str | None:
         """One of the runs, mostly one that is not over; `ended`: how often any."""
-        runs = list(self._accepted)
-        live = [one for one in runs[-20:] if not self._kept(self._store.key_of(one) or 0).ended]
+        runs = list(self._watch.accepted)
+        live = [one for one in runs[-20:] if not self._watch.kept(self._store.key_of(one) or 0).ended]
         return self._random.choice(live if live and self._random.random() >= ended else runs) if runs else None
 
     def _tell(
@@ -352,7 +273,7 @@ class Simulation:
             await call(engine, run_id)
             key = self._store.key_of(run_id) or 0
             # Resuming may find that a lost attempt ends the run.
-            if not any(row.kind == event.KIND for row in self._store.journal(key)) and not self._kept(key).ended:
+            if not any(row.kind == event.KIND for row in self._store.journal(key)) and not self._watch.kept(key).ended:
                 raise InvariantError(f"{what} of {run_id} was accepted, but it is not kept")
 
         self._client(f"{what} {self._store.key_of(run_id)}", tell)
@@ -364,7 +285,7 @@ class Simulation:
         )
 
     def _undo(self) -> None:
-        over = [one for one in self._accepted if self._kept(self._store.key_of(one) or 0).ended]
+        over = [one for one in self._watch.accepted if self._watch.kept(self._store.key_of(one) or 0).ended]
         if not over:
             return
         run_id, engine = self._random.choice(over[-20:]), self._engine
@@ -387,7 +308,7 @@ class Simulation:
         run_id = self._any_run(ended=0.4)
         if run_id is None:
             return
-        steps = [one.address for one in self._kept(self._store.key_of(run_id) or 0).standing]
+        steps = [one.address for one in self._watch.kept(self._store.key_of(run_id) or 0).standing]
         to = self._random.sample(steps, min(len(steps), self._random.choice((1, 1, 2))))
         self._tell("rewind", ev.Rewound, lambda engine, run_id: engine.second_chances.rewind(run_id, to), run_id)
 
@@ -400,7 +321,7 @@ class Simulation:
         run_id, engine = self._any_run(), self._engine
         if run_id is None:
             return
-        state = self._kept(self._store.key_of(run_id) or 0)
+        state = self._watch.kept(self._store.key_of(run_id) or 0)
         awaited = [one for one in state.nodes if one.plan.step.callback is not None]
         waiting = [one for one in awaited if one.callback]
         chosen = self._random.choice(waiting or awaited) if awaited else None
@@ -437,109 +358,6 @@ class Simulation:
 
         self._client(f"publish {id}", publish)
 
-    # ------------------------------------------------------------ invariants
-
-    def _check(self) -> None:
-        if self._broken is not None:
-            raise self._broken
-        engine = self._engine
-        self._check_slots()
-        for key in self._store.run_keys():
-            rows, before = self._store.journal(key), self._seen.get(key, [])
-            check_growth(str(key), before, rows)
-            if len(rows) == len(before):
-                continue
-            self._seen[key] = rows
-            kept = self._kept(key)
-            self._accepted.setdefault(kept.run_id)
-            check_reason(kept, engine.now())
-            self._check_effects(kept)
-        for run in engine.residents:
-            if not run.pending and not run.committing and run.lost is None:
-                check_fold(self._kept(run.key), run.state)
-
-    def _check_slots(self) -> None:
-        """Never more runs of a flow under way than its limits allow, whatever fails; but who goes back to a run that
-        is over does not wait for a slot.
-        """
-        under_way: dict[LimitGroup, int] = {}
-        for run in self._store.records():
-            group = run.limit_group
-            if any(row.kind in _GOING_BACK for row in self._store.journal(run.key)):
-                continue
-            limits = self._plan_of(run.key).flow.run_limits
-            if group is None or limits is None or run.status not in UNDER_WAY_STATUSES:
-                continue
-            under_way[group] = under_way.get(group, 0) + 1
-            if limits.concurrency is not None and under_way[group] > limits.concurrency:
-                raise InvariantError(f"{under_way[group]} runs of {group} are under way, {limits.concurrency} may be")
-
-    def _kept(self, key: int) -> RunState:
-        """The state that a host would find after a crash now."""
-        return fold(self._plan_of(key), self._store.version_of(key)[2], self._store.journal(key))
-
-    def _plan_of(self, key: int) -> Plan:
-        version, model, _ = self._store.version_of(key)
-        plan = self._plans.get(version)
-        if plan is None:
-            plan = self._plans[version] = compile_plan(msgspec.json.decode(model, type=Flow))
-        return plan
-
-    def _check_call(self, call: Call) -> None:
-        """Before a call does anything."""
-        try:
-            key = self._store.key_of(call.run_id)
-            if key is None:
-                raise InvariantError(f"{call.step} of {call.run_id} is called, but the run is not kept")
-            step = check_attempt(self._kept(key), call.step, call.attempt)
-            self._check_call_slots(call, step)
-            for earlier in self._outside.calls:
-                if earlier.key != call.key:
-                    continue
-                if earlier.attempt == call.attempt:
-                    raise InvariantError(f"attempt {call.attempt} of {call.step} of {call.run_id} is made twice")
-                if earlier.is_over:
-                    continue
-                if earlier.line is call.line:
-                    raise InvariantError(f"{call.step} of {call.run_id} is called while it is being called")
-                # A handler that says `then: retry` has seen the unknown outcome and decided.
-                if call.is_unsafe and step.handling is None:
-                    raise InvariantError(f"unsafe {call.step} of {call.run_id} is repeated after a crash")
-        except InvariantError as error:
-            self._broken = self._broken or error
-            raise
-        self._note(f"call {call.step} of {key} attempt {call.attempt}")
-
-    def _check_call_slots(self, call: Call, step: StepState) -> None:
-        """Never more attempts of a step in flight than its limits allow."""
-        limits = step.plan.step.limits
-        if limits is None:
-            return
-        call.slots = name_of("default", self._plan_of(self._store.key_of(call.run_id) or 0).flow.id, step)
-        others = [one for one in self._outside.calls if one.slots == call.slots and one.line is call.line]
-        in_flight = 1 + sum(1 for one in others if not one.is_over)
-        if limits.concurrency is not None and in_flight > limits.concurrency:
-            raise InvariantError(f"{in_flight} attempts of {call.slots} are in flight, {limits.concurrency} may be")
-
-    def _check_effects(self, kept: RunState) -> None:
-        """What a step gives is what the outside did for it, once."""
-        for one in kept.nodes:
-            output = one.output
-            if (
-                one.cached_from is not None
-                or one.fallback
-                or one.plan.step.use == "sim.safe"
-                or not one.plan.is_action
-                or one.status is not StepStatus.SUCCEEDED
-            ):
-                continue
-            if one.plan.kind == "flow":
-                continue  # what it gives is the other run's
-            if isinstance(output, dict) and "effect" in output:
-                made = self._outside.effects.get(_key_of(kept, one))
-                if made != output:
-                    raise InvariantError(f"{one.address} of {kept.run_id} gives {output!r:.100}, not what was done")
-
     # ------------------------------------------------------------ the end
 
     async def _run_forward(self) -> None:
@@ -553,7 +371,7 @@ class Simulation:
         engine = self._engine
         # Also those whose starter never heard that they were kept, and those that begin only now.
         for key in self._store.run_keys():
-            kept = self._kept(key)
+            kept = self._watch.kept(key)
             if kept.paused:
                 with suppress(ConflictError):  # what was to cancel it may have come first
                     await engine.resume(kept.run_id)
@@ -563,58 +381,31 @@ class Simulation:
                 await self._run_to_its_end(engine, key)
             done.update(left)
         await asyncio.sleep(10)
-        self._check()
+        self._watch.check(self._engine)
 
     async def _run_to_its_end(self, engine: Engine, key: int) -> None:
-        run_id = self._kept(key).run_id
+        run_id = self._watch.kept(key).run_id
         try:
             async with asyncio.timeout(FORWARD_SECONDS):
                 state = await engine.wait(run_id)
         except TimeoutError:
-            kept = self._kept(key)
+            kept = self._watch.kept(key)
             waits = [(one.address, one.status.value) for one in kept.nodes if one.ended_at is None]
             raise InvariantError(f"run {run_id} does not end: {kept.status.value}, {waits}") from None
-        check_fold(self._kept(key), state)
-
-    async def _check_families(self) -> None:
-        """Each step that gives a sub-flow's outputs had the run that gives them; nothing between runs is left."""
-        states = {state.run_id: state for state in map(self._kept, self._store.run_keys())}
-        for state in states.values():
-            for one in state.nodes:
-                if one.plan.kind != "flow" or one.status is not StepStatus.SUCCEEDED:
-                    continue
-                child = states.get(child_run_id(state, child_of(one)))
-                if child is None:
-                    raise InvariantError(f"{one.address} of {state.run_id} ended well, but its sub-flow never ran")
-                if child.reopened:
-                    continue  # it was taken back, and ended anew for nobody
-                given = child.outputs if is_waited_for(one) else {"run_id": child.run_id}
-                if one.output != given:
-                    raise InvariantError(
-                        f"{one.address} of {state.run_id} gives {one.output!r:.100}, not {given!r:.100}"
-                    )
-            parent = parent_of(state)
-            if parent is not None and parent.run not in states:
-                raise InvariantError(f"run {state.run_id} has no parent: {parent.run} is not kept")
-        store = self._store
-        left = [*await store.messages(), *await store.events_open()]
-        for name in EVENTS:
-            left += await store.event_waits("default", name)
-        if left:
-            raise InvariantError(f"all runs are over, but these are left: {left}")
+        check_fold(self._watch.kept(key), state)
 
     async def _report(self) -> Report:
         store, engine = self._store, self._engine
         statuses: dict[str, int] = {}
         for key in store.run_keys():
-            kept, record = self._kept(key), await store.get_run_by_key(key)
+            kept, record = self._watch.kept(key), await store.get_run_by_key(key)
             if record is None or record.status != kept.status.value or record.wake_at is not None:
                 raise InvariantError(f"the row of run {key} says {record}, its journal {kept.status.value}")
             still_open = [row.step_path for row in await store.callbacks_of_run(key) if row.state == "open"]
             if still_open:
                 raise InvariantError(f"run {key} is over, but the callbacks of {still_open} are open")
             statuses[record.status] = statuses.get(record.status, 0) + 1
-        await self._check_families()
+        await self._watch.check_families()
         if names := await store.awaited_slots():
             raise InvariantError(f"all runs are over, but steps still wait for slots of {names}")
         if any(engine.statistics().values()):
@@ -624,7 +415,7 @@ class Simulation:
         await engine.close()
         return Report(
             seed=self.seed, digest=self._digest.hexdigest(), runs=dict(sorted(statuses.items())),
-            events=sum(len(rows) for rows in self._seen.values()), calls=len(self._outside.calls),
+            events=self._watch.events, calls=len(self._outside.calls),
             crashes=self._crashes, restarts=self._restarts, commits_failed=failed, virtual_seconds=virtual_seconds,
         )  # fmt: skip
 
@@ -632,10 +423,6 @@ class Simulation:
         line = f"{asyncio.get_running_loop().time():.3f} {what}"
         self._digest.update(line.encode())
         self.history.append(line)
-
-
-def _key_of(state: RunState, step: StepState) -> str:
-    return idempotency_key(call_id("default", state.run_id, step.address, step.generation))
 
 
 def failing(seeds: Iterable[int], **settings: Any) -> dict[int, InvariantError]:
