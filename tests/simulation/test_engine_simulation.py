@@ -18,7 +18,7 @@ from segue.engine.loading import Loading
 from segue.engine.rates import Room
 from segue.kernel import inputs as inp
 from segue.kernel.decide import pending_attempts
-from segue.testing import simulator
+from segue.testing import simulation_checks, simulator
 from segue.testing.invariants import InvariantError
 from segue.testing.simulator import Report, simulate
 
@@ -145,7 +145,7 @@ def test_a_failing_seed_is_told_with_the_last_of_its_history(monkeypatch: pytest
     def broken(*_: object) -> None:
         raise InvariantError("planted")
 
-    monkeypatch.setattr(simulator, "check_reason", broken)
+    monkeypatch.setattr(simulation_checks, "check_reason", broken)
     assert set(simulator.failing(range(2), acts=90)) == {0, 1}
     with pytest.raises(InvariantError, match=r"(?s)seed 1: InvariantError: planted\n  .*commit 1 "):
         simulate(1, acts=30)
