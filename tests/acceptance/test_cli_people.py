@@ -75,6 +75,25 @@ def test_a_secret_whose_value_did_not_come_stays_as_it_is(commands: Commands) ->
     assert answer.err == "segue: no value came on stdin for the secret 'stripe'; nothing is changed\n"
 
 
+@pytest.mark.req("ACC-5.command-line")
+def test_secrets_are_kept_listed_and_forgotten_and_their_keys_rotated(commands: Commands) -> None:
+    assert commands.segue("secret", "list").out == "no secrets\n"
+    kept = commands.segue("secret", "set", "stripe", "--note", "test account", stdin="canary-value\n")
+    assert kept.out == "stripe: version 1 is kept\n"
+    listed = commands.segue("secret", "list")
+    assert (listed.out.startswith("stripe  version 1, set 20"), "test account" in listed.out) == (True, True)
+    assert [one["value"] for one in commands.segue("secret", "list", "--json").json] == ["***"]
+    before = commands.segue("keys", "--json").json
+    rotated = commands.segue("keys", "rotate").out
+    assert f"dropped: {before[0]['id']}" in rotated
+    assert before[0]["id"] not in commands.segue("keys").out
+    odd = commands.segue("secret", "set", "a b", stdin="v")
+    assert (odd.code, "a name is a letter or _, then up to 99" in odd.err) == (2, True), odd.err
+    assert commands.segue("secret", "delete", "stripe").code == 0
+    again = commands.segue("secret", "delete", "stripe")
+    assert (again.code, "there is no secret 'stripe'" in again.err) == (1, True)
+
+
 @pytest.mark.req("ACC-5.connections")
 def test_connections_are_made_tried_changed_and_removed(commands: Commands) -> None:
     made = commands.segue(

@@ -152,7 +152,8 @@ async def note_used(tables: Tables, noted: dict[str, int], table: str, row_id: s
 def check_name(name: str, what: str) -> None:
     """Raises RequestError."""
     if NAME.fullmatch(name) is None:
-        raise RequestError(f"{name[:100]!r} is no name for {what}: {NAME_RULE}")
+        # Not `secret: a letter …`, which answers and logs would mask as the value of a secret.
+        raise RequestError(f"{name[:100]!r} is no name for {what}; a name is {NAME_RULE}")
 
 
 def check_value(name: str, value: str) -> None:

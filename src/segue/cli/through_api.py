@@ -88,7 +88,7 @@ async def _api(url: str, workspace: str) -> AsyncGenerator[tuple[RemoteHost, boo
         await found.close(grace_seconds=0)
 
 
-def tell(value: dict[str, Any], *, json: bool, text: str) -> int:
+def tell(value: dict[str, Any] | list[dict[str, Any]], *, json: bool, text: str) -> int:
     """Print what was asked for: as JSON, or the text."""
     if json:
         from segue.cli.output import print_json
