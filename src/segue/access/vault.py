@@ -84,10 +84,6 @@ class Vault:
             )
         return key
 
-    def is_current(self, sealed: bytes) -> bool:
-        """Whether it is sealed under the active key."""
-        return key_id_of(sealed) == self.ring.active.id
-
 
 def key_id_of(sealed: bytes) -> bytes:
     """Which key a sealed text needs. Raises UnsealError if it is no sealed text."""

@@ -1,6 +1,6 @@
 """One decision in the making: how a step begins, ends, fails, and what that means for the steps after it.
 
-Which step begins stands in `segue.kernel.turns`, how blocks are opened and closed in `segue.kernel.composites`, the
+Which step begins stands in `segue.kernel.strategy`, how blocks are opened and closed in `segue.kernel.composites`, the
 steps that need no host in `segue.kernel.pure_steps`, what a failure leads to in `segue.kernel.after_failure`, and which
 edges live after an end in `segue.kernel.edges`.
 """
@@ -31,7 +31,7 @@ from segue.kernel.scope import RunScope, SeededImpure
 from segue.kernel.slots import slot_key
 from segue.kernel.state import MAKERS, RUN_STEP, BlockState, RunState, StepState, is_shielded, kept_of
 from segue.kernel.status import UNSETTLED, StepStatus
-from segue.kernel.turns import next_ready
+from segue.kernel.strategy import next_ready
 
 new_tuple: Callable[..., Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 

@@ -13,9 +13,9 @@ object they were given when there is nothing to hide.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 import msgspec
 
@@ -63,8 +63,6 @@ _OPENING_QUOTE = re.compile(r"""\\?["']""")
 # What no rule of `_mask_grammar` can do without: a text that has none of these is left alone at once. Plain searches
 # are many times faster than one pattern, and most texts of a flow's data are short and have none.
 _HINTS: Final = (":", "=", "eyJ", "earer", "asic", "EARER", "ASIC", "PRIVATE KEY")
-
-_Header = TypeVar("_Header", bound="str | Sequence[str]")
 
 
 class Masker:
@@ -211,20 +209,9 @@ class Masker:
         pieces.append(text[end_of_last:])
         return "".join(pieces)
 
-    def mask_headers(self, headers: Mapping[str, _Header]) -> Mapping[str, _Header]:
-        """Headers with sensitive ones replaced whole and the others searched as text. Lists keep their length."""
-        masked = {name: cast("_Header", self._mask_header(name, value)) for name, value in headers.items()}
-        return headers if masked == headers else masked
-
     def mask_url(self, url: str) -> str:
         """A URL without its user information and without values of sensitive parameters (in query and fragment)."""
         return self._mask_url_parts(self.mask_values(url))
-
-    def _mask_header(self, name: str, value: str | Sequence[str]) -> str | Sequence[str]:
-        hide = self.is_sensitive(name)
-        if isinstance(value, str):
-            return MASK if hide else self.mask_text(value)
-        return [MASK if hide else self.mask_text(part) for part in value]
 
     def _mask_grammar(self, text: str, *, is_code: bool) -> str:
         if "PRIVATE KEY" in text:

@@ -55,11 +55,6 @@ class Site:
         """The step's id in the model."""
         return self.step.id
 
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether the reader gave the id: the author wrote a verb and no name."""
-        return self.shape == "verb" and not _is_derived(self)
-
 
 @dataclass(slots=True, eq=False)
 class Branch:
@@ -261,12 +256,6 @@ def _as_written(item: Node, step: Step, branch: Branch) -> Site:
     elif body.text is not None:
         site.use = body.text.strip()
     return site
-
-
-def _is_derived(site: Site) -> bool:
-    """Whether the id is that of the called action, which no other step's coming or going changes."""
-    node = site.entries.get("action") or site.entries.get(site.verb or "")
-    return site.verb in CALL_VERBS and node is not None and (node.text or "").rpartition(".")[2].strip() == site.id
 
 
 def inner_keys(site: Site) -> dict[str, Node]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -10,7 +9,7 @@ from segue.errors import RequestError
 from segue.flow.document import Node
 from segue.flow.edit.changes import Change, Drop, Insert, Put, difference, path_of
 from segue.flow.edit.operations import Connect, Disconnect, SetPosition
-from segue.flow.edit.outline import Branch, Outline, Site
+from segue.flow.edit.outline import Outline, Site
 from segue.flow.edit.plan_fields import set_below, set_field
 from segue.flow.model import JsonValue
 
@@ -161,10 +160,3 @@ def set_position(outline: Outline, edit: SetPosition) -> list[Change]:
 
 def _plain_map(node: Node) -> dict[str, JsonValue]:
     return {key: child.plain() for key, child in (node.entries or {}).items()}
-
-
-def branches_of(outline: Outline) -> Iterator[Branch]:
-    """All blocks that are written in the flow."""
-    yield from outline.roots
-    for site in outline.sites():
-        yield from site.branches

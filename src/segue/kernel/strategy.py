@@ -1,4 +1,4 @@
-"""Whose turn it is: which of the ready steps begins next, by the flow's strategy."""
+"""Which of the ready steps begins next, by the flow's strategy."""
 
 from __future__ import annotations
 
