@@ -61,7 +61,7 @@ FLOWS: Final[dict[str, str]] = {
     "FLW033": "flow: order\ninputs: {amount: number}\nsteps:\n  - log: $inputs.amuont\n",
     "FLW034": STEP + "  - charge: {call: shop.charge}\n  - log: $charge.refrence\n",
     "FLW035": STEP + "  - charge:\n      call: shop.charge\n      params: {amount: ten}\n",
-    "FLW038": STEP + "  - render:\n      log: x\n      runs_on: gpu\n",
+    "FLW038": STEP + "  - render:\n      wait: 1s\n      runs_on: gpu\n",
     "FLW039": "flow: order\ndefinitions:\n  first: {use: second}\n  second: {use: first}\nsteps:\n  - first\n",
     "FLW040": "flow: order\n",
     "FLW043": "flow: order\ninputs: {amount: nubmer}\nsteps:\n  - log: received\n",

@@ -148,10 +148,17 @@ def _can_run(findings: Findings, step: Step) -> None:
 def _shares(findings: Findings, step: Step) -> None:
     """What a call shares with other calls has no meaning where nothing is called."""
     for key in () if step.kind in _CALLS else ("limits", "cache", "fallback", "runs_on"):
-        if getattr(step, key):
-            span, path = findings.key_place(step, key)
+        if not getattr(step, key):
+            continue
+        span, path = findings.key_place(step, key)
+        if step.kind in _TRIED:
             message = f"the engine cannot run `{key}` on `{step.kind}` yet"
             findings.add(codes.CANNOT_RUN, message, step=step, span=span, path=path)
+        else:
+            findings.add(
+                codes.CONFLICT, f"`{key}` has no effect: `{step.kind}` calls nothing", step=step, span=span, path=path,
+                severity="warning", suggestion="leave it out",
+            )  # fmt: skip
 
 
 def _flow_can_run(findings: Findings) -> None:

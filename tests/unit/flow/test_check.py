@@ -272,8 +272,8 @@ def test_a_wide_and_a_long_flow_are_checked_in_linear_time() -> None:
     [
         "flow: x\nbudget: {usd: 1}\nsteps: [{log: x}]",
         "flow: x\nsteps: [{flow: {flow: y, baseURL: 'https://x'}}]",
-        "flow: x\nsteps: [{a: {log: x, cache: {for: 1h}}}]",
-        "flow: x\nsteps: [{a: {log: x, limits: {concurrency: 1}}}]",
+        "flow: x\nsteps: [{a: {wait: 1s, cache: {for: 1h}}}]",
+        "flow: x\nsteps: [{a: {wait: 1s, limits: {concurrency: 1}}}]",
     ],
 )
 def test_what_the_engine_cannot_run_is_refused_only_when_it_shall_run(text: str) -> None:

@@ -50,7 +50,7 @@ TRIGGERS = {
     codes.BAD_PARAMS: HEAD + "steps: [{a: {call: iam.verify_token, params: {token: 3}}}]",
     codes.MANY_STEPS: HEAD + "steps: [" + ", ".join(["{log: x}"] * 51) + "]",
     codes.TOO_MANY_STEPS: HEAD + "steps: [" + ", ".join(["{log: x}"] * 2_001) + "]",
-    codes.CANNOT_RUN: HEAD + "steps: [{a: {log: x, runs_on: gpu}}]",
+    codes.CANNOT_RUN: HEAD + "steps: [{a: {wait: 1s, runs_on: gpu}}]",
     codes.RECURSIVE_DEFINITION: HEAD + "definitions: {a: {use: b}, b: {use: a}}\nsteps: [a]",
     codes.NO_STEPS: HEAD,
     codes.BAD_SCHEMA: HEAD + "inputs: {a: strnig}\nsteps: [{log: x}]",

@@ -9,7 +9,7 @@ import pytest
 
 from segue.flow.edit import write_flow
 from segue.flow.model import Cache, Fallback, Limits, Step
-from unit.flow.kit import codes_of, read_well
+from unit.flow.kit import codes_of, problems_of, read_well
 
 STEP = "flow: x\nsteps:\n  - a: {http: GET https://example.com, %s}"
 
@@ -72,15 +72,31 @@ def test_caches_fallbacks_and_labels_are_read() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "flow: x\nsteps: [{a: {log: x, limits: {concurrency: 1}}}]",
-        "flow: x\nsteps: [{a: {set: {x: 1}, cache: 1h}}]",
-        "flow: x\nsteps: [{a: {log: x, fallback: http}}]",
-        "flow: x\nsteps: [{a: {log: x, runs_on: gpu}}]",
+        "flow: x\nsteps: [{a: {wait: 1s, limits: {concurrency: 1}}}]",
+        "flow: x\nsteps: [{a: {flow: y, cache: 1h}}]",
+        "flow: x\nsteps: [{a: {parallel: [{log: x}], fallback: http}}]",
+        "flow: x\nsteps: [{a: {flow: y, runs_on: gpu}}]",
     ],
 )
-def test_where_nothing_is_called_they_are_refused(text: str) -> None:
+def test_where_they_would_mean_something_that_is_not_there_they_are_refused(text: str) -> None:
     assert codes_of(text, runnable=True) == {"FLW038"}
     assert codes_of(text) == set()
+
+
+@pytest.mark.req("EXEC-5.limits", "EXEC-5.cache")
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("log: x, limits: {concurrency: 1}", "limits"),
+        ("set: {x: 1}, cache: 1h", "cache"),
+        ("log: x, fallback: http", "fallback"),
+        ("map: {x: 1}, runs_on: gpu", "runs_on"),
+    ],
+)
+def test_where_nothing_is_called_they_are_warned_of(text: str, key: str) -> None:
+    found = problems_of(f"flow: x\nsteps: [{{a: {{{text}}}}}]", runnable=True)
+    assert [(one.code, str(one.severity)) for one in found] == [("FLW045", "warning")]
+    assert f"`{key}` has no effect" in found[0].message
 
 
 def test_all_of_it_runs_on_a_call() -> None:
