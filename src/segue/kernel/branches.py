@@ -10,6 +10,7 @@ from segue.expr.sealed import opened
 from segue.kernel import events as ev
 from segue.kernel.block_params import short, whole_number
 from segue.kernel.state import BlockState, StepState
+from segue.kernel.status import STEP_ENDED_WELL
 
 if TYPE_CHECKING:
     from segue.kernel.decider import Decider
@@ -75,14 +76,13 @@ def open_parallel(decider: Decider, step: StepState) -> None:
 def parallel_ended(decider: Decider, owner: StepState, _block: BlockState) -> None:
     """A branch ended well: that is enough for `join`, or the next one begins."""
     join = owner.plan.step.params.get("join", "all")
-    enough = _needed(owner, join)
-    if _is_enough(owner, enough):
+    if are_enough(owner):
         if join == "first":
             for child in _branches(owner):
                 if child.remaining and not child.closed:
                     decider.cancel_block(child, "another branch was first")
         return decider.succeed(owner, derived=True)
-    return _next_branch_or_end(decider, owner, enough)
+    return _next_branch_or_end(decider, owner)
 
 
 def parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> None:
@@ -92,17 +92,17 @@ def parallel_failed(decider: Decider, owner: StepState, block: BlockState) -> No
     assert block.failure is not None
     if join == "all" and params.get("fail", "fast") == "fast":
         return decider.fail(owner, block.failure)
-    enough = _needed(owner, join)
+    enough = _needed(owner)
     failed = 0 if join == "all" else sum(1 for child in _branches(owner) if child.failure is not None)
     if failed and len(owner.plan.blocks) - failed < enough and params.get("fail", "fast") == "fast":
         message = f"{failed} of {len(owner.plan.blocks)} branches failed, too many for {enough} to end well: "
         message += block.failure.message
         return decider.fail(owner, msgspec.structs.replace(block.failure, message=message, step=None))
-    return _next_branch_or_end(decider, owner, enough)
+    return _next_branch_or_end(decider, owner)
 
 
-def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None:
-    if _is_enough(owner, enough):  # those that a rewind kept are enough without this one
+def _next_branch_or_end(decider: Decider, owner: StepState) -> None:
+    if are_enough(owner):  # those that a rewind kept are enough without this one
         decider.succeed(owner, derived=True)
         return
     opened = owner.next_item
@@ -114,7 +114,7 @@ def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None
     failures = [child.failure for child in _branches(owner) if child.failure is not None]
     if failures:
         good = len(_branches(owner)) - len(failures)
-        if len(failures) > 1 or enough < len(owner.plan.blocks):
+        if len(failures) > 1 or _needed(owner) < len(owner.plan.blocks):
             message = (
                 f"{len(failures)} of {len(owner.plan.blocks)} branches failed, {good} ended well: {failures[0].message}"
             )
@@ -125,18 +125,30 @@ def _next_branch_or_end(decider: Decider, owner: StepState, enough: int) -> None
         decider.succeed(owner, derived=True)
 
 
-def _needed(owner: StepState, join: object) -> int:
+def _needed(owner: StepState) -> int:
     """How many branches must end well."""
+    join = owner.plan.step.params.get("join", "all")
     return 1 if join in ("any", "first") else join if isinstance(join, int) else len(owner.plan.blocks)
 
 
-def _is_enough(owner: StepState, enough: int) -> bool:
-    """Whether so many branches have ended well. They are counted only once that many can have, so that a fan-out whose
-    branches must all end costs the same for each of them.
+def are_enough(owner: StepState) -> bool:
+    """Whether as many branches have ended well as the `join` of a `parallel` asks for. They are counted only once that
+    many can have, so that a fan-out whose branches must all end costs the same for each of them.
     """
+    enough = _needed(owner)
     if len(owner.children or ()) - owner.open_blocks < enough:
         return False
-    return sum(1 for child in _branches(owner) if child.remaining == 0 and child.failure is None) >= enough
+    may_be_empty = enough == len(owner.plan.blocks)
+    good = (
+        child.remaining == 0 and child.failure is None and (may_be_empty or _did_something(child))
+        for child in _branches(owner)
+    )
+    return sum(good) >= enough
+
+
+def _did_something(branch: BlockState) -> bool:
+    """A branch all of whose steps were skipped has nothing to give: it wins no race."""
+    return any(step.status in STEP_ENDED_WELL for step in branch.nodes)
 
 
 def _branches(owner: StepState) -> list[BlockState]:

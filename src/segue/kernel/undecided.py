@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from segue.errors import ConflictError
-from segue.kernel import compensation, composites, loops, rewind
+from segue.kernel import branches, compensation, composites, loops, rewind
 from segue.kernel import events as ev
 from segue.kernel import inputs as inp
 from segue.kernel.edges import choose_edges
@@ -176,7 +176,7 @@ def _end_is_open(state: RunState, block: BlockState) -> bool:
     if owner.failing is not None or owner.concluding is not None or _is_in_handler(owner):
         return False
     if owner.plan.kind in ("foreach", "parallel"):
-        return not owner.open_blocks
+        return not owner.open_blocks or (owner.plan.kind == "parallel" and branches.are_enough(owner))
     return _is_last(owner, block) and not _turn_was_told(owner)
 
 

@@ -22,7 +22,7 @@ from segue.kernel.apply import fold
 from segue.kernel.children import child_of, is_waited_for
 from segue.kernel.plan import Plan, compile_plan
 from segue.kernel.slots import name_of
-from segue.kernel.state import RunState, StepState
+from segue.kernel.state import RunState, StepState, kept_of
 from segue.kernel.status import StepStatus
 from segue.store.port import Commit, JournalRow, LimitGroup, RunRecord
 from segue.store.rules import UNDER_WAY_STATUSES
@@ -194,7 +194,8 @@ class Watch:
                 or one.status is not StepStatus.SUCCEEDED
             ):
                 continue
-            if one.plan.kind == "flow":
+            is_kept = kept.keeping is not None and kept_of(kept.keeping, one) is not None
+            if one.plan.kind == "flow" or is_kept:
                 continue  # what it gives is the other run's
             if isinstance(output, dict) and "effect" in output:
                 made = self._outside.effects.get(_key_of(kept, one))

@@ -220,6 +220,16 @@ RACES: Mapping[str, Case] = {
     "branches of which one is first": Case(
         flow(parallel("p", {"a": [step("a1")], "b": [step("b1")]}, join="first"), step("end"))
     ),
+    "branches of which the loser cleans up": Case(
+        flow(
+            parallel(
+                "p",
+                {"a": [step("a1")], "b": [conditional("c", ("true", [step("b1", finally_=final(step("close")))]))]},
+                join="first",
+            ),
+            step("end"),
+        )
+    ),
     "a path that is first": Case(
         flow(root=graph([step("x"), step("y"), step("j", join="first"), step("end")], ["x>j", "y>j", "j>end"]))
     ),

@@ -60,6 +60,32 @@ def test_join_first_cancels_the_branches_that_lost() -> None:
 
 
 @pytest.mark.req("EXEC-1.join")
+@pytest.mark.parametrize(("join", "calls"), [("first", "b"), ("any", "b"), (2, "bc")])
+def test_a_branch_in_which_nothing_was_run_wins_no_race(join: str | int, calls: str) -> None:
+    branches = {"a": [step("a", when="false")], "b": [step("b")], "c": [step("c")], "d": [step("d", when="false")]}
+    play = Play(flow(parallel("p", branches, join=join), step("after")))
+    for call in calls:
+        assert play.of("p") == "running"
+        play.ok(call, call.upper())
+    assert play.of("p") == "succeeded"
+    assert play.active[-1] == "after"
+
+
+@pytest.mark.req("EXEC-1.join")
+def test_a_race_in_which_nothing_was_run_gives_nothing() -> None:
+    play = Play(flow(parallel("p", {name: [step(name, when="false")] for name in "ab"}, join="first")))
+    assert (play.status, play.outputs) == ("succeeded", {"a": None, "b": None})
+
+
+@pytest.mark.req("EXEC-1.join")
+def test_a_race_in_which_what_was_run_failed_has_no_winner() -> None:
+    play = Play(flow(parallel("p", {"a": [step("a", when="false")], "b": [step("b")]}, join="any")))
+    play.bad("b", "validation")
+    assert play.status == "failed"
+    assert play.why("p").startswith("failed with validation")
+
+
+@pytest.mark.req("EXEC-1.join")
 def test_join_any_lets_the_others_go_on_and_the_run_ends_after_them() -> None:
     play = Play(flow(parallel("p", {"x": [step("a")], "y": [step("b"), step("b2")]}, join="any"), step("after")))
     play.ok("a", 1)
