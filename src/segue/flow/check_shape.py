@@ -66,10 +66,10 @@ def _name(findings: Findings, site: Site) -> None:
             patch=None if is_free else findings.rename(step, f"{step.id}_step"),
         )  # fmt: skip
     elif _NAME.match(step.id) is None and findings.flow.form not in _FREE_NAMES:
-        better = re.sub(r"\W+", "_", step.id).strip("_") or "step"
+        better = re.sub(r"\W+", "_", step.id, flags=re.ASCII).strip("_") or "step"
         better = f"step_{better}" if better[0].isdigit() else better
         findings.add(
-            codes.BAD_NAME, f'"{step.id[:60]}" cannot be written as ${better[:30]}', step=step,
+            codes.BAD_NAME, f'"{step.id[:60]}" is no name that expressions can use', step=step,
             suggestion=f"call it {better[:60]}", span=findings.name_span(step), patch=findings.rename(step, better),
         )  # fmt: skip
     for key in ("as", "index"):

@@ -200,6 +200,13 @@ def test_cycles_are_shown_whole() -> None:
     assert "FLW026" in codes_of("flow: x\nsteps: [{a: {log: x, needs: [a]}}]")
 
 
+@pytest.mark.req("FLOW-5.names")
+@pytest.mark.parametrize(("name", "better"), [("a-b", "a_b"), ("1st", "step_1st"), ("מזל", "step")])
+def test_a_name_that_expressions_cannot_use_is_mended_into_one_that_they_can(name: str, better: str) -> None:
+    problem = one(f"flow: x\nsteps: [{{'{name}': {{log: x}}}}]", "FLW022")
+    assert problem.suggestion == f"call it {better}"
+
+
 @pytest.mark.req("FLOW-5.duplicate_ids")
 def test_exclusive_branches_may_share_a_name_and_others_may_not() -> None:
     assert "FLW024" not in codes_of("flow: x\nsteps: [{if: true, then: [{a: {log: x}}], else: [{a: {log: y}}]}]")

@@ -300,6 +300,7 @@ def test_what_an_approval_decides_when_its_time_is_over_may_stand_beside_it(insi
     assert flow is not None
     step = one_node("approve", {"to": "ann", **own})
     for found in (flow.root.steps[0], step):
+        assert found.callback is not None
         assert (found.callback.expires_seconds, found.callback.on_timeout, found.timeout) == (7200, "reject", None)
 
 
