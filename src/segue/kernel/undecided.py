@@ -182,7 +182,8 @@ def _end_is_open(state: RunState, block: BlockState) -> bool:
 
 def _turn_was_told(owner: StepState) -> bool:
     """Whether the last turn of a loop is over and told, and the next one was not opened."""
-    return owner.plan.kind == "repeat" and bool(owner.children) and owner.children[-1].index < owner.next_item
+    last = owner.children[-1] if owner.plan.kind == "repeat" and owner.children else None
+    return last is not None and last.plan.role == "body" and last.index < owner.next_item
 
 
 def _is_in_handler(owner: StepState) -> bool:

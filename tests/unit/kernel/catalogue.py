@@ -93,6 +93,9 @@ CASES: Mapping[str, Case] = {
         {"each[1].x": BAD},
     ),
     "a loop of turns": Case(flow(repeat("loop", step("x"), step("y"), max=3), step("end"))),
+    "a loop of turns that is handled": Case(
+        flow(repeat("loop", step("x"), max=2, until="false", on_error=on_error(step("g"), step("h"))), step("end"))
+    ),
     "a loop in a loop": Case(flow(foreach("out", "[1, 2]", repeat("in", step("x"), max=2)), step("end"))),
     "branches": Case(
         flow(parallel("p", {"a": [step("a1"), step("a2")], "b": [step("b1")], "c": [step("c1")]}), step("end"))
