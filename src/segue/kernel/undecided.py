@@ -81,9 +81,16 @@ def _queue_ends(state: RunState) -> None:
     and a failure goes before an end, since it may take the others back.
     """
     blocks = list(_blocks(state))
-    failed = [block for block in blocks if block.closed and _failure_is_open(state, block)]
-    told = {id(block.owner) for block in failed if block.owner is not None}
-    state.failed_blocks += failed
+    told: set[int] = set()
+    for block in blocks:
+        owner = block.owner
+        if not block.closed or not _failure_is_open(state, block):
+            continue
+        if owner is not None and owner.plan.kind == "parallel" and id(owner) in told:
+            continue
+        state.failed_blocks.append(block)
+        if owner is not None:
+            told.add(id(owner))
     for block in blocks:
         if block.remaining or block.closed or id(block.owner) in told or not _end_is_open(state, block):
             continue

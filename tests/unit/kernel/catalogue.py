@@ -170,6 +170,18 @@ OTHERS: Mapping[str, Case] = {
     "branches that may fail": Case(
         flow(parallel("p", {"a": [step("a1")], "b": [step("b1")], "c": [step("c1")]}, join=2), step("end")), {"a1": BAD}
     ),
+    "branches that fail and are tried again": Case(
+        flow(
+            parallel(
+                "p",
+                {"a": [step("a1")], "b": [step("b1")], "c": [step("c1")]},
+                fail="wait",
+                retry=Retry(max_attempts=2, initial_delay_seconds=3.0, jitter="none"),
+            ),
+            step("end"),
+        ),
+        {"a1": failure("timeout"), "b1": failure("timeout")},
+    ),
     "a run that is undone": Case(
         flow(
             step("a", compensate=compensate(step("not_a"))),
