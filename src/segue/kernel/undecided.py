@@ -60,6 +60,9 @@ def _owes_its_finally(step: StepState) -> bool:
 def _take_up(decider: Decider) -> None:
     state = decider.state
     _queue_ends(state)
+    # Joins that were decided by the first of their paths: what leads only to them may not have been told.
+    decided = (step for step in state.standing if step.status is not StepStatus.PENDING)
+    state.won += [step for step in decided if step.plan.losers and step.waiting]
     for step in list(state.standing):
         if step.failing is not None and not step.finishing:
             state.resumed.append(step)

@@ -248,6 +248,19 @@ RACES: Mapping[str, Case] = {
     "a path that is first": Case(
         flow(root=graph([step("x"), step("y"), step("j", join="first"), step("end")], ["x>j", "y>j", "j>end"]))
     ),
+    "a path that is first while the other cleans up": Case(
+        flow(
+            root=graph(
+                [
+                    step("x"),
+                    try_("t", [foreach("each", "[1]", step("y"), finally_=final(step("close")))], [], []),
+                    step("j", join="first"),
+                    step("end"),
+                ],
+                ["x>j", "t>j", "j>end"],
+            )
+        )
+    ),
 }
 """Flows in which a loser may yet come to its end if it was not told that it has lost."""
 ALL: Mapping[str, Case] = {**CASES, **OTHERS}
