@@ -257,13 +257,13 @@ def test_a_steps_output_transformation_sees_the_result_as_dollar() -> None:
         ({"n": "$.body.n", "all": ["$.none", "$$.body", "of $.body"]}, {"n": 1, "all": [None, "$.body", "of $.body"]}),
     ],
 )  # fmt: skip
-@pytest.mark.req("EXPR-1.at-hand")
+@pytest.mark.req("EXEC-8.at-hand")
 def test_an_output_transformation_refers_to_the_result_as_to_any_other_value(written: Any, made: Any) -> None:
     play = Play(flow(step("a", output=written))).run({"a": {"body": {"n": 1}, "a-b": [5]}})
     assert play.outputs == made
 
 
-@pytest.mark.req("EXPR-1.at-hand")
+@pytest.mark.req("EXEC-8.at-hand")
 def test_where_no_value_is_at_hand_a_dollar_with_a_path_is_a_text() -> None:
     play = Play(flow(step("a", "map", params={"value": {"query": "$.items[0]", "one": "$"}})))
     assert play.outputs == {"query": "$.items[0]", "one": "$"}
