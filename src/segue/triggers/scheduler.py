@@ -226,14 +226,15 @@ class Scheduler:
 
             return do
 
-        if earlier is not None and rule.overlap == "queue":
-            waiting = await self._tables.ask(lambda sql: rows.queued(sql, row.id))
-            if len(waiting) < QUEUED_MAX:
-                await self._keep(note("queued"))
-                self._drain(row.id)
-                return
-        if earlier is not None and rule.overlap in ("skip", "queue"):
-            await self._keep(note("skipped", f"run {earlier} is still under way"))
+        waiting = await self._tables.ask(lambda sql: rows.queued(sql, row.id)) if rule.overlap == "queue" else []
+        # Behind those that wait, also when nothing is under way just now: none overtakes another.
+        if (earlier is not None or waiting) and rule.overlap == "queue" and len(waiting) < QUEUED_MAX:
+            await self._keep(note("queued"))
+            self._drain(row.id)
+            return
+        if waiting or (earlier is not None and rule.overlap in ("skip", "queue")):
+            why = f"{len(waiting)} earlier due times wait" if waiting else f"run {earlier} is still under way"
+            await self._keep(note("skipped", why))
             return
         if earlier is not None:
             await self._cancel(earlier, row)
@@ -290,6 +291,7 @@ class Scheduler:
     async def _drain_all(self, id: str) -> None:
         """Start what waits, each when the run before it is over."""
         while True:
+            reopened = self._reopened  # taken before the look, so that a word that comes meanwhile is heard
             try:
                 waiting = await self._tables.ask(lambda sql: rows.queued(sql, id))
                 row = self._registry.find(id)
@@ -300,7 +302,7 @@ class Scheduler:
                     await self._engine.wait(earlier)
                 elif row.workspace in await self._tables.ask(resting):
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._reopened.wait(), RESTING_MS / 1000)
+                        await asyncio.wait_for(reopened.wait(), RESTING_MS / 1000)
                 else:
                     await self._start_queued(row, waiting[0])
             except StoreUnavailableError:
