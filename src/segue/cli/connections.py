@@ -10,18 +10,15 @@ import sys
 from collections.abc import Callable, Mapping
 from getpass import getpass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
 
 from segue.cli.errors import FAILED, SUCCEEDED
 from segue.cli.options import DatabaseOption, JsonOption, WorkspaceOption
-from segue.cli.through_api import LIST_MAX, ask, tell, through_api
+from segue.cli.through_api import ask, ask_all, tell
 from segue.errors import RequestError
-
-if TYPE_CHECKING:
-    from segue.client.remote import RemoteHost
 
 _PATH: Final = "/api/v1/connections"
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The connection's name.")]
@@ -73,21 +70,9 @@ def connection_list(
     workspace: WorkspaceOption = "default", json: JsonOption = False, database: DatabaseOption = None
 ) -> int:
     """List the connections of a workspace, with what the last check of each said."""
-
-    async def work(remote: RemoteHost) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            page = await remote.ask("GET", f"{_PATH}?limit={LIST_MAX}&cursor={quote(cursor)}", dict[str, Any])
-            found, cursor = found + page["connections"], page["next_cursor"]
-        return {"connections": found}
-
-    found = through_api(database, workspace, work)
-    lines = [
-        f"{one['name']}  {one['status']}  {one['fields'].get('base_url', one['adapter'])}"
-        for one in found["connections"]
-    ]
-    return tell(found, json=json, text="\n".join(lines) or "no connections")
+    found = ask_all(database, workspace, _PATH, "connections")
+    lines = [f"{one['name']}  {one['status']}  {one['fields'].get('base_url', one['adapter'])}" for one in found]
+    return tell({"connections": found}, json=json, text="\n".join(lines) or "no connections")
 
 
 def connection_show(

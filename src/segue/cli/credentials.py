@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from getpass import getpass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import typer
@@ -16,11 +16,8 @@ import typer
 from segue.cli.errors import SUCCEEDED
 from segue.cli.options import DatabaseOption, JsonOption, WorkspaceOption
 from segue.cli.output import counted
-from segue.cli.through_api import LIST_MAX, ask, tell, through_api
+from segue.cli.through_api import ask, ask_all, tell
 from segue.errors import RequestError
-
-if TYPE_CHECKING:
-    from segue.client.remote import RemoteHost
 
 
 def secret(
@@ -72,18 +69,10 @@ def _key_line(key: dict[str, Any]) -> str:
 
 
 def _listed(workspace: str, *, json: bool, database: str | None) -> int:
-    async def work(remote: RemoteHost) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            page = await remote.ask("GET", f"/api/v1/secrets?limit={LIST_MAX}&cursor={quote(cursor)}", dict[str, Any])
-            found, cursor = found + page["secrets"], page["next_cursor"]
-        return {"secrets": found}
-
-    found = through_api(database, workspace, work)
-    width = max((len(one["name"]) for one in found["secrets"]), default=0)
-    lines = [_secret_line(one, width) for one in found["secrets"]]
-    return tell(found["secrets"], json=json, text="\n".join(lines) or "no secrets")
+    found = ask_all(database, workspace, "/api/v1/secrets", "secrets")
+    width = max((len(one["name"]) for one in found), default=0)
+    lines = [_secret_line(one, width) for one in found]
+    return tell(found, json=json, text="\n".join(lines) or "no secrets")
 
 
 def _secret_line(one: dict[str, Any], width: int) -> str:

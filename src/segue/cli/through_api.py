@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from segue.cli.database import database_url
 from segue.cli.errors import SUCCEEDED, notice
@@ -37,6 +38,20 @@ def ask(
 async def _nothing(remote: RemoteHost, path: str) -> dict[str, Any]:
     await remote.ask("DELETE", path, type(None))
     return {}
+
+
+def ask_all(database: str | None, workspace: str, path: str, name: str) -> list[dict[str, Any]]:
+    """All pages of a list, one after the other. `name`: under what the answers hold their items."""
+
+    async def work(remote: RemoteHost) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await remote.ask("GET", f"{path}?limit={LIST_MAX}&cursor={quote(cursor)}", dict[str, Any])
+            found, cursor = found + page[name], page["next_cursor"]
+        return {name: found}
+
+    return through_api(database, workspace, work)[name]
 
 
 def through_api(
